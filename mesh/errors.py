@@ -1,0 +1,234 @@
+"""Every way in which an exchange can fail: one table of codes, one exception.
+
+Rules kept here:
+1. A code has one step of the check order, one fault and one `definite`; nothing else declares codes.
+2. The order of `Step` is the order in which every gate checks; a gate stops at its first failure.
+3. A text quotes registered names only, never what a message carried: refusals must not echo payload.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+
+class Fault(StrEnum):
+    """Who can mend the failure."""
+
+    REQUESTER = "requester"
+    PROVIDER = "provider"
+    BROKER = "broker"
+    NETWORK = "network"
+
+
+class Step(Enum):
+    """The steps of every gate, in the order in which they are checked."""
+
+    FORM = ("size and form", "大きさと形式")
+    KEY = ("algorithm and key", "アルゴリズムと鍵")
+    SIGNATURE = ("signature", "署名")
+    PAYLOAD = ("payload", "本文の形式")
+    ADDRESS = ("address", "宛先")
+    TIME = ("time", "時刻")
+    DUPLICATE = ("duplicate", "重複")
+    ZONE = ("zone", "接続系")
+    AUTHORISATION = ("authorisation", "照会の許可")
+    CONTENT = ("content", "内容")
+    PROVIDER = ("provider", "提供者の処理")
+    DELIVERY = ("delivery", "配送")
+    REPLY = ("correlation", "照会と回答の対応")
+    LEDGER = ("ledger", "記録")
+
+    def __init__(self, title: str, title_ja: str) -> None:
+        self.title = title
+        self.title_ja = title_ja
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What is fixed about one failure: where it is found, who mends it, whether it is final."""
+
+    name: str
+    step: Step
+    fault: Fault
+    definite: bool
+    """True when the attempt certainly had no effect at the provider."""
+    text: str
+    text_ja: str
+    fix: str
+    """Who can do what about it, as one sentence."""
+
+
+def _table(*rows: tuple[str, Step, Fault, bool, str, str, str]) -> dict[str, Code]:
+    return {row[0]: Code(*row) for row in rows}
+
+
+_R, _P, _B, _N = Fault.REQUESTER, Fault.PROVIDER, Fault.BROKER, Fault.NETWORK
+
+CODES: dict[str, Code] = _table(
+    ("message_too_large", Step.FORM, _R, True, "a line is longer than 1 MiB", "1行が1MiBを超えています",
+     "The sender splits the question or asks for fewer items."),
+    ("message_malformed", Step.FORM, _R, True, "not a well-formed message", "メッセージの形式が不正です",
+     "The sender's developer builds the message with mesh.message and mesh.jws."),
+    ("algorithm_unsupported", Step.KEY, _R, True, "the algorithm is not Ed25519 (RFC 9864)",
+     "署名アルゴリズムがEd25519ではありません", "The sender signs with alg Ed25519; EdDSA and all others are refused."),
+    ("key_unknown", Step.KEY, _R, True, "no registered node has this key", "登録されていない鍵です",
+     "The sender's member enrols the node or signs with its registered key."),
+    ("key_weak", Step.KEY, _R, True, "the key is a small-order or non-canonical point", "位数の小さい弱い鍵です",
+     "The sender makes a new key; this one verifies messages that nobody signed."),
+    ("certificate_expired", Step.KEY, _R, True, "the node's certificate has expired", "証明書の有効期限が切れています",
+     "The sender's member renews the certificate with the mesh authority."),
+    ("certificate_not_yet_valid", Step.KEY, _R, True, "the node's certificate is not valid yet",
+     "証明書の有効期間が始まっていません", "The sender waits, or its member corrects the certificate's start."),
+    ("certificate_revoked", Step.KEY, _R, True, "the node's certificate was revoked", "証明書は失効しています",
+     "The sender's member enrols a new key with the mesh authority."),
+    ("registry_stale", Step.KEY, _B, True, "the registry known here is past its next update",
+     "登録簿の更新期限が過ぎています", "The operator of the refusing party fetches the current registry."),
+    ("signature_invalid", Step.SIGNATURE, _R, True, "the signature does not match the bytes", "署名が一致しません",
+     "The sender signs exactly the bytes it sends; look for a changed message on the way."),
+    ("schema_invalid", Step.PAYLOAD, _R, True, "the document does not fit its schema", "スキーマに合いません",
+     "The sender follows the schema in the service catalogue."),
+    ("sender_mismatch", Step.ADDRESS, _R, True, "the source is not the node that signed", "送信者と署名者が異なります",
+     "The sender names itself as source; nobody signs for another node."),
+    ("recipient_unknown", Step.ADDRESS, _R, True, "no registered node has this address", "宛先が登録されていません",
+     "The sender corrects the address, or the recipient's member enrols it."),
+    ("service_unknown", Step.ADDRESS, _R, True, "the recipient does not offer this service",
+     "宛先はこのサービスを提供していません", "The sender looks the service up with `run_sim.py services`."),
+    ("audience_mismatch", Step.ADDRESS, _R, True, "the message was made for another party", "宛先の異なるメッセージです",
+     "Whoever forwarded it sends it to the party that it names."),
+    ("message_expired", Step.TIME, _R, True, "the message is past its expiry, or lives too long",
+     "有効期限切れ、または有効期間が長すぎます", "The sender sends a new message with a short expiry."),
+    ("message_from_future", Step.TIME, _R, True, "the message is dated more than 300 s ahead",
+     "送信時刻が300秒以上先です", "The sender corrects its clock."),
+    ("id_conflict", Step.DUPLICATE, _R, True, "this id was used for another message", "同じIDの別メッセージがあります",
+     "The sender uses a new id for every message."),
+    ("zone_forbidden", Step.ZONE, _R, True, "no allowed path joins the two zones", "許可されていない接続系間の通信です",
+     "The sender goes through a gateway with an allowed path (特定通信)."),
+    ("no_legal_basis", Step.AUTHORISATION, _R, True, "no legal basis joins requester, procedure, provider and service",
+     "照会の法的根拠がありません", "The requester names the procedure that the law lists, or asks the resident for paper."),
+    ("assessment_missing", Step.AUTHORISATION, _R, True,
+     "the requester published no specific personal information protection assessment (番号法28条)",
+     "特定個人情報保護評価が公表されていません", "The requester's member publishes its assessment first."),
+    ("item_not_permitted", Step.AUTHORISATION, _R, True, "an item asked for is outside the legal basis",
+     "法的根拠にない項目が含まれています", "The requester asks for the items that the basis lists, and no others."),
+    ("consent_required", Step.AUTHORISATION, _R, True, "this needs a consent of the person that covers it",
+     "本人の同意が必要です", "The requester obtains a consent for this service, procedure and these items."),
+    ("consent_expired", Step.AUTHORISATION, _R, True, "the consent is past its term or used up",
+     "同意の期間または回数を超えています", "The requester asks the person to consent again."),
+    ("consent_withdrawn", Step.AUTHORISATION, _R, True, "the person withdrew the consent", "同意は撤回されています",
+     "Nobody may use it; the requester deletes what it no longer needs."),
+    ("linkage_code_unknown", Step.AUTHORISATION, _R, True, "the subject is no issued linkage code",
+     "発行されていない符号です", "The requester obtains the person's code from the code issuer."),
+    ("linkage_code_foreign", Step.AUTHORISATION, _R, True, "the subject is another member's linkage code",
+     "他機関の符号です", "The requester uses its own code; another's is of no use to it."),
+    ("rate_limited", Step.AUTHORISATION, _R, True, "the requester asks faster than its limit", "照会頻度の上限を超えています",
+     "The requester waits and sends the same message again."),
+    ("seal_invalid", Step.CONTENT, _R, True, "the seal does not open, or belongs to another message",
+     "封緘が開けないか、別のメッセージのものです", "The sender seals for the recipient's registered key and this very message."),
+    ("over_broad", Step.CONTENT, _R, True, "the question covers more persons than its basis allows",
+     "対象者数が許可の範囲を超えています", "The requester splits the question."),
+    ("personal_number_exposed", Step.CONTENT, _R, True, "the content holds what reads as a personal number",
+     "個人番号とみられる値が含まれています", "The sender removes it: personal numbers never travel."),
+    ("not_found", Step.PROVIDER, _P, True, "the provider holds no such record", "該当する記録がありません",
+     "The requester checks the question, or asks the resident for paper."),
+    ("withheld", Step.PROVIDER, _P, True, "the provider lawfully withholds the record", "提供できない情報です（提供不可）",
+     "The requester turns to the provider's office by letter."),
+    ("manual_review", Step.PROVIDER, _P, True, "an official of the provider must decide", "自動応答できません（自動応答不可）",
+     "The requester waits for the official, or asks the resident for paper."),
+    ("replica_missing", Step.PROVIDER, _P, True, "the provider has not registered its copy yet", "副本が登録されていません",
+     "The provider registers the copy (副本); until then the resident brings paper."),
+    ("handler_failed", Step.PROVIDER, _P, False, "the provider's handler failed", "提供者の処理が失敗しました",
+     "The provider's developer reads its log."),
+    ("recipient_unreachable", Step.DELIVERY, _N, True, "the recipient cannot be reached", "宛先に到達できません",
+     "The sender tries again later; the operator looks at the recipient's node."),
+    ("timeout", Step.DELIVERY, _N, False, "no answer came in time", "応答が時間内に届きませんでした",
+     "The sender repeats the same message: its effect happens once."),
+    ("overloaded", Step.DELIVERY, _N, True, "the party has no room for more work", "処理能力を超えています",
+     "The sender waits and sends the same message again."),
+    ("storage_unavailable", Step.DELIVERY, _P, False, "the party cannot write its database", "記録できません（保存領域の障害）",
+     "The operator of the refusing party mends its storage."),
+    ("correlation_mismatch", Step.REPLY, _P, False, "the answer belongs to no open request, or to another",
+     "照会と対応しない回答です", "The answering party answers the request that it received, once."),
+    ("ledger_broken", Step.LEDGER, _P, False, "a ledger does not agree with its head or with the others",
+     "記録が改ざんされているか、一致しません", "The commission inspects the party whose record is named."),
+)  # fmt: skip
+
+
+class MeshError(Exception):
+    """A failure with a stable code.
+
+    `text` says what was wrong this time; by default it is the code's own text. It may quote registered
+    names, never payload.
+    """
+
+    def __init__(self, code: str, text: str | None = None) -> None:
+        declared = CODES[code]
+        self.code = code
+        self.text = declared.text if text is None else text
+        super().__init__(f"{code}: {self.text}")
+
+    @property
+    def step(self) -> Step:
+        """The step of the check order at which this code is found."""
+        return CODES[self.code].step
+
+    @property
+    def fault(self) -> Fault:
+        """Who can mend it."""
+        return CODES[self.code].fault
+
+    @property
+    def definite(self) -> bool:
+        """Whether the attempt certainly had no effect."""
+        return CODES[self.code].definite
+
+    @property
+    def fix(self) -> str:
+        """What to do about it, as one sentence."""
+        return CODES[self.code].fix
+
+
+class Refused(MeshError):
+    """The answer to `ask` was a refusal, or no answer came.
+
+    `by` is the address that refused, or None for the requester's own time-out; `definite` is what was
+    said of this attempt.
+    """
+
+    def __init__(self, code: str, text: str | None = None, *, by: str | None = None, message: str = "") -> None:
+        super().__init__(code, text)
+        self.by = by
+        self.message = message
+        """The id of the refusal, or of the request when none came."""
+
+
+class NotFound(MeshError):
+    """A handler raises this when it holds no such record."""
+
+    def __init__(self, text: str | None = None) -> None:
+        super().__init__("not_found", text)
+
+
+class Withheld(MeshError):
+    """A handler raises this when the record may not be given (提供不可)."""
+
+    def __init__(self, text: str | None = None) -> None:
+        super().__init__("withheld", text)
+
+
+class ManualReview(MeshError):
+    """A handler raises this when an official must decide (自動応答不可)."""
+
+    def __init__(self, text: str | None = None) -> None:
+        super().__init__("manual_review", text)
+
+
+class ReplicaMissing(MeshError):
+    """A handler raises this when the copy (副本) that answers was never registered."""
+
+    def __init__(self, text: str | None = None) -> None:
+        super().__init__("replica_missing", text)
+
+
+class UsageError(Exception):
+    """What a person typed or wrote cannot be used; the text says what, and how to mend it, in one line."""
