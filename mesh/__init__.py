@@ -1,0 +1,1 @@
+"""Public service mesh simulator: signed, sealed and lawful exchanges between agencies, on one machine."""

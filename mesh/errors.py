@@ -195,7 +195,9 @@ class Refused(MeshError):
     said of this attempt.
     """
 
-    def __init__(self, code: str, text: str | None = None, *, by: str | None = None, message: str = "") -> None:
+    def __init__(
+        self, code: str, text: str | None = None, *, by: str | None = None, message: str = ""
+    ) -> None:
         super().__init__(code, text)
         self.by = by
         self.message = message

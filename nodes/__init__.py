@@ -1,0 +1,1 @@
+"""The institutions of the mesh: each file one agency or system."""

@@ -1,0 +1,1 @@
+"""The scenarios: each file one story with its expectations."""

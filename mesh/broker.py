@@ -1,0 +1,172 @@
+"""The broker: the core of the mesh, which decides whether an exchange is lawful and cannot read it.
+
+It is a node like others where it answers for itself (ledger, history, consents); in between it passes on
+what others say. It keeps no personal data: digests, codes of its own, and its decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+from mesh.builtin import (
+    CONSENTS,
+    HISTORY,
+    SUBSCRIPTION,
+    ConsentsQuery,
+    ConsentsReply,
+    Empty,
+    HistoryLine,
+    HistoryReply,
+    SubscribeQuery,
+    SubscribeReply,
+)
+from mesh.errors import MeshError
+from mesh.exchange import Turn
+from mesh.host import Host
+from mesh.ledger import Row, read_row
+from mesh.linkage import CodeBook
+from mesh.message import Kind
+from mesh.names import Zone, matches
+from mesh.node import Node
+from mesh.outbox import Outbox
+from mesh.party import Admitted, Party
+from mesh.policy import Policy
+from mesh.post import Post
+from mesh.routing import Authoriser, Router
+from mesh.service import Caller, serves
+
+
+class Broker(Node):
+    """The broker role (情報提供ネットワークシステム).
+
+    `codes` are the members' code keys; `listeners(event, role)` names the registered nodes that take an
+    event.
+    """
+
+    zone: ClassVar[str] = Zone.CLOUD
+
+    def __init__(
+        self,
+        host: Host,
+        party: Party,
+        policy: Policy,
+        *,
+        codes: CodeBook,
+        listeners: Callable[[str, str], Iterable[str]],
+    ) -> None:
+        super().__init__(host, party, policy)
+        self.authoriser = Authoriser(party, policy, codes)
+        self.router = Router(self.authoriser)
+        self.post = Post(self.authoriser, Outbox(host.random.randrange), host.store.kept, listeners)
+
+    @property
+    def _outbox(self) -> Outbox:
+        return self.post.outbox
+
+    def resume(self) -> None:
+        """Take up exchanges and deliveries from the database."""
+        rows = (read_row(row) for row in self.host.store.ledger_rows())
+        self.router.load(rows, self.host.store.outcomes())
+        super().resume()
+
+    def _route(self, line: bytes, peer: str, turn: Turn) -> None:
+        if b"\n" in line:
+            super()._route(line, peer, turn)
+            return
+        now_us = self.host.now_us()
+        try:
+            admitted = self._party.admit(line, now_us)
+        except MeshError as error:
+            self._refuse_unknown(line, error, peer, now_us, turn)
+            raise
+        try:
+            self._pass_on(admitted, line, now_us, turn)
+        except MeshError as error:
+            if admitted.kind == Kind.REQUEST:
+                self.router.refuse(admitted, error, now_us, turn)
+            elif admitted.kind in (Kind.EVENT, Kind.NOTICE):
+                self._refuse(admitted, error, peer, now_us, turn)
+            raise
+
+    def _pass_on(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
+        if admitted.kind == Kind.REQUEST:
+            self.router.on_request(admitted, line, now_us, turn)
+        elif admitted.kind == Kind.REPLY:
+            self.router.on_answer(admitted, line, now_us, turn)
+        elif admitted.kind == Kind.RECEIPT:
+            self.post.on_receipt(admitted, now_us, turn)
+            turn.calls.append((self._arm, ()))
+        elif admitted.kind == Kind.REFUSAL:
+            if not self.post.is_delivery(admitted):
+                self.router.on_answer(admitted, line, now_us, turn)
+        else:
+            self.post.on_push(admitted, line, now_us, turn)
+            turn.calls.append((self._arm, ()))
+
+    def unreachable(self, line: bytes, recipient: str) -> None:
+        """Tell the requester, for this attempt; a push goes out again by itself."""
+        turn = Turn()
+        self.router.on_unreachable(line, self.host.now_us(), turn)
+        self.host.perform(turn)
+
+    def _deliver_due(self, now_us: int, turn: Turn) -> None:
+        self.post.deliver_due(now_us, turn)
+
+    @serves(SUBSCRIPTION)
+    async def _subscription(self, query: SubscribeQuery, caller: Caller) -> SubscribeReply:
+        """Under which row a node hears of an event; nobody subscribes whom the law does not name."""
+        for row in self._policy.rows(query.event):
+            if matches(row.requester, caller.address):
+                return SubscribeReply(row.id, row.citation)
+        raise MeshError("no_legal_basis", f"no row lets {caller.address} hear of this event")
+
+    @serves(CONSENTS)
+    async def _consents(self, query: ConsentsQuery, caller: Caller) -> ConsentsReply:
+        """Take over the portal's list; the row that permits the call names the portal."""
+        if caller.basis == "none":
+            raise MeshError("no_legal_basis", "consents come from the portal that the law names")
+        portal = self._party.view.lookup(caller.address)
+        return ConsentsReply(self.authoriser.consents.accept(query.listing, portal.verify_key))
+
+    @serves(HISTORY)
+    async def _history(self, query: Empty, caller: Caller, person: str) -> HistoryReply:
+        """What this broker permitted or refused about a person, less what is not for their eyes."""
+        return HistoryReply(
+            tuple(
+                history_of(map(read_row, self.host.store.ledger_rows_with(person)), self._rows_about, person)
+            )
+        )
+
+    def _rows_about(self, message_id: str) -> list[Row]:
+        return [
+            row for row in map(read_row, self.host.store.ledger_rows_with(message_id)) if row.id == message_id
+        ]
+
+
+def history_of(
+    rows: Iterable[Row], rows_about: Callable[[str], list[Row]], person: str
+) -> Iterable[HistoryLine]:
+    """The lines of a person's history: one for each exchange, hidden ones absent without a trace.
+
+    A `mark` hides an exchange that was recorded before; hidden exchanges leave no gap and no count.
+    """
+    seen: dict[tuple[str, str], None] = {}
+    for row in rows:
+        key = (row.requester, row.id)
+        if row.entry != "permitted" or row.subject != person or key in seen:
+            continue
+        seen[key] = None
+        related = [other for other in rows_about(row.id) if other.requester == row.requester]
+        if any(other.undisclosed for other in related):
+            continue
+        codes = [other.code for other in related if other.entry == "closed"]
+        yield HistoryLine(
+            time_us=row.time_us,
+            requester=row.requester,
+            provider=row.provider or "",
+            service=row.service or "",
+            procedure=row.procedure,
+            items=row.items,
+            outcome=(codes[-1] or "answered") if codes else "unfinished",
+        )

@@ -1,0 +1,156 @@
+"""What a node may touch of the world: its database, its clocks, its random stream, its way to others.
+
+Everything that could differ between two runs reaches a node through its `Host`, so a crash kills the host
+first: from then on nothing that a dying task does has any effect. All commits pass `Host.commit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Coroutine, Sequence
+from random import Random
+from typing import Any, Protocol
+
+from mesh.errors import MeshError
+from mesh.exchange import Turn, Write
+from mesh.recorder import Recorder
+from mesh.store import Store, storage_error
+
+
+class Carrier(Protocol):
+    """A transport, as a host uses it."""
+
+    def send(self, sender: str, recipient: str, line: bytes) -> None:
+        """Put a line on its way."""
+
+
+class Host:
+    """One party's access to the world.
+
+    `now_us` is the party's wall clock (µs since 1970 UTC), which may be wrong; `monotonic_us` never goes
+    back. `random` is the party's own stream.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        store: Store,
+        loop: asyncio.AbstractEventLoop,
+        carrier: Carrier,
+        recorder: Recorder,
+        random: Random,
+        now_us: Callable[[], int],
+        monotonic_us: Callable[[], int],
+    ) -> None:
+        self.address = address
+        self.store = store
+        self.random = random
+        self.now_us = now_us
+        self.monotonic_us = monotonic_us
+        self.alive = True
+        self.committed: Callable[[], None] | None = None
+        """Called after a commit that added to the ledger."""
+        self.commit_failed: Callable[[MeshError], None] | None = None
+        self._loop = loop
+        self._carrier = carrier
+        self._recorder = recorder
+        self._turns: list[Turn] = []
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+
+    def new_id(self, now_us: int) -> str:
+        """A fresh message id: a UUID of version 7 (RFC 9562), whose random part is of the host's stream."""
+        drawn = self.random.getrandbits(74)
+        value = (now_us // 1000 << 80) | 0x7 << 76 | (drawn >> 62) << 64 | 0b10 << 62 | drawn & (1 << 62) - 1
+        text = f"{value:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def perform(self, turn: Turn) -> None:
+        """Commit, then send: with everything else that is ready in this turn of the loop."""
+        if not self.alive:
+            return
+        if not self._turns:
+            self._loop.call_soon(self.flush)
+        self._turns.append(turn)
+
+    def flush(self) -> None:
+        """Commit all turns that wait as one transaction, then send what they want to send."""
+        turns, self._turns = self._turns, []
+        if not self.alive or not turns:
+            return
+        writes = turns[0].writes if len(turns) == 1 else [write for turn in turns for write in turn.writes]
+        if writes:
+            try:
+                self.commit(writes)
+            except (sqlite3.Error, OSError) as error:
+                self._fail(turns, storage_error(error))
+                return
+        carrier, address = self._carrier, self.address
+        for turn in turns:
+            for recipient, line in turn.sends:
+                carrier.send(address, recipient, line)
+            for call, values in turn.calls:
+                call(*values)
+
+    def _fail(self, turns: list[Turn], error: MeshError) -> None:
+        """Nothing of these turns happened: who waits for them hears so."""
+        if self.commit_failed is not None:
+            self.commit_failed(error)
+        for turn in turns:
+            for undo in turn.undo:
+                undo(error)
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """The one sync point: everything durable passes here. Raises sqlite3.Error and OSError."""
+        if not self.alive:
+            return
+        self.store.commit(writes)
+        record, address, recorded = self._recorder.ledger_row, self.address, False
+        for name, values in writes:
+            if name == "ledger":
+                record(address, *values)
+                recorded = True
+        if recorded and self.committed is not None:
+            self.committed()
+
+    def send_unrecorded(self, recipient: str, line: bytes) -> None:
+        """Send what is in no ledger: the refusal of bytes whose sender is not known."""
+        if self.alive:
+            self._carrier.send(self.address, recipient, line)
+
+    def record_head(self, token: bytes) -> None:
+        """Report a signed tree head."""
+        self._recorder.tree_head(self.address, token)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run work of this party as a task; it dies with the host."""
+        if not self.alive:
+            work.close()
+            return
+        task = self._loop.create_task(work, name=name)
+        self._tasks[task] = None
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
+
+    def future(self) -> asyncio.Future[Any]:
+        """A future of this party's loop."""
+        return self._loop.create_future()
+
+    def call_later(self, delay_us: int, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Run the callback after a delay in µs, if the host still lives."""
+        return self._loop.call_later(delay_us / 1_000_000, self._if_alive, callback)
+
+    def _if_alive(self, callback: Callable[[], None]) -> None:
+        if self.alive:
+            callback()
+
+    def kill(self) -> None:
+        """Crash: no effect from here on, whatever `finally` blocks do; then the tasks end."""
+        self.alive = False
+        self._turns.clear()
+        self.store.undo_effect()
+        for task in list(self._tasks):
+            task.cancel()

@@ -1,0 +1,110 @@
+"""Compact JWS (RFC 7515) with Ed25519 (RFC 9864) and nothing else.
+
+Rules kept here:
+1. A header has exactly `alg`, `kid` and `typ`. `alg` is `Ed25519`; the polymorphic `EdDSA` is refused.
+2. `kid` is the RFC 7638 thumbprint of the signing key, so a header fixes the key that it means.
+3. What was signed is what is verified: the bytes on the wire, never a document encoded again.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from mesh import base64url
+from mesh.errors import MeshError
+from mesh.keys import SigningKey, VerifyKey, load_public_key
+from mesh.parsing import parse_json
+
+LINE_SIZE_MAX = 2**20
+"""Bytes of a token, 1 MiB: longer ones are `message_too_large`."""
+
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+_TYP = re.compile(r"[a-z][a-z0-9+./-]{0,63}")
+_MEMBERS = frozenset({"alg", "kid", "typ"})
+
+
+class Token(NamedTuple):
+    """A token taken apart, its signature not verified yet."""
+
+    kid: str
+    typ: str
+    signing_input: bytes
+    payload: bytes
+    signature: bytes
+
+
+def sign(payload: bytes, key: SigningKey | Ed25519PrivateKey, *, typ: str) -> bytes:
+    """Sign the payload; returns the compact JWS as ASCII bytes.
+
+    `typ` is the kind of message: a lowercase media-type-like name, such as `request`.
+    """
+    if isinstance(key, Ed25519PrivateKey):
+        key = SigningKey.from_seed(key.private_bytes_raw())
+    signing_input = _header_of(key.kid, typ) + base64url.encode(payload)
+    return signing_input + b"." + base64url.encode(key.sign(signing_input))
+
+
+def verify(token: bytes | str, key: VerifyKey | Ed25519PublicKey, *, typ: str | None = None) -> bytes:
+    """The payload of a token that the key signed.
+
+    Raises `MeshError`: message_too_large, message_malformed (also for another `typ` than the one named),
+    algorithm_unsupported, key_unknown (the header names another key), signature_invalid.
+    """
+    if isinstance(key, Ed25519PublicKey):
+        key = load_public_key(key.public_bytes_raw())
+    parsed = parse(token)
+    if typ is not None and parsed.typ != typ:
+        raise MeshError("message_malformed", "the token is of another kind")
+    if parsed.kid != key.kid:
+        raise MeshError("key_unknown", "the token names another key")
+    key.verify(parsed.signature, parsed.signing_input)
+    return parsed.payload
+
+
+def parse(token: bytes | str) -> Token:
+    """Take a token apart without verifying it; its form and algorithm are checked."""
+    if isinstance(token, str):
+        try:
+            token = token.encode("ascii")
+        except UnicodeEncodeError:
+            raise MeshError("message_malformed", "not a compact JWS") from None
+    if len(token) > LINE_SIZE_MAX:
+        raise MeshError("message_too_large")
+    try:
+        header, body, signature_text = token.split(b".")
+    except ValueError:
+        raise MeshError("message_malformed", "not a compact JWS") from None
+    kid, typ = _read_header(header)
+    payload = base64url.decode(body)
+    signature = base64url.decode(signature_text)
+    if len(signature) != 64:
+        raise MeshError("message_malformed", "an Ed25519 signature has 64 bytes")
+    return Token(kid, typ, token[: len(header) + 1 + len(body)], payload, signature)
+
+
+@lru_cache(maxsize=65536)
+def _header_of(kid: str, typ: str) -> bytes:
+    if _TYP.fullmatch(typ) is None:
+        raise ValueError(f"typ is a lowercase name, not {typ!r}")
+    return base64url.encode(msgspec.json.encode({"alg": "Ed25519", "kid": kid, "typ": typ})) + b"."
+
+
+@lru_cache(maxsize=65536)
+def _read_header(segment: bytes) -> tuple[str, str]:
+    """`kid` and `typ` of a header: a few headers make all of the traffic, hence the cache."""
+    header = parse_json(base64url.decode(segment))
+    if not isinstance(header, dict) or header.keys() != _MEMBERS:
+        raise MeshError("message_malformed", "a header has exactly alg, kid and typ")
+    alg, kid, typ = header["alg"], header["kid"], header["typ"]
+    if not (isinstance(alg, str) and isinstance(kid, str) and isinstance(typ, str)):
+        raise MeshError("message_malformed", "alg, kid and typ are strings")
+    if alg != "Ed25519":
+        raise MeshError("algorithm_unsupported")
+    if _THUMBPRINT.fullmatch(kid) is None or _TYP.fullmatch(typ) is None:
+        raise MeshError("message_malformed", "kid is a thumbprint and typ a kind of message")
+    return kid, typ

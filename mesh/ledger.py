@@ -1,0 +1,128 @@
+"""What a party records for itself of each exchange (情報提供等の記録, 番号法23条).
+
+Rules kept here:
+1. Rows are appended, never changed; a later flag is a row of its own, a `mark`.
+2. A leaf of the RFC 6962 tree hashes the stored row bytes; every other column is derived from them.
+3. A head is signed hourly, at the end and on request, never per exchange. Whoever keeps heads finds a
+   rewritten past through a consistency proof.
+4. `answered` needs `permitted`, which needs `opened`; digests that are present must be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from mesh import jws
+from mesh.errors import MeshError
+from mesh.keys import SigningKey, VerifyKey
+from mesh.merkle import Tree, leaf_hash, root_of, verify_consistency, verify_inclusion
+from mesh.message import Kind, decode, encode
+
+__all__ = [
+    "Head",
+    "Ledger",
+    "Row",
+    "check_tail",
+    "read_head",
+    "read_row",
+    "verify_consistency",
+    "verify_inclusion",
+]
+
+HEAD_EVERY_US = 3_600_000_000
+
+Entry = Literal["opened", "permitted", "answered", "closed", "refused", "mark"]
+
+
+class Row(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """One record. Who, when, for which procedure and items; never values."""
+
+    entry: Entry
+    time_us: int
+    id: str
+    """The id of the request or push."""
+    requester: str
+    """Its source: (requester, id) names the exchange."""
+    provider: str | None = None
+    service: str | None = None
+    procedure: str | None = None
+    items: str | None = None
+    subject: str | None = None
+    """The recording party's own linkage code of the person."""
+    requestdigest: str | None = None
+    permitdigest: str | None = None
+    replydigest: str | None = None
+    code: str | None = None
+    """Why it was refused; absent when it was not."""
+    undisclosed: bool = False
+    """Not shown to the person (番号法23条2項)."""
+
+
+class Head(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a party signs about its ledger: this many rows, with this root, at this time."""
+
+    party: str
+    size: int
+    root: str
+    time_us: int
+
+
+_row_decoder = msgspec.json.Decoder(Row)
+_head_decoder = msgspec.json.Decoder(Head)
+
+
+class Ledger:
+    """The growing end of a party's ledger: its size and its tree; the rows are in the party's database."""
+
+    def __init__(self, party: str, rows: Iterable[bytes] = ()) -> None:
+        self.party = party
+        self._tree = Tree(leaf_hash(row) for row in rows)
+        self.signed_size = -1
+        self.signed_us = 0
+
+    @property
+    def size(self) -> int:
+        """How many rows there are."""
+        return self._tree.size
+
+    def append(self, row: Row) -> tuple[int, bytes]:
+        """The position and the stored bytes of a new row."""
+        data = encode(row)
+        tree = self._tree
+        position = tree.size
+        tree.append(leaf_hash(data))
+        return position, data
+
+    def head_due(self, now_us: int) -> bool:
+        """Whether an hour has passed since the last head, and rows have come since."""
+        return now_us - self.signed_us >= HEAD_EVERY_US and self.size != self.signed_size
+
+    def sign_head(self, key: SigningKey, now_us: int) -> bytes:
+        """A signed tree head as a JWS."""
+        self.signed_size, self.signed_us = self.size, now_us
+        head = Head(self.party, self.size, self._tree.root().hex(), now_us)
+        return jws.sign(encode(head), key, typ=Kind.TREE_HEAD)
+
+
+def read_row(data: bytes) -> Row:
+    """A stored row; `ledger_broken` if it is none."""
+    try:
+        return decode(data, _row_decoder)
+    except MeshError:
+        raise MeshError("ledger_broken", "a row is no ledger row") from None
+
+
+def read_head(token: bytes | str, key: VerifyKey) -> Head:
+    """A tree head that the party signed; any `MeshError` of a token, or schema_invalid."""
+    return decode(jws.verify(token, key, typ=Kind.TREE_HEAD), _head_decoder)
+
+
+def check_tail(rows: Iterable[bytes], head: Head) -> None:
+    """`ledger_broken` unless the first `head.size` rows have the head's root."""
+    leaves = [leaf_hash(row) for row in rows][: head.size]
+    if len(leaves) != head.size or root_of(leaves).hex() != head.root:
+        raise MeshError("ledger_broken", f"the ledger of {head.party} does not have the root of its head")

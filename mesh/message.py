@@ -1,0 +1,210 @@
+"""What travels: CloudEvents 1.0 documents (JSON format), one struct for each kind of message.
+
+Rules kept here:
+1. A kind has exactly the attributes of its struct: others, and missing ones, are `schema_invalid`.
+2. Attribute names are lowercase alphanumeric, as CloudEvents wants; extensions stand beside the rest.
+3. What the broker may not read is in `data` or `subject`, as a JWE; what it must read is an attribute.
+4. A sealed body repeats id, source and recipient, so that it is of no use in any other message.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from itertools import pairwise
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mesh.errors import MeshError
+from mesh.parsing import decode, parse_json
+
+__all__ = [
+    "Body",
+    "Event",
+    "Kind",
+    "Notice",
+    "Permit",
+    "Receipt",
+    "Refusal",
+    "RefusalData",
+    "Reply",
+    "Request",
+    "decode",
+    "encode",
+    "format_time",
+    "items_of",
+    "parse_json",
+    "parse_time",
+]
+
+Text = Annotated[str, Meta(max_length=512)]
+Digest = Annotated[str, Meta(min_length=43, max_length=43)]
+"""SHA-256 as canonical base64url."""
+DataVersion = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class Kind(StrEnum):
+    """The kinds of message; each is the `typ` of its JWS."""
+
+    REQUEST = "request"
+    PERMIT = "permit"
+    REPLY = "reply"
+    REFUSAL = "refusal"
+    EVENT = "event"
+    NOTICE = "notice"
+    RECEIPT = "receipt"
+    CONSENT = "consent"
+    REGISTRY = "registry"
+    TREE_HEAD = "tree-head"
+
+
+class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The attributes that every CloudEvents message has."""
+
+    specversion: Literal["1.0"]
+    id: Text
+    source: Text
+    type: Text
+    time: Text
+    recipient: Text
+
+
+class Request(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A question to one provider (照会). Without a subject it is about no person."""
+
+    datacontenttype: Literal["application/jose"]
+    subject: str | None = None
+    procedure: Text | None = None
+    items: Annotated[str, Meta(max_length=4096)] | None = None
+    consent: Text | None = None
+    traceparent: Text | None = None
+    expiry: Text
+    data: str
+
+
+class Reply(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The provider's answer (提供), tied to the bytes of request and permit."""
+
+    datacontenttype: Literal["application/jose"]
+    requestdigest: Digest
+    permitdigest: Digest
+    traceparent: Text | None = None
+    data: str
+
+
+class RefusalData(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """What a refusal says beside its code: registered names only, never payload."""
+
+    definite: bool
+    text: Annotated[str, Meta(max_length=2048)]
+
+
+class Refusal(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """Somebody's signed no (照会拒否・提供不可)."""
+
+    datacontenttype: Literal["application/json"]
+    requestdigest: Digest
+    permitdigest: Digest | None = None
+    code: Text
+    data: RefusalData
+
+
+class Event(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A thin push: something happened to a subject. It carries no data; who needs more asks for it."""
+
+    subject: str
+    dataversion: DataVersion | None = None
+    traceparent: Text | None = None
+    expiry: Text
+
+
+class Notice(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A sealed push to one recipient (お知らせ)."""
+
+    datacontenttype: Literal["application/jose"]
+    subject: str
+    procedure: Text
+    items: Annotated[str, Meta(max_length=4096)]
+    dataversion: DataVersion | None = None
+    traceparent: Text | None = None
+    expiry: Text
+    data: str
+
+
+class Receipt(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A signed acknowledgement of a push (受領); `requestdigest` names the push."""
+
+    requestdigest: Digest
+    permitdigest: Digest | None = None
+
+
+class Permit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The broker's decision about one delivery of one message (情報提供許可証)."""
+
+    broker: Text
+    requestdigest: Digest
+    requester: Text
+    recipient: Text
+    service: Text
+    procedure: Text | None = None
+    items: Annotated[str, Meta(max_length=4096)] | None = None
+    basis: Text
+    subject: Text | None = None
+    consent: str | None = None
+    undisclosed: bool = False
+    subjectsmax: int = 1
+    registry: int
+    accepted: Text | None = None
+    """When the broker took over a push: the time at which its sender's key is judged."""
+    time: Text
+    expiry: Text
+
+
+class Body(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The plaintext under a seal: the content, bound to the message that carries it."""
+
+    id: Text
+    source: Text
+    recipient: Text
+    data: msgspec.Raw
+
+
+encode: Final = msgspec.json.Encoder().encode
+"""Structs to canonical JSON bytes: fields in order of declaration, absent ones left out."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=1024)
+def _second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S.")
+
+
+def format_time(time_us: int) -> str:
+    """Microseconds since 1970 UTC as RFC 3339, always with six decimals and `Z`."""
+    second, rest_us = divmod(time_us, 1_000_000)
+    return f"{_second(second)}{rest_us:06d}Z"
+
+
+@lru_cache(maxsize=1024)
+def parse_time(text: str) -> int:
+    """RFC 3339 to microseconds since 1970 UTC; `schema_invalid` if it is no such time."""
+    try:
+        moment = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        raise MeshError("schema_invalid", "not an RFC 3339 time") from None
+    if moment.tzinfo is None:
+        raise MeshError("schema_invalid", "a time needs its offset")
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+@lru_cache(maxsize=4096)
+def items_of(text: str) -> frozenset[str]:
+    """The names in an `items` attribute; `schema_invalid` unless they are sorted and distinct."""
+    names = text.split(" ")
+    if not all(names) or any(a >= b for a, b in pairwise(names)):
+        raise MeshError("schema_invalid", "items are sorted, distinct names with single spaces")
+    return frozenset(names)

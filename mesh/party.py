@@ -1,0 +1,199 @@
+"""One party of the mesh: its keys, its view of the registry, its seals and its ledger.
+
+Every gate begins here, in the order of DESIGN.md section 4: size and form, algorithm and key, signature,
+payload, sender. What stands behind is each role's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mesh import jws
+from mesh.errors import CODES, MeshError
+from mesh.exchange import Write, digest_of
+from mesh.keys import NodeKeys, SealPublicKey
+from mesh.ledger import Ledger, Row
+from mesh.message import (
+    Body,
+    Event,
+    Kind,
+    Notice,
+    Permit,
+    Receipt,
+    Refusal,
+    RefusalData,
+    Reply,
+    Request,
+    decode,
+    encode,
+    format_time,
+    parse_time,
+)
+from mesh.names import BROKER, member_of
+from mesh.personal_number import personal_numbers_in
+from mesh.registry import View
+from mesh.sealing import Opener, Sealer
+
+FUTURE_TOLERANCE_US = 300_000_000
+REQUEST_LIFE_US = 600_000_000
+PUSH_LIFE_US = 30 * 86_400_000_000
+PERMIT_LIFE_US = 60_000_000
+UNKNOWN_TYPE = "mesh.unknown.v1"
+"""The type of a refusal of bytes that never said what they ask."""
+
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    Kind.REQUEST: msgspec.json.Decoder(Request),
+    Kind.REPLY: msgspec.json.Decoder(Reply),
+    Kind.REFUSAL: msgspec.json.Decoder(Refusal),
+    Kind.EVENT: msgspec.json.Decoder(Event),
+    Kind.NOTICE: msgspec.json.Decoder(Notice),
+    Kind.RECEIPT: msgspec.json.Decoder(Receipt),
+}
+_permit_decoder = msgspec.json.Decoder(Permit)
+_body_decoder = msgspec.json.Decoder(Body)
+
+
+class Admitted(NamedTuple):
+    """A message that passed the first steps of a gate: its sender is who it says."""
+
+    kind: str
+    message: Any
+    """One of the structs of `mesh.message`, as `kind` says."""
+    digest: str
+    zone: str
+    """The sender's zone, as registered."""
+
+
+class Party:
+    """What requester, provider, subscriber and broker have in common."""
+
+    def __init__(
+        self,
+        address: str,
+        zone: str,
+        keys: NodeKeys,
+        view: View,
+        *,
+        sealer: Sealer,
+        ledger: Ledger,
+        new_id: Callable[[int], str],
+    ) -> None:
+        self.address = address
+        self.member = member_of(address)
+        self.zone = zone
+        self.keys = keys
+        self.view = view
+        self.sealer = sealer
+        self.opener = Opener(address, keys.sealing)
+        self.ledger = ledger
+        self.new_id = new_id
+
+    def admit(self, line: bytes, now_us: int, *, key_time_us: int | None = None) -> Admitted:
+        """Check a line up to its sender.
+
+        `key_time_us` is when the key is judged, by default now; pushes are judged when the broker took
+        them over. Raises `MeshError` with the codes of the steps form, key, signature, payload, address.
+        """
+        token = jws.parse(line)
+        decoder = _DECODERS.get(token.typ)
+        if decoder is None:
+            raise MeshError("message_malformed", "no message of this kind is expected here")
+        sender = self.view.key(token.kid)
+        sender.check(now_us if key_time_us is None else key_time_us)
+        self.view.check_fresh(now_us)
+        sender.verify_key.verify(token.signature, token.signing_input)
+        message = decode(token.payload, decoder)
+        if message.source != sender.address:
+            raise MeshError("sender_mismatch")
+        return Admitted(token.typ, message, digest_of(line), sender.zone)
+
+    def admit_permit(self, line: bytes, now_us: int) -> tuple[Permit, str]:
+        """Check a permit up to its sender, who must have the broker role; returns it with its digest."""
+        token = jws.parse(line)
+        if token.typ != Kind.PERMIT:
+            raise MeshError("message_malformed", "the second line is no permit")
+        sender = self.view.key(token.kid)
+        sender.check(now_us)
+        sender.verify_key.verify(token.signature, token.signing_input)
+        permit = decode(token.payload, _permit_decoder)
+        if sender.address != BROKER or permit.broker != BROKER:
+            raise MeshError("sender_mismatch", "only a broker gives permits")
+        return permit, digest_of(line)
+
+    def sign(self, message: Any, kind: Kind) -> bytes:
+        """The line of one message, signed by this party."""
+        return jws.sign(encode(message), self.keys.signing, typ=kind)
+
+    def record(self, row: Row) -> Write:
+        """Append to the ledger; the write that makes it durable."""
+        return ("ledger", self.ledger.append(row))
+
+    def seal(self, message_id: str, to: str, data: bytes, recipient: str, key: SealPublicKey) -> str:
+        """Seal content for a key's holder, bound to the message (id, this source, `to`) that carries it."""
+        body = encode(Body(message_id, self.address, to, msgspec.Raw(data)))
+        return self.sealer.seal(body, recipient, key)
+
+    def unseal(self, token: str, message: Request | Reply | Notice | Event) -> bytes:
+        """The content of a seal, if it was made for this very message and party; else `seal_invalid`."""
+        body = decode_body(self.opener.open(token, sender=message.source))
+        if body.id != message.id or body.source != message.source or body.recipient != self.address:
+            raise MeshError("seal_invalid", "the seal belongs to another message")
+        return bytes(body.data)
+
+    def refusal(
+        self,
+        error: MeshError,
+        *,
+        to: str,
+        digest: str,
+        now_us: int,
+        permit_digest: str | None = None,
+        about: str = UNKNOWN_TYPE,
+    ) -> bytes:
+        """A signed no. It quotes what the error says, which is registered names only."""
+        refusal = Refusal(
+            specversion="1.0",
+            id=self.new_id(now_us),
+            source=self.address,
+            type=about,
+            time=format_time(now_us),
+            recipient=to,
+            datacontenttype="application/json",
+            requestdigest=digest,
+            permitdigest=permit_digest,
+            code=error.code,
+            data=RefusalData(CODES[error.code].definite, error.text),
+        )
+        return self.sign(refusal, Kind.REFUSAL)
+
+
+def read_line(line: bytes) -> Any:
+    """The document of a line that this party verified before it stored it: a message or a permit."""
+    token = jws.parse(line)
+    return decode(token.payload, _DECODERS.get(token.typ, _permit_decoder))
+
+
+def decode_body(plaintext: bytes) -> Body:
+    """The body under a seal; `seal_invalid` if it is none."""
+    try:
+        return decode(plaintext, _body_decoder)
+    except MeshError:
+        raise MeshError("seal_invalid", "the sealed body is no body") from None
+
+
+def check_time(time: str, expiry: str, now_us: int, life_us_max: int) -> None:
+    """`message_expired` or `message_from_future` unless the message is of now."""
+    sent_us, expiry_us = parse_time(time), parse_time(expiry)
+    if not 0 <= expiry_us - sent_us <= life_us_max or expiry_us < now_us:
+        raise MeshError("message_expired")
+    if sent_us > now_us + FUTURE_TOLERANCE_US:
+        raise MeshError("message_from_future")
+
+
+def check_no_personal_number(data: bytes) -> None:
+    """`personal_number_exposed` if a text in the content reads as a 個人番号 (番号法19条)."""
+    if personal_numbers_in(data):
+        raise MeshError("personal_number_exposed")

@@ -1,0 +1,196 @@
+"""The gate of the law: who may ask whom for what, from which zone. Deny by default.
+
+Rules kept here:
+1. A request about a person needs a row: requester role × procedure × provider role × service × items
+   (番号法19条8号, 令和6年デジタル庁・総務省令第9号 2条の表; formerly 別表第二). Anything not listed is refused.
+2. Rows hold between dates; the date is the broker's when it decides.
+3. A service about no person needs no row, unless rows exist that restrict it.
+4. A refusal names the rule and what would be allowed, in registered names, and the code names who can
+   mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from mesh import names
+from mesh.errors import MeshError
+from mesh.names import Zone, member_of
+
+FOREVER_US = 2**53 - 1
+
+
+class LegalBasis(Struct, frozen=True):
+    """One row of the table: what makes a request, a notice or a subscription lawful.
+
+    For an event the requester is the subscriber and the provider the publisher; for a notice the
+    requester is the sender and the provider the recipient.
+    """
+
+    requester: str
+    """A role: `muni/*/child-allowance`."""
+    procedure: str
+    provider: str
+    service: str
+    items: tuple[str, ...] = ()
+    citation: str = "illustrative"
+    id: str = ""
+    from_us: int = 0
+    until_us: int = FOREVER_US
+    same_member: bool = False
+    """Holds only inside one body (番号法9条2項, 19条11号)."""
+    consent: bool = False
+    """Needs the person's consent besides."""
+    assessment: bool = False
+    """Needs the requester's published 特定個人情報保護評価 (番号法28条)."""
+    undisclosed: bool = False
+    """Exchanges under it are not shown to the person (番号法23条2項)."""
+    subjects_max: int = 1
+
+
+class Procedure(Struct, frozen=True):
+    """An administrative task (事務) for which data is asked."""
+
+    id: str
+    title: str
+    title_ja: str
+
+
+class ZonePath(Struct, frozen=True):
+    """An allowed crossing between two zones (特定通信), for two roles."""
+
+    start: Zone
+    end: Zone
+    requester: str = "*/*/*"
+    provider: str = "*/*/*"
+    citation: str = "illustrative"
+
+
+class Policy:
+    """The law as the broker applies it: rows, zone paths, published assessments."""
+
+    def __init__(
+        self,
+        bases: Iterable[LegalBasis] = (),
+        paths: Iterable[ZonePath] = (),
+        procedures: Iterable[Procedure] = (),
+    ) -> None:
+        self.bases: list[LegalBasis] = []
+        self.paths = list(paths)
+        self.procedures = {procedure.id: procedure for procedure in procedures}
+        self._unassessed: set[tuple[str, str]] = set()
+        self._rows_of: dict[str, list[LegalBasis]] = {}
+        self._candidates = lru_cache(maxsize=65536)(self._match)
+        self.may_cross = lru_cache(maxsize=65536)(self._may_cross)
+        for basis in bases:
+            self.add(basis)
+
+    def add(self, basis: LegalBasis) -> None:
+        """Put a row in force; it gets the next id unless it brings one."""
+        if not (names.is_role(basis.requester) and names.is_role(basis.provider)):
+            raise ValueError(f"roles are like muni/*/tax: {basis.requester!r}, {basis.provider!r}")
+        if not basis.id:
+            basis = replace(basis, id=f"added-{len(self.bases) + 1}")
+        self.bases.append(basis)
+        self._rows_of.setdefault(basis.service, []).append(basis)
+        self.procedures.setdefault(
+            basis.procedure, Procedure(basis.procedure, basis.procedure, basis.procedure)
+        )
+        self._candidates.cache_clear()
+
+    def allow_path(self, path: ZonePath) -> None:
+        """Open one crossing between zones."""
+        self.paths.append(path)
+        self.may_cross.cache_clear()
+
+    def withdraw_assessment(self, member: str, procedure: str) -> None:
+        """Record that a member has no published assessment for a procedure (番号法28条)."""
+        self._unassessed.add((member, procedure))
+
+    def restricts(self, service: str) -> bool:
+        """Whether the law has rows for the service, so that a request needs one."""
+        return service in self._rows_of
+
+    def rows(self, service: str) -> tuple[LegalBasis, ...]:
+        """All rows about a service or push, in order of declaration."""
+        return tuple(self._rows_of.get(service, ()))
+
+    def decide(
+        self,
+        requester: str,
+        procedure: str,
+        provider: str,
+        service: str,
+        items: frozenset[str],
+        now_us: int,
+    ) -> LegalBasis:
+        """The row that makes the exchange lawful now.
+
+        Raises `MeshError`: no_legal_basis, assessment_missing or item_not_permitted, in that order.
+        """
+        for basis in self._candidates(requester, procedure, provider, service):
+            if basis.from_us <= now_us < basis.until_us:
+                break
+        else:
+            raise MeshError("no_legal_basis", self._explain(requester, provider, service, now_us))
+        if basis.assessment and (member_of(requester), procedure) in self._unassessed:
+            raise MeshError("assessment_missing")
+        if not items.issubset(basis.items):
+            raise MeshError(
+                "item_not_permitted",
+                f"row {basis.id} ({basis.citation}) permits only: {' '.join(sorted(basis.items)) or 'no items'}",
+            )
+        return basis
+
+    def hides(self, requester: str, procedure: str | None, provider: str, service: str) -> bool:
+        """Whether the law keeps such exchanges from the person's view (番号法23条2項)."""
+        if procedure is None:
+            return False
+        return any(basis.undisclosed for basis in self._candidates(requester, procedure, provider, service))
+
+    def subscribers(self, publisher: str, event: str, now_us: int) -> list[LegalBasis]:
+        """The rows that let somebody hear of the publisher's event now."""
+        return [
+            basis
+            for basis in self.rows(event)
+            if names.matches(basis.provider, publisher) and basis.from_us <= now_us < basis.until_us
+        ]
+
+    def _match(self, requester: str, procedure: str, provider: str, service: str) -> tuple[LegalBasis, ...]:
+        return tuple(
+            basis
+            for basis in self._rows_of.get(service, ())
+            if basis.procedure == procedure
+            and names.matches(basis.requester, requester)
+            and names.matches(basis.provider, provider)
+            and (not basis.same_member or member_of(requester) == member_of(provider))
+        )
+
+    def _explain(self, requester: str, provider: str, service: str, now_us: int) -> str:
+        """What the requester could lawfully do instead, in registered names."""
+        allowed = sorted(
+            {
+                basis.procedure
+                for basis in self._rows_of.get(service, ())
+                if names.matches(basis.requester, requester)
+                and names.matches(basis.provider, provider)
+                and basis.from_us <= now_us < basis.until_us
+            }
+        )
+        if allowed:
+            return f"{requester} may ask {provider} for {service} only for: {', '.join(allowed)}"
+        return f"no row lets {requester} ask {provider} for {service} on this date"
+
+    def _may_cross(self, start: str, end: str, requester: str, provider: str) -> bool:
+        """Whether a message may go from zone to zone between these two nodes."""
+        return start == end or any(
+            path.start == start
+            and path.end == end
+            and names.matches(path.requester, requester)
+            and names.matches(path.provider, provider)
+            for path in self.paths
+        )

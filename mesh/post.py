@@ -1,0 +1,193 @@
+"""The broker's post: pushes taken over, passed to whom the law names, and repeated until signed for.
+
+The publisher gets its receipt when every delivery is committed; each attempt carries a permit of its own,
+decided anew, so a row that ended in the meantime ends the deliveries under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from mesh.errors import MeshError
+from mesh.exchange import Turn
+from mesh.ledger import Row
+from mesh.message import Event, Kind, Notice, Receipt, format_time, items_of, parse_time
+from mesh.names import BROKER, matches, member_of
+from mesh.outbox import Delivery, Outbox
+from mesh.party import PUSH_LIFE_US, Admitted, check_time, read_line
+from mesh.policy import LegalBasis
+from mesh.routing import Authoriser
+from mesh.subscriber import KEEP_US
+
+
+class Post:
+    """Pushes on their way through a broker.
+
+    `kept(source, id)` looks up digest and receipt of a push taken over before; `listeners(event, role)`
+    names the registered nodes with the role that take the event.
+    """
+
+    def __init__(
+        self,
+        authoriser: Authoriser,
+        outbox: Outbox,
+        kept: Callable[[str, str], tuple[str, bytes] | None],
+        listeners: Callable[[str, str], Iterable[str]],
+    ) -> None:
+        self._authoriser = authoriser
+        self._party = authoriser.party
+        self.outbox = outbox
+        self._kept = kept
+        self._listeners = listeners
+
+    def on_push(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
+        """Take a push over: commit its deliveries, then sign for it.
+
+        Raises `MeshError` with the codes of the steps address to authorisation.
+        """
+        message: Event | Notice = admitted.message
+        if isinstance(message, Event) and message.recipient != BROKER:
+            raise MeshError("audience_mismatch")
+        check_time(message.time, message.expiry, now_us, PUSH_LIFE_US)
+        kept = self._kept(message.source, message.id)
+        if kept is not None:
+            if kept[0] != admitted.digest:
+                raise MeshError("id_conflict")
+            turn.sends.append((message.source, kept[1]))
+            return
+        recipients = self._recipients(message, admitted.zone, now_us)
+        self._authoriser.person_of(message)
+        self._authoriser.rates.count(message.source, now_us)
+        expiry_us = parse_time(message.expiry)
+        for recipient in recipients:
+            turn.writes.append(self.outbox.add(recipient, admitted.digest, line, expiry_us, now_us))
+        receipt = Receipt(
+            specversion="1.0",
+            id=self._party.new_id(now_us),
+            source=self._party.address,
+            type=message.type,
+            time=format_time(now_us),
+            recipient=message.source,
+            requestdigest=admitted.digest,
+        )
+        receipt_line = self._party.sign(receipt, Kind.RECEIPT)
+        turn.writes.append(
+            ("outcome", (message.source, message.id, admitted.digest, receipt_line, expiry_us + KEEP_US))
+        )
+        turn.sends.append((message.source, receipt_line))
+
+    def _recipients(self, message: Event | Notice, zone: str, now_us: int) -> list[str]:
+        """Who gets the push: the recipient of a notice, or whom the law lets hear of the event."""
+        if isinstance(message, Event):
+            rows = self._authoriser.policy.subscribers(message.source, message.type, now_us)
+            if not rows:
+                raise MeshError("no_legal_basis", f"no row lets anybody hear of {message.source}'s event")
+            return [
+                address for address in self._heard_by(message, rows) if self._reaches(message, zone, address)
+            ]
+        recipient = self._party.view.lookup(message.recipient)
+        if message.type not in recipient.events:
+            raise MeshError("service_unknown")
+        self._authoriser.check_zone(zone, recipient.zone, message.source, message.recipient)
+        self._basis_for(message, message.recipient, now_us)
+        return [message.recipient]
+
+    def _heard_by(self, message: Event, rows: list[LegalBasis]) -> list[str]:
+        heard: dict[str, None] = {}
+        for row in rows:
+            role = row.requester
+            if row.same_member:
+                role = f"{member_of(message.source)}/{role.rsplit('/', 1)[1]}"
+            for address in self._listeners(message.type, role):
+                if matches(row.requester, address):
+                    heard.setdefault(address)
+        return list(heard)
+
+    def _reaches(self, message: Event, zone: str, address: str) -> bool:
+        listener = self._party.view.lookup(address)
+        return self._authoriser.policy.may_cross(zone, listener.zone, message.source, address)
+
+    def _basis_for(self, message: Event | Notice, recipient: str, now_us: int) -> LegalBasis:
+        policy = self._authoriser.policy
+        if isinstance(message, Notice):
+            items = items_of(message.items)
+            return policy.decide(message.source, message.procedure, recipient, message.type, items, now_us)
+        for row in policy.subscribers(message.source, message.type, now_us):
+            same = not row.same_member or member_of(recipient) == member_of(message.source)
+            if same and matches(row.requester, recipient):
+                return row
+        raise MeshError("no_legal_basis", f"no row lets {recipient} hear of {message.type}")
+
+    def deliver_due(self, now_us: int, turn: Turn) -> None:
+        """Send what is due, each with a permit of its own; what may go no longer is a dead letter."""
+        ready, writes = self.outbox.take_due(now_us)
+        turn.writes.extend(writes)
+        for delivery in ready:
+            try:
+                self._deliver(delivery, now_us, turn)
+            except MeshError:
+                turn.writes.append(self.outbox.bury(delivery))
+
+    def _deliver(self, delivery: Delivery, now_us: int, turn: Turn) -> None:
+        message: Any = read_line(delivery.line)
+        authoriser = self._authoriser
+        basis = self._basis_for(message, delivery.to, now_us)
+        person = authoriser.person_of(message)
+        permit, permit_digest = authoriser.permit(
+            message,
+            delivery.digest,
+            delivery.to,
+            basis,
+            authoriser.codes.code(member_of(delivery.to), person),
+            now_us,
+            accepted=format_time(delivery.added_us),
+        )
+        row = Row(
+            "permitted",
+            now_us,
+            message.id,
+            message.source,
+            provider=delivery.to,
+            service=message.type,
+            procedure=basis.procedure or None,
+            items=getattr(message, "items", None),
+            subject=authoriser.codes.code(self._party.member, person),
+            requestdigest=delivery.digest,
+            permitdigest=permit_digest,
+            undisclosed=basis.undisclosed,
+        )
+        turn.writes.append(self._party.record(row))
+        turn.sends.append((delivery.to, delivery.line + b"\n" + permit))
+
+    def on_receipt(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
+        """A subscriber signed for a push: it is not sent again. A repeated receipt is dropped."""
+        receipt: Receipt = admitted.message
+        if receipt.recipient != self._party.address:
+            raise MeshError("audience_mismatch")
+        self._close(receipt.source, receipt, admitted.digest, None, now_us, turn)
+
+    def is_delivery(self, admitted: Admitted) -> bool:
+        """Whether a refusal is of a delivery. It goes out again until it expires: the recipient may mend."""
+        return self.outbox.find(admitted.message.source, admitted.message.requestdigest) is not None
+
+    def _close(
+        self, recipient: str, receipt: Receipt, answer: str, code: str | None, now_us: int, turn: Turn
+    ) -> None:
+        delivery = self.outbox.find(recipient, receipt.requestdigest)
+        if delivery is None:
+            return
+        message: Any = read_line(delivery.line)
+        turn.writes.extend(self.outbox.receipted(recipient, receipt.requestdigest, now_us))
+        row = Row(
+            "closed",
+            now_us,
+            message.id,
+            message.source,
+            provider=recipient,
+            requestdigest=delivery.digest,
+            permitdigest=receipt.permitdigest,
+            replydigest=answer,
+            code=code,
+        )
+        turn.writes.append(self._party.record(row))

@@ -1,0 +1,175 @@
+"""The provider's side of an exchange (情報提供者): it believes nobody, answers from its own records, once.
+
+It checks request and permit itself, repeats what needs the content, and keeps the exact bytes of its
+outcome with the effect until they can no longer be asked for: a repeat gets those bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import NamedTuple
+
+from mesh.errors import MeshError
+from mesh.exchange import PROVIDER, Happening, State, Turn, advance, digest_of
+from mesh.ledger import Row
+from mesh.message import Kind, Permit, Reply, Request, format_time, parse_time
+from mesh.names import BROKER
+from mesh.party import (
+    REQUEST_LIFE_US,
+    Admitted,
+    Party,
+    check_no_personal_number,
+    check_time,
+)
+
+KEEP_US = 600_000_000
+"""An outcome is kept until the request's expiry and this much longer."""
+HANDLING_MAX = 2000
+"""Questions handled at the same time; one more is `overloaded`."""
+
+
+class Asked(NamedTuple):
+    """A question that passed every check and waits for its handler."""
+
+    request: Request
+    digest: str
+    permit: Permit
+    permit_digest: str
+    data: bytes
+    """The opened query."""
+
+
+class Provider:
+    """Questions put to one party.
+
+    `kept(source, id)` looks up digest and outcome of a question that was answered before.
+    """
+
+    def __init__(
+        self,
+        party: Party,
+        offers: Container[str],
+        kept: Callable[[str, str], tuple[str, bytes] | None],
+    ) -> None:
+        self._party = party
+        self._offers = offers
+        self._kept = kept
+        self._handling: dict[tuple[str, str], str] = {}
+
+    def on_request(
+        self, admitted: Admitted, permit: Permit, permit_digest: str, now_us: int, turn: Turn
+    ) -> Asked | None:
+        """Check a question and its permit; None when it is a repeat, whose outcome is in the turn.
+
+        Raises `MeshError` with the codes of the steps address to content, and overloaded.
+        """
+        request: Request = admitted.message
+        self._check_address(request, permit, admitted.digest)
+        check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US)
+        if not parse_time(permit.time) - KEEP_US <= now_us <= parse_time(permit.expiry):
+            raise MeshError("message_expired", "the permit is past its expiry")
+        if self._is_repeat(request, admitted.digest, turn):
+            return None
+        data = self._party.unseal(request.data, request)
+        check_no_personal_number(data)
+        if len(self._handling) >= HANDLING_MAX:
+            raise MeshError("overloaded")
+        return Asked(request, admitted.digest, permit, permit_digest, data)
+
+    def start(self, asked: Asked) -> None:
+        """The handler begins; repeats wait for it."""
+        advance(PROVIDER, State.NEW, Happening.REQUEST)
+        self._handling[asked.request.source, asked.request.id] = asked.digest
+
+    def _check_address(self, request: Request, permit: Permit, digest: str) -> None:
+        if request.recipient != self._party.address or permit.recipient != self._party.address:
+            raise MeshError("audience_mismatch")
+        if request.type not in self._offers:
+            raise MeshError("service_unknown")
+        same = (
+            permit.requestdigest == digest
+            and permit.requester == request.source
+            and permit.service == request.type
+            and permit.procedure == request.procedure
+            and permit.items == request.items
+        )
+        if not same:
+            raise MeshError("audience_mismatch", "the permit was given for another message")
+
+    def _is_repeat(self, request: Request, digest: str, turn: Turn) -> bool:
+        key = (request.source, request.id)
+        handling = self._handling.get(key)
+        kept = None if handling is not None else self._kept(*key)
+        known = handling if handling is not None else kept and kept[0]
+        if known is None:
+            return False
+        if known != digest:
+            raise MeshError("id_conflict")
+        advance(PROVIDER, State.HANDLING if kept is None else State.ANSWERED, Happening.REQUEST)
+        if kept is not None:
+            turn.sends.append((BROKER, kept[1]))
+        return True
+
+    def answer(self, asked: Asked, data: bytes, now_us: int, turn: Turn) -> None:
+        """Seal and sign the handler's reply, record and keep it, then send it."""
+        check_no_personal_number(data)
+        party, request = self._party, asked.request
+        reply_id = party.new_id(now_us)
+        requester = party.view.lookup(request.source)
+        reply = Reply(
+            specversion="1.0",
+            id=reply_id,
+            source=party.address,
+            type=request.type,
+            time=format_time(now_us),
+            recipient=request.source,
+            datacontenttype="application/jose",
+            requestdigest=asked.digest,
+            permitdigest=asked.permit_digest,
+            traceparent=request.traceparent,
+            data=party.seal(reply_id, request.source, data, request.source, requester.seal_key),
+        )
+        self._finish(asked, party.sign(reply, Kind.REPLY), None, Happening.ANSWER, now_us, turn)
+
+    def refuse(self, asked: Asked, error: MeshError, now_us: int, turn: Turn) -> None:
+        """Sign the handler's refusal, record and keep it, then send it."""
+        line = self._party.refusal(
+            error,
+            to=asked.request.source,
+            digest=asked.digest,
+            now_us=now_us,
+            permit_digest=asked.permit_digest,
+            about=asked.request.type,
+        )
+        self._finish(asked, line, error.code, Happening.REFUSE, now_us, turn)
+
+    def abandon(self, asked: Asked) -> None:
+        """Forget a question whose outcome could not be committed: a repeat is tried afresh."""
+        self._handling.pop((asked.request.source, asked.request.id), None)
+
+    def _finish(
+        self, asked: Asked, line: bytes, code: str | None, happening: Happening, now_us: int, turn: Turn
+    ) -> None:
+        request, permit = asked.request, asked.permit
+        advance(PROVIDER, State.HANDLING, happening)
+        del self._handling[request.source, request.id]
+        row = Row(
+            "answered",
+            now_us,
+            request.id,
+            request.source,
+            provider=self._party.address,
+            service=request.type,
+            procedure=request.procedure,
+            items=request.items,
+            subject=permit.subject,
+            requestdigest=asked.digest,
+            permitdigest=asked.permit_digest,
+            replydigest=digest_of(line),
+            code=code,
+            undisclosed=permit.undisclosed,
+        )
+        turn.writes.append(self._party.record(row))
+        keep_us = parse_time(request.expiry) + KEEP_US
+        turn.writes.append(("outcome", (request.source, request.id, asked.digest, line, keep_us)))
+        turn.sends.append((BROKER, line))

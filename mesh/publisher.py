@@ -1,0 +1,144 @@
+"""Whoever pushes: an event to the subscribers that the law names, or a notice to one recipient.
+
+A push is recorded and kept in the publisher's outbox before it leaves, and goes out again until the broker
+has signed for it. An event carries no data; a notice carries a sealed body.
+"""
+
+from __future__ import annotations
+
+from mesh.errors import MeshError
+from mesh.exchange import Turn, digest_of
+from mesh.ledger import Row
+from mesh.message import Event, Kind, Notice, Receipt, format_time
+from mesh.names import BROKER
+from mesh.outbox import Outbox
+from mesh.party import PUSH_LIFE_US, Admitted, Party, check_no_personal_number, read_line
+
+
+class Publisher:
+    """Pushes of one party, until the broker has taken them over."""
+
+    def __init__(self, party: Party, outbox: Outbox) -> None:
+        self._party = party
+        self.outbox = outbox
+
+    def publish(
+        self,
+        event: str,
+        subject: str,
+        now_us: int,
+        turn: Turn,
+        *,
+        data_version: int | None = None,
+        life_us: int = PUSH_LIFE_US,
+    ) -> str:
+        """Say that something happened to a subject (the party's own code); returns the message id."""
+        message_id = self._party.new_id(now_us)
+        message = Event(
+            specversion="1.0",
+            id=message_id,
+            source=self._party.address,
+            type=event,
+            time=format_time(now_us),
+            recipient=BROKER,
+            subject=self._seal_subject(message_id, subject),
+            dataversion=data_version,
+            expiry=format_time(now_us + life_us),
+        )
+        self._post(message, Kind.EVENT, subject, now_us, now_us + life_us, turn)
+        return message_id
+
+    def notify(
+        self,
+        notice: str,
+        to: str,
+        data: bytes,
+        subject: str,
+        procedure: str,
+        items: str,
+        now_us: int,
+        turn: Turn,
+        *,
+        data_version: int | None = None,
+        life_us: int = PUSH_LIFE_US,
+    ) -> str:
+        """Send a sealed body to one recipient; returns the message id.
+
+        Raises `MeshError` recipient_unknown or personal_number_exposed before anything is recorded.
+        """
+        check_no_personal_number(data)
+        recipient = self._party.view.lookup(to)
+        message_id = self._party.new_id(now_us)
+        message = Notice(
+            specversion="1.0",
+            id=message_id,
+            source=self._party.address,
+            type=notice,
+            time=format_time(now_us),
+            recipient=to,
+            datacontenttype="application/jose",
+            subject=self._seal_subject(message_id, subject),
+            procedure=procedure,
+            items=items,
+            dataversion=data_version,
+            expiry=format_time(now_us + life_us),
+            data=self._party.seal(message_id, to, data, to, recipient.seal_key),
+        )
+        self._post(message, Kind.NOTICE, subject, now_us, now_us + life_us, turn)
+        return message_id
+
+    def _seal_subject(self, message_id: str, code: str) -> str:
+        broker = self._party.view.lookup(BROKER)
+        return self._party.seal(message_id, BROKER, b'"%b"' % code.encode(), BROKER, broker.seal_key)
+
+    def _post(
+        self, message: Event | Notice, kind: Kind, subject: str, now_us: int, expiry_us: int, turn: Turn
+    ) -> None:
+        line = self._party.sign(message, kind)
+        digest = digest_of(line)
+        row = Row(
+            "opened",
+            now_us,
+            message.id,
+            self._party.address,
+            provider=message.recipient,
+            service=message.type,
+            procedure=getattr(message, "procedure", None),
+            items=getattr(message, "items", None),
+            subject=subject,
+            requestdigest=digest,
+        )
+        turn.writes.append(self._party.record(row))
+        turn.writes.append(self.outbox.add(BROKER, digest, line, expiry_us, now_us))
+
+    def on_receipt(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
+        """The broker signed for a push; a repeated receipt is dropped."""
+        receipt: Receipt = admitted.message
+        if receipt.source != BROKER:
+            raise MeshError("correlation_mismatch", "only the broker takes pushes over")
+        if receipt.recipient != self._party.address:
+            raise MeshError("audience_mismatch")
+        self._close(receipt.requestdigest, admitted.digest, None, now_us, turn)
+
+    def on_refusal(self, admitted: Admitted, now_us: int, turn: Turn) -> bool:
+        """Whether the refusal was of a push: then it is not sent again."""
+        return self._close(
+            admitted.message.requestdigest, admitted.digest, admitted.message.code, now_us, turn
+        )
+
+    def _close(self, digest: str, answer_digest: str, code: str | None, now_us: int, turn: Turn) -> bool:
+        delivery = self.outbox.find(BROKER, digest)
+        if delivery is None:
+            return False
+        turn.writes.extend(self.outbox.receipted(BROKER, digest, now_us))
+        row = Row(
+            "closed",
+            now_us,
+            read_line(delivery.line).id,
+            self._party.address,
+            requestdigest=digest,
+            replydigest=answer_digest,
+            code=code,
+        )
+        turn.writes.append(self._party.record(row))
+        return True

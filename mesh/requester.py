@@ -1,0 +1,184 @@
+"""The requester's side of an exchange (情報照会者): it asks, and checks that the answer is to its question.
+
+It writes `opened` before anything leaves, and `closed` before its caller hears of the answer. It holds
+open questions by the digest of their bytes, because that is what an answer names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mesh.errors import CODES, MeshError, Refused, Step
+from mesh.exchange import REQUESTER, Happening, State, Turn, Write, advance, digest_of
+from mesh.ledger import Row
+from mesh.message import Kind, Refusal, Reply, Request, format_time
+from mesh.names import BROKER
+from mesh.party import Admitted, Party, check_no_personal_number
+
+LATE_MAX = 1024
+"""Closed questions remembered, so that a repeated answer is known as one."""
+
+
+class Question:
+    """One open question: what was sent, and who waits for the answer."""
+
+    __slots__ = ("answer_id", "digest", "id", "line", "sent_us", "service", "settle", "state", "to")
+
+    def __init__(
+        self, message_id: str, to: str, service: str, line: bytes, digest: str, sent_us: int
+    ) -> None:
+        self.id = message_id
+        self.to = to
+        self.service = service
+        self.line = line
+        self.digest = digest
+        self.sent_us = sent_us
+        self.state = State.OPENED
+        self.settle: Callable[[bytes | Refused], None] | None = None
+        self.answer_id: str | None = None
+
+
+class Requester:
+    """Open questions of one party."""
+
+    def __init__(self, party: Party) -> None:
+        self._party = party
+        self._open: dict[str, Question] = {}
+        self._closed: dict[str, str] = {}
+
+    def ask(
+        self,
+        to: str,
+        service: str,
+        data: bytes,
+        now_us: int,
+        *,
+        life_us: int,
+        subject: str | None = None,
+        procedure: str | None = None,
+        items: str | None = None,
+        consent: str | None = None,
+        undisclosed: bool = False,
+    ) -> tuple[Question, Write]:
+        """Build, seal and sign a question; its ledger row must be committed before `line` is sent.
+
+        Raises `MeshError` recipient_unknown if nobody registered the address, or personal_number_exposed:
+        then nothing was recorded and nothing leaves.
+        """
+        party = self._party
+        check_no_personal_number(data)
+        recipient = party.view.lookup(to)
+        message_id = party.new_id(now_us)
+        request = Request(
+            specversion="1.0",
+            id=message_id,
+            source=party.address,
+            type=service,
+            time=format_time(now_us),
+            recipient=to,
+            datacontenttype="application/jose",
+            subject=None if subject is None else self._seal_subject(message_id, subject),
+            procedure=procedure,
+            items=items,
+            consent=consent,
+            expiry=format_time(now_us + life_us),
+            data=party.seal(message_id, to, data, to, recipient.seal_key),
+        )
+        line = party.sign(request, Kind.REQUEST)
+        digest = digest_of(line)
+        question = Question(message_id, to, service, line, digest, now_us)
+        question.state = advance(REQUESTER, State.NEW, Happening.ASK)
+        self._open[digest] = question
+        row = Row(
+            "opened",
+            now_us,
+            message_id,
+            party.address,
+            provider=to,
+            service=service,
+            procedure=procedure,
+            items=items,
+            subject=subject,
+            requestdigest=digest,
+            undisclosed=undisclosed,
+        )
+        return question, party.record(row)
+
+    def _seal_subject(self, message_id: str, code: str) -> str:
+        """The subject is for the broker alone: the provider finds its own code in the permit."""
+        broker = self._party.view.lookup(BROKER)
+        return self._party.seal(message_id, BROKER, b'"%b"' % code.encode(), BROKER, broker.seal_key)
+
+    def on_answer(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
+        """Close the question that a reply or refusal answers.
+
+        Raises `MeshError`: correlation_mismatch for an answer to nothing asked, audience_mismatch,
+        seal_invalid. A repeated answer is dropped.
+        """
+        answer: Reply | Refusal = admitted.message
+        party = self._party
+        if answer.recipient != party.address:
+            raise MeshError("audience_mismatch")
+        question = self._open.get(answer.requestdigest)
+        if question is None:
+            self._check_repeated(answer.requestdigest, admitted.digest)
+            return
+        outcome = self._read(question, answer)
+        question.state = advance(REQUESTER, question.state, Happening.ANSWER)
+        question.answer_id = answer.id
+        self._close(question.digest, admitted.digest)
+        row = Row(
+            "closed",
+            now_us,
+            question.id,
+            party.address,
+            requestdigest=question.digest,
+            permitdigest=answer.permitdigest,
+            replydigest=admitted.digest,
+            code=outcome.code if isinstance(outcome, Refused) else None,
+        )
+        turn.writes.append(party.record(row))
+        if question.settle is not None:
+            turn.calls.append((question.settle, (outcome,)))
+
+    def _read(self, question: Question, answer: Reply | Refusal) -> bytes | Refused:
+        if answer.type != question.service and not isinstance(answer, Refusal):
+            raise MeshError("correlation_mismatch")
+        if isinstance(answer, Refusal):
+            return _read_refusal(question, answer)
+        if answer.source != question.to:
+            raise MeshError("correlation_mismatch", "somebody answered who was not asked")
+        data = self._party.unseal(answer.data, answer)
+        check_no_personal_number(data)
+        return data
+
+    def expire(self, question: Question) -> None:
+        """The requester waits no longer; an answer that still comes is recorded."""
+        question.state = advance(REQUESTER, question.state, Happening.TIMEOUT)
+        question.settle = None
+
+    def abandon(self, question: Question) -> None:
+        """Forget a question whose opening could not be committed."""
+        self._open.pop(question.digest, None)
+
+    def _close(self, request_digest: str, answer_digest: str) -> None:
+        del self._open[request_digest]
+        if len(self._closed) >= LATE_MAX:
+            del self._closed[next(iter(self._closed))]
+        self._closed[request_digest] = answer_digest
+
+    def _check_repeated(self, request_digest: str, answer_digest: str) -> None:
+        if self._closed.get(request_digest) != answer_digest:
+            raise MeshError("correlation_mismatch")
+
+
+def _read_refusal(question: Question, refusal: Refusal) -> Refused:
+    """The refusal as the caller meets it; a provider's code counts only when the provider signed it."""
+    code = CODES.get(refusal.code)
+    if code is None:
+        raise MeshError("schema_invalid", "the refusal has no code of the table")
+    if refusal.source not in (question.to, BROKER):
+        raise MeshError("correlation_mismatch", "somebody refused who was not asked")
+    if code.step is Step.PROVIDER and refusal.source != question.to:
+        raise MeshError("correlation_mismatch", "only the provider can say so")
+    return Refused(code.name, refusal.data.text, by=refusal.source, message=refusal.id)

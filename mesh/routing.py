@@ -1,0 +1,375 @@
+"""The broker's decisions about requests: is it lawful, for whom is it, and which answer belongs to it.
+
+The broker reads attributes, never content: it opens the subject, which is sealed to its role, translates
+the code and gives a permit. It keeps digests, and its own final refusals, so that a repeat gets the same
+answer; that a repeat has one effect only is decided in the provider's database.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from mesh import jws
+from mesh.consent import ConsentBook
+from mesh.errors import CODES, MeshError, Step
+from mesh.exchange import BROKER as BROKER_TABLE
+from mesh.exchange import Happening, State, Turn, advance, digest_of
+from mesh.ledger import Row
+from mesh.linkage import CodeBook
+from mesh.message import Kind, Permit, Refusal, Reply, Request, encode, format_time, items_of, parse_time
+from mesh.names import BROKER, member_of
+from mesh.party import (
+    PERMIT_LIFE_US,
+    REQUEST_LIFE_US,
+    Admitted,
+    Party,
+    check_time,
+)
+from mesh.policy import LegalBasis, Policy
+from mesh.provider import KEEP_US
+
+_subject_decoder = msgspec.json.Decoder(str)
+NO_BASIS = LegalBasis("*/*/*", "", "*/*/*", "", id="none", citation="about no person")
+"""Stands in a permit for a service that is about no person and that no row restricts."""
+
+_KEPT_STEPS = (Step.ZONE, Step.AUTHORISATION)
+
+
+class Routed:
+    """One exchange as the broker knows it."""
+
+    __slots__ = (
+        "digest",
+        "id",
+        "permits",
+        "provider",
+        "refusal",
+        "requester",
+        "service",
+        "state",
+        "until_us",
+    )
+
+    def __init__(
+        self, requester: str, message_id: str, digest: str, provider: str, service: str, until_us: int
+    ) -> None:
+        self.requester = requester
+        self.id = message_id
+        self.digest = digest
+        self.provider = provider
+        self.service = service
+        self.until_us = until_us
+        self.state = State.NEW
+        self.permits: tuple[str, ...] = ()
+        self.refusal: bytes | None = None
+
+
+class RateLimit:
+    """How many requests a second one requester may make; approximate, since brokers do not share it."""
+
+    def __init__(self, per_second_max: int | None = None) -> None:
+        self.per_second_max = per_second_max
+        self._windows: dict[str, tuple[int, int]] = {}
+
+    def count(self, requester: str, now_us: int) -> None:
+        """Count one request; `rate_limited` above the limit."""
+        if self.per_second_max is None:
+            return
+        second = now_us // 1_000_000
+        start, used = self._windows.get(requester, (second, 0))
+        used = used + 1 if start == second else 1
+        self._windows[requester] = (second, used)
+        if used > self.per_second_max:
+            raise MeshError("rate_limited")
+
+
+class Authoriser:
+    """The part of the gate that requests and pushes share: zone, law, consent, codes."""
+
+    def __init__(self, party: Party, policy: Policy, codes: CodeBook) -> None:
+        self.party = party
+        self.policy = policy
+        self.codes = codes
+        self.consents = ConsentBook()
+        self.rates = RateLimit()
+
+    def check_zone(self, start: str, end: str, requester: str, provider: str) -> None:
+        """`zone_forbidden` unless the two nodes may speak across their zones (三層分離)."""
+        if not self.policy.may_cross(start, end, requester, provider):
+            raise MeshError("zone_forbidden", f"{requester} in {start} has no path to {provider} in {end}")
+
+    def basis_of(self, request: Request, items: frozenset[str], now_us: int) -> LegalBasis:
+        """The row under which a request is lawful. Decided before anybody looks the person up."""
+        policy = self.policy
+        if request.procedure is None or request.subject is None:
+            if request.subject is not None or (policy.restricts(request.type) and request.procedure is None):
+                raise MeshError("no_legal_basis", "the request names no procedure")
+            if not policy.restricts(request.type):
+                return NO_BASIS
+        return policy.decide(
+            request.source, request.procedure or "", request.recipient, request.type, items, now_us
+        )
+
+    def person_of(self, message: Any) -> bytes:
+        """Whom a sealed subject means, by the sender's own code; linkage_code_*, or seal_invalid."""
+        code = _subject_decoder.decode(self.party.unseal(message.subject, message))
+        return self.codes.person(code, member_of(message.source))
+
+    def permit(
+        self,
+        message: Any,
+        digest: str,
+        recipient: str,
+        basis: LegalBasis,
+        subject: str | None,
+        now_us: int,
+        *,
+        consent: str | None = None,
+        accepted: str | None = None,
+    ) -> tuple[bytes, str]:
+        """A signed permit for one delivery of the message, and its digest."""
+        permit = Permit(
+            broker=BROKER,
+            requestdigest=digest,
+            requester=message.source,
+            recipient=recipient,
+            service=message.type,
+            procedure=getattr(message, "procedure", None) or basis.procedure or None,
+            items=getattr(message, "items", None),
+            basis=basis.id,
+            subject=subject,
+            consent=consent,
+            undisclosed=basis.undisclosed,
+            subjectsmax=basis.subjects_max,
+            registry=self.party.view.version,
+            time=format_time(now_us),
+            expiry=format_time(now_us + PERMIT_LIFE_US),
+            accepted=accepted,
+        )
+        line = jws.sign(encode(permit), self.party.keys.signing, typ=Kind.PERMIT)
+        return line, digest_of(line)
+
+
+class Router:
+    """Requests and their answers on their way through a broker."""
+
+    def __init__(self, authoriser: Authoriser) -> None:
+        self._authoriser = authoriser
+        self._party = authoriser.party
+        self._routed: dict[tuple[str, str], Routed] = {}
+        self._by_digest: dict[str, Routed] = {}
+        self._leaving: deque[Routed] = deque()
+
+    def load(self, rows: Iterable[Row], refusals: Iterable[tuple[str, str, str, bytes, int]]) -> None:
+        """Take up what a restart finds in the ledger and among the kept refusals."""
+        for row in rows:
+            if row.entry == "permitted" and row.requestdigest and row.provider and row.service:
+                routed = self._by_digest.get(row.requestdigest) or self._enter(
+                    row.requester, row.id, row.requestdigest, row.provider, row.service,
+                    row.time_us + REQUEST_LIFE_US + KEEP_US,
+                )  # fmt: skip
+                routed.permits = (row.permitdigest or "", *routed.permits)
+                routed.state = State.PERMITTED
+            elif row.entry == "closed" and row.requestdigest in self._by_digest:
+                self._by_digest[row.requestdigest].state = State.CLOSED
+        for source, message_id, digest, line, until_us in refusals:
+            routed = self._enter(source, message_id, digest, "", "", until_us)
+            routed.state, routed.refusal = State.REFUSED, line
+
+    def on_request(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
+        """Decide about a request and forward it with a permit.
+
+        Raises `MeshError` with the codes of the steps address to authorisation. A repeat of what was
+        refused for good gets the same refusal.
+        """
+        request: Request = admitted.message
+        party = self._party
+        recipient = party.view.lookup(request.recipient)
+        if request.type not in recipient.services:
+            raise MeshError("service_unknown")
+        check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US)
+        routed = self._find(request, admitted.digest, now_us)
+        if routed is not None and routed.refusal is not None:
+            turn.sends.append((request.source, routed.refusal))
+            return
+        items = items_of(request.items) if request.items is not None else frozenset()
+        authoriser = self._authoriser
+        authoriser.check_zone(admitted.zone, recipient.zone, request.source, request.recipient)
+        basis = authoriser.basis_of(request, items, now_us)
+        consent = self._consent(request, items, basis, now_us)
+        person = authoriser.person_of(request) if request.subject is not None else None
+        authoriser.rates.count(request.source, now_us)
+        codes = authoriser.codes
+        permit, permit_digest = authoriser.permit(
+            request,
+            admitted.digest,
+            request.recipient,
+            basis,
+            None if person is None else codes.code(recipient.member, person),
+            now_us,
+            consent=consent,
+        )
+        if routed is None:
+            until_us = parse_time(request.expiry) + KEEP_US
+            routed = self._enter(
+                request.source, request.id, admitted.digest, request.recipient, request.type, until_us
+            )
+        routed.state = advance(BROKER_TABLE, routed.state, Happening.REQUEST)
+        routed.permits = (permit_digest, *routed.permits)
+        row = Row(
+            "permitted",
+            now_us,
+            request.id,
+            request.source,
+            provider=request.recipient,
+            service=request.type,
+            procedure=request.procedure,
+            items=request.items,
+            subject=None if person is None else codes.code(party.member, person),
+            requestdigest=admitted.digest,
+            permitdigest=permit_digest,
+            undisclosed=basis.undisclosed,
+        )
+        turn.writes.append(party.record(row))
+        turn.sends.append((request.recipient, line + b"\n" + permit))
+
+    def _consent(self, request: Request, items: frozenset[str], basis: LegalBasis, now_us: int) -> str | None:
+        if not basis.consent:
+            return None
+        subject = self._authoriser.party.unseal(request.subject or "", request)
+        return self._authoriser.consents.check(
+            request.consent,
+            firm=member_of(request.source),
+            subject=_subject_decoder.decode(subject),
+            procedure=request.procedure or "",
+            service=request.type,
+            items=items,
+            now_us=now_us,
+        )
+
+    def on_answer(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
+        """Record a provider's reply or refusal and pass it on untouched.
+
+        Raises `MeshError`: correlation_mismatch for an answer to nothing permitted, or of another party.
+        """
+        answer: Reply | Refusal = admitted.message
+        routed = self._by_digest.get(answer.requestdigest)
+        if (
+            routed is None
+            or answer.source != routed.provider
+            or answer.recipient != routed.requester
+            or (answer.permitdigest is not None and answer.permitdigest not in routed.permits)
+        ):
+            raise MeshError("correlation_mismatch")
+        code = answer.code if isinstance(answer, Refusal) else None
+        if code is not None and code not in CODES:
+            raise MeshError("schema_invalid", "the refusal has no code of the table")
+        routed.state = advance(BROKER_TABLE, routed.state, Happening.ANSWER)
+        row = Row(
+            "closed",
+            now_us,
+            routed.id,
+            routed.requester,
+            requestdigest=routed.digest,
+            permitdigest=answer.permitdigest,
+            replydigest=admitted.digest,
+            code=code,
+        )
+        turn.writes.append(self._party.record(row))
+        turn.sends.append((routed.requester, line))
+
+    def on_unreachable(self, line: bytes, now_us: int, turn: Turn) -> None:
+        """The transport found nobody at the recipient's address: say so to the requester, for this attempt."""
+        routed = self._by_digest.get(digest_of(line.partition(b"\n")[0]))
+        if routed is None:
+            return
+        error = MeshError("recipient_unreachable")
+        refusal = self._party.refusal(
+            error,
+            to=routed.requester,
+            digest=routed.digest,
+            now_us=now_us,
+            permit_digest=routed.permits[0],
+            about=routed.service,
+        )
+        self._close_refused(routed, refusal, error, now_us, turn)
+
+    def _close_refused(
+        self, routed: Routed, refusal: bytes, error: MeshError, now_us: int, turn: Turn
+    ) -> None:
+        routed.state = advance(BROKER_TABLE, routed.state, Happening.ANSWER)
+        row = Row(
+            "closed",
+            now_us,
+            routed.id,
+            routed.requester,
+            requestdigest=routed.digest,
+            permitdigest=routed.permits[0],
+            replydigest=digest_of(refusal),
+            code=error.code,
+        )
+        turn.writes.append(self._party.record(row))
+        turn.sends.append((routed.requester, refusal))
+
+    def refuse(self, admitted: Admitted, error: MeshError, now_us: int, turn: Turn) -> None:
+        """Record and send the broker's own no; a final one is kept for repeats."""
+        request: Request = admitted.message
+        line = self._party.refusal(
+            error, to=request.source, digest=admitted.digest, now_us=now_us, about=request.type
+        )
+        turn.writes.append(self._party.record(refused_row(admitted, error, line, now_us)))
+        turn.sends.append((request.source, line))
+        if error.step in _KEPT_STEPS and error.code != "rate_limited" and self._is_new(request):
+            until_us = parse_time(request.expiry) + KEEP_US
+            routed = self._enter(
+                request.source, request.id, admitted.digest, request.recipient, request.type, until_us
+            )
+            routed.state = advance(BROKER_TABLE, State.NEW, Happening.REFUSE)
+            routed.refusal = line
+            turn.writes.append(("outcome", (request.source, request.id, admitted.digest, line, until_us)))
+
+    def _is_new(self, request: Request) -> bool:
+        return (request.source, request.id) not in self._routed
+
+    def _find(self, request: Request, digest: str, now_us: int) -> Routed | None:
+        self._purge(now_us)
+        routed = self._routed.get((request.source, request.id))
+        if routed is not None and routed.digest != digest:
+            raise MeshError("id_conflict")
+        return routed
+
+    def _enter(
+        self, requester: str, message_id: str, digest: str, provider: str, service: str, until_us: int
+    ) -> Routed:
+        routed = Routed(requester, message_id, digest, provider, service, until_us)
+        self._routed[requester, message_id] = routed
+        self._by_digest[digest] = routed
+        self._leaving.append(routed)
+        return routed
+
+    def _purge(self, now_us: int) -> None:
+        """Forget what nobody may repeat any more; entries leave in the order in which they came."""
+        while self._leaving and self._leaving[0].until_us < now_us:
+            routed = self._leaving.popleft()
+            self._routed.pop((routed.requester, routed.id), None)
+            self._by_digest.pop(routed.digest, None)
+
+
+def refused_row(admitted: Admitted, error: MeshError, line: bytes, now_us: int) -> Row:
+    """The row of whoever refused a message after its signature held."""
+    message = admitted.message
+    return Row(
+        "refused",
+        now_us,
+        message.id,
+        message.source,
+        provider=message.recipient,
+        service=message.type,
+        requestdigest=admitted.digest,
+        replydigest=digest_of(line),
+        code=error.code,
+    )

@@ -1,0 +1,213 @@
+"""Sealed content: compact JWE (RFC 7516), ECDH-ES over X25519 (RFC 8037) with A256GCM.
+
+Rules kept here:
+1. A header has exactly `alg enc epk apu apv kid typ cty`; `apu` and `apv` name sender and recipient and
+   enter the key derivation (RFC 7518 section 4.6), so a seal says for whom and by whom it was made.
+2. A sender keeps one ephemeral key per recipient for at most an hour or 2^20 messages; the 96-bit IV is a
+   rising counter, so key and IV never repeat while the ephemeral is fresh. Where fresh ephemerals come
+   from is the caller's: the operating system, or a committed incarnation number in simulation.
+3. Both sides keep derived keys in a bounded least-recently-used cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
+
+from mesh import base64url
+from mesh.errors import MeshError
+from mesh.keys import SealingKey, SealPublicKey, load_seal_key
+from mesh.parsing import decode
+
+EPHEMERAL_LIFE_US = 3_600_000_000
+EPHEMERAL_USES_MAX = 2**20
+CHANNELS_MAX = 8192
+"""Derived keys kept by one sealer or opener."""
+
+_TAG_SIZE = 16
+
+
+class _Epk(msgspec.Struct, forbid_unknown_fields=True):
+    crv: str
+    kty: str
+    x: str
+
+
+class _Header(msgspec.Struct, forbid_unknown_fields=True):
+    alg: str
+    apu: str
+    apv: str
+    cty: str
+    enc: str
+    epk: _Epk
+    kid: str
+    typ: str
+
+
+_decode_header = msgspec.json.Decoder(_Header)
+
+
+class Channel:
+    """One sender's ephemeral key towards one recipient; counts its messages."""
+
+    __slots__ = ("_aad", "_cipher", "_header", "born_us", "uses")
+
+    def __init__(
+        self, ephemeral: SealingKey, to: SealPublicKey, *, apu: str, apv: str, born_us: int = 0
+    ) -> None:
+        header = _Header(
+            alg="ECDH-ES",
+            apu=base64url.encode_text(apu.encode()),
+            apv=base64url.encode_text(apv.encode()),
+            cty="json",
+            enc="A256GCM",
+            epk=_Epk("X25519", "OKP", base64url.encode_text(ephemeral.public.raw)),
+            kid=to.kid,
+            typ="sealed",
+        )
+        self._header = base64url.encode_text(msgspec.json.encode(header))
+        self._aad = self._header.encode("ascii")
+        self._cipher = _derive(ephemeral.exchange(to), apu.encode(), apv.encode())
+        self.born_us = born_us
+        self.uses = 0
+
+    def seal(self, plaintext: bytes) -> str:
+        """The compact JWE of the plaintext; the counter rises before the cipher runs."""
+        nonce = self.uses.to_bytes(12, "big")
+        self.uses += 1
+        sealed = self._cipher.encrypt(nonce, plaintext, self._aad)
+        parts = (nonce, sealed[:-_TAG_SIZE], sealed[-_TAG_SIZE:])
+        return f"{self._header}..{'.'.join(map(base64url.encode_text, parts))}"
+
+
+class Sealer:
+    """All channels of one sender.
+
+    `ephemeral(recipient, number)` gives a fresh X25519 key for each new (recipient, number);
+    `monotonic_us` is the clock by which an ephemeral ages, which no one sets back.
+    """
+
+    def __init__(
+        self, sender: str, ephemeral: Callable[[str, int], SealingKey], monotonic_us: Callable[[], int]
+    ) -> None:
+        self._sender = sender
+        self._ephemeral = ephemeral
+        self._monotonic_us = monotonic_us
+        self._channels: dict[tuple[str, str], Channel] = {}
+        self._made = 0
+
+    def seal(self, plaintext: bytes, recipient: str, key: SealPublicKey) -> str:
+        """The compact JWE for the recipient's key."""
+        now_us = self._monotonic_us()
+        at = (recipient, key.kid)
+        channel = self._channels.get(at)
+        if (
+            channel is None
+            or channel.uses >= EPHEMERAL_USES_MAX
+            or now_us - channel.born_us >= EPHEMERAL_LIFE_US
+        ):
+            channel = self._open_channel(at, key, now_us)
+        return channel.seal(plaintext)
+
+    def _open_channel(self, at: tuple[str, str], key: SealPublicKey, now_us: int) -> Channel:
+        self._channels.pop(at, None)
+        if len(self._channels) >= CHANNELS_MAX:
+            del self._channels[next(iter(self._channels))]
+        self._made += 1
+        ephemeral = self._ephemeral(at[0], self._made)
+        channel = Channel(ephemeral, key, apu=self._sender, apv=at[0], born_us=now_us)
+        self._channels[at] = channel
+        return channel
+
+
+class Opener:
+    """What opens the seals made for one key; remembers the derived keys of recent senders."""
+
+    def __init__(self, recipient: str, key: SealingKey) -> None:
+        self._recipient = recipient
+        self._key = key
+        self._known: dict[str, tuple[str, AESGCM]] = {}
+
+    def open(self, token: str, *, sender: str) -> bytes:
+        """The plaintext of a seal by `sender` for this recipient; otherwise `seal_invalid`, `key_weak`."""
+        segment, dot, rest = token.partition("..")
+        known = self._known.pop(segment, None)
+        if known is None:
+            known = self._derive(segment)
+        self._known[segment] = known
+        if known[0] != sender or not dot:
+            raise MeshError("seal_invalid")
+        return _decrypt(known[1], segment, rest)
+
+    def _derive(self, segment: str) -> tuple[str, AESGCM]:
+        if len(self._known) >= CHANNELS_MAX:
+            del self._known[next(iter(self._known))]
+        apu, apv, cipher = _read_header(segment, self._key)
+        if apv != self._recipient:
+            raise MeshError("seal_invalid")
+        return apu, cipher
+
+
+def seal(plaintext: bytes, to: SealPublicKey, *, ephemeral: SealingKey, apu: str, apv: str) -> str:
+    """Seal once for `to`. The ephemeral key must be fresh: its counter starts at zero."""
+    return Channel(ephemeral, to, apu=apu, apv=apv).seal(plaintext)
+
+
+def open_sealed(
+    token: str | bytes, key: SealingKey, *, apu: str | None = None, apv: str | None = None
+) -> bytes:
+    """Open one seal with the recipient's private key.
+
+    `apu` and `apv`, where given, must be the sender and recipient that the header names. Raises `MeshError`:
+    seal_invalid, or key_weak for a small-order ephemeral.
+    """
+    if isinstance(token, bytes):
+        try:
+            token = token.decode("ascii")
+        except UnicodeDecodeError:
+            raise MeshError("seal_invalid") from None
+    segment, dot, rest = token.partition("..")
+    sender, recipient, cipher = _read_header(segment, key)
+    if not dot or apu not in (None, sender) or apv not in (None, recipient):
+        raise MeshError("seal_invalid")
+    return _decrypt(cipher, segment, rest)
+
+
+def _derive(secret: bytes, apu: bytes, apv: bytes) -> AESGCM:
+    fields = (b"A256GCM", apu, apv)
+    info = b"".join(len(field).to_bytes(4, "big") + field for field in fields) + (256).to_bytes(4, "big")
+    return AESGCM(ConcatKDFHash(SHA256(), 32, info).derive(secret))
+
+
+def _read_header(segment: str, key: SealingKey) -> tuple[str, str, AESGCM]:
+    """Sender, recipient and cipher of a header that was made for the key."""
+    try:
+        header = decode(base64url.decode_text(segment), _decode_header)
+        apu, apv = base64url.decode_text(header.apu), base64url.decode_text(header.apv)
+        fixed = (header.alg, header.enc, header.cty, header.typ, header.epk.crv, header.epk.kty)
+        if fixed != ("ECDH-ES", "A256GCM", "json", "sealed", "X25519", "OKP") or header.kid != key.public.kid:
+            raise MeshError("seal_invalid")
+        epk = load_seal_key(base64url.decode_text(header.epk.x))
+        return apu.decode(), apv.decode(), _derive(key.exchange(epk), apu, apv)
+    except MeshError as error:
+        raise MeshError("key_weak" if error.code == "key_weak" else "seal_invalid") from None
+    except UnicodeDecodeError:
+        raise MeshError("seal_invalid") from None
+
+
+def _decrypt(cipher: AESGCM, segment: str, rest: str) -> bytes:
+    try:
+        nonce, ciphertext, tag = rest.encode("ascii").split(b".")
+        sealed = base64url.decode(ciphertext) + base64url.decode(tag)
+        iv = base64url.decode(nonce)
+        if len(iv) != 12 or len(tag) != 22:
+            raise MeshError("seal_invalid")
+        return cipher.decrypt(iv, sealed, segment.encode("ascii"))
+    except (MeshError, InvalidTag, ValueError):
+        # Also UnicodeEncodeError and a wrong number of parts, which are ValueErrors.
+        raise MeshError("seal_invalid") from None

@@ -1,0 +1,331 @@
+"""A simulation: one process, one virtual clock, every party of the mesh in it.
+
+Nodes are enrolled by address and class, and made when they are first addressed: until then one costs an
+entry in a table. Everything random comes from the seed, one stream for each party and purpose, so that
+adding a node changes no other's draws.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+from mesh import names
+from mesh.broker import Broker
+from mesh.clock import VirtualLoop
+from mesh.errors import CODES, MeshError, UsageError
+from mesh.faults import Disturbance
+from mesh.host import Host
+from mesh.keys import NodeKeys, SealingKey, derive
+from mesh.ledger import Ledger
+from mesh.linkage import CodeBook
+from mesh.message import parse_time
+from mesh.names import BROKER, Zone, check_address
+from mesh.node import Node, last_message
+from mesh.party import Party
+from mesh.policy import LegalBasis, Policy, ZonePath
+from mesh.registry import Entry, Registry, Shared, View, key_record
+from mesh.sealing import Sealer
+from mesh.store import Store
+from mesh.trace.writer import Expectation, TraceWriter
+from mesh.transport.memory import LATENCY_US, MemoryTransport
+
+JST = timezone(timedelta(hours=9), "JST")
+STARTS = "2026-04-01T09:00:00+09:00"
+CERTIFICATE_LIFE_US = 3 * 365 * 86_400_000_000
+
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+class Enrolment:
+    """What is known of a node before it is made."""
+
+    __slots__ = ("cls", "settings")
+
+    def __init__(self, cls: type[Node], settings: dict[str, Any]) -> None:
+        self.cls = cls
+        self.settings = settings
+
+
+class Simulation:
+    """The mesh of one run.
+
+    `trace` is where the run is recorded, `data` the folder for the nodes' databases (in memory when None).
+    """
+
+    def __init__(
+        self,
+        *,
+        loop: VirtualLoop,
+        seed: int = 1,
+        starts: str = STARTS,
+        policy: Policy | None = None,
+        trace: TraceWriter | None = None,
+        data: Path | None = None,
+        latency_us: int = LATENCY_US,
+    ) -> None:
+        from mesh.authority import Authority  # X.509 costs start-up time that `list` does not need to pay
+
+        self.loop = loop
+        self.seed = seed
+        self.policy = Policy() if policy is None else policy
+        self.trace = TraceWriter(None) if trace is None else trace
+        self.start_us = parse_time(starts)
+        self.disturbance = Disturbance()
+        self._data = data
+        self._root = derive(seed.to_bytes(16, "big", signed=True), "simulation")
+        self.codes = CodeBook(derive(self._root, "codes"))
+        self._enrolled: dict[str, Enrolment] = {}
+        self._nodes: dict[str, Node] = {}
+        self._stores: dict[str, Store] = {}
+        self._down: dict[str, None] = {}
+        self._skews_us: dict[str, int] = {}
+        self._generations: dict[str, int] = {}
+        self._persons: dict[str, bytes] = {}
+        self.authority = Authority(derive(self._root, "authority"), self.stream("authority"), self.start_us)
+        self.registry = Registry(self.authority, self.now_us, source=self._make_entry)
+        self._shared = Shared()
+        self.transport = MemoryTransport(loop, self.trace, self._find, self.disturbance, latency_us)
+        self.add(Broker, BROKER)
+
+    # Time and chance.
+
+    def now_us(self) -> int:
+        """The true wall clock of the simulated world, µs since 1970 UTC."""
+        return self.start_us + self.loop.now_us
+
+    def now(self) -> datetime:
+        """The true wall clock, in Japan's offset."""
+        return datetime.fromtimestamp(self.now_us() / 1_000_000, tz=JST)
+
+    def stream(self, name: str) -> Random:
+        """A random stream of its own for a purpose."""
+        return Random(int.from_bytes(derive(self._root, "stream", name), "big"))  # noqa: S311
+
+    async def sleep(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        await asyncio.sleep(seconds)
+
+    # Who takes part.
+
+    def add(self, cls: type[Node], address: str, **settings: Any) -> None:
+        """Enrol a node. It is made, with keys and certificate, when it is first addressed."""
+        check_address(address)
+        if address in self._enrolled:
+            raise UsageError(f"{address} is enrolled already; give the second node an address of its own")
+        unknown = [name for name in settings if not hasattr(cls, name)]
+        if unknown:
+            raise UsageError(f"{cls.__name__} has no setting {unknown[0]}; declare it as a class attribute")
+        if cls.zone not in set(Zone):
+            raise UsageError(f"{cls.__name__}.zone is {cls.zone!r}; it is one of {', '.join(Zone)}")
+        self._enrolled[address] = Enrolment(cls, settings)
+
+    def allow(self, basis: LegalBasis) -> None:
+        """Put one more row of the law in force."""
+        self.policy.add(basis)
+
+    def allow_path(self, path: ZonePath) -> None:
+        """Open one more crossing between zones."""
+        self.policy.allow_path(path)
+
+    def addresses(self, role: str = "*/*/*") -> list[str]:
+        """The enrolled addresses that have a role, in order of enrolment."""
+        if role in self._enrolled:
+            return [role]
+        if "*" not in role:
+            return []
+        return [address for address in self._enrolled if names.matches(role, address)]
+
+    def node(self, address: str, cls: type[AnyNode] = Node) -> AnyNode:  # type: ignore[assignment]
+        """The node at an address, made if need be; for scenarios that act as its staff.
+
+        Raises `UsageError` if it was never enrolled, is down, or is of another class.
+        """
+        node = self._find(address)
+        if node is None:
+            raise UsageError(f"no node at {address}: enrol it with sim.add, or restart it")
+        if not isinstance(node, cls):
+            raise UsageError(f"{address} is a {type(node).__name__}, not a {cls.__name__}")
+        return node
+
+    def keys_of(self, address: str) -> NodeKeys:
+        """The private keys of a simulated node; they come from the seed."""
+        return NodeKeys.derived(self._root, address, self._generations.get(address, 0))
+
+    def _make_entry(self, address: str) -> Entry | None:
+        enrolment = self._enrolled.get(address)
+        if enrolment is None:
+            return None
+        record = key_record(
+            self.authority,
+            self.keys_of(address),
+            from_us=self.start_us - 86_400_000_000,
+            until_us=self.start_us + CERTIFICATE_LIFE_US,
+        )
+        cls = enrolment.cls
+        return Entry(address, Zone(cls.zone), cls.offers(), (record,), cls.takes())
+
+    def _find(self, address: str) -> Node | None:
+        node = self._nodes.get(address)
+        if node is None and address in self._enrolled and address not in self._down:
+            node = self._make(address)
+        return node
+
+    def _make(self, address: str) -> Node:
+        enrolment = self._enrolled[address]
+        loop, skew_us = self.loop, self._skews_us.get(address, 0)
+        start_us = self.start_us + skew_us
+        host = Host(
+            address,
+            store=self._store_of(address, enrolment.cls.schema),
+            loop=loop,
+            carrier=self.transport,
+            recorder=self.trace,
+            random=self.stream(f"node {address}"),
+            now_us=lambda: start_us + loop.now_us,
+            monotonic_us=lambda: loop.now_us,
+        )
+        party = self._make_party(address, enrolment.cls.zone, host)
+        node = self._construct(enrolment.cls, host, party)
+        for name, value in enrolment.settings.items():
+            setattr(node, name, value)
+        self._nodes[address] = node
+        node.resume()
+        return node
+
+    def _construct(self, cls: type[Node], host: Host, party: Party) -> Node:
+        if issubclass(cls, Broker):
+            return cls(host, party, self.policy, codes=self.codes, listeners=self._listeners)
+        return cls(host, party, self.policy)
+
+    def _make_party(self, address: str, zone: str, host: Host) -> Party:
+        incarnation = str(host.store.next_number("incarnation"))
+
+        def ephemeral(recipient: str, number: int) -> SealingKey:
+            return SealingKey.from_seed(
+                derive(self._root, "ephemeral", address, recipient, incarnation, str(number))
+            )
+
+        view = View(self.registry, self.authority.root_der, self._shared)
+        view.lookup(address)
+        return Party(
+            address,
+            zone,
+            self.keys_of(address),
+            view,
+            sealer=Sealer(address, ephemeral, host.monotonic_us),
+            ledger=Ledger(address, host.store.ledger_rows()),
+            new_id=host.new_id,
+        )
+
+    def _store_of(self, address: str, schema: str) -> Store:
+        """The node's database; one in memory outlives a crash as a file would."""
+        store = self._stores.get(address)
+        if store is None:
+            path = None
+            if self._data is not None:
+                path = self._data / f"{address.replace('/', '_')}.sqlite"
+            store = self._stores[address] = Store(path, schema)
+        return store
+
+    def _listeners(self, event: str, role: str) -> Iterable[str]:
+        for address in self.addresses(role):
+            if event in self._enrolled[address].cls.takes():
+                yield address
+
+    # Persons.
+
+    def resident(self, resident_code: str, handle: str | None = None) -> str:
+        """Give the person with a 住民票コード a handle of this run, `r-000123`."""
+        person = self.codes.person_of(resident_code)
+        for known, other in self._persons.items():
+            if other == person:
+                return known
+        handle = handle or f"r-{len(self._persons) + 1:06d}"
+        self._persons[handle] = person
+        return handle
+
+    def code(self, member: str, handle: str) -> str:
+        """A member's linkage code of a resident, as the code issuer would give it."""
+        code = self.codes.code(member, self._persons[handle])
+        self.trace.handle(handle, member, code)
+        return code
+
+    # What goes wrong.
+
+    def crash(self, address: str) -> None:
+        """Kill a node: what was not committed is gone, its tasks end, it is unreachable."""
+        node = self._nodes.pop(address, None)
+        if node is not None:
+            node.host.kill()
+        self._down[address] = None
+
+    def restart(self, address: str) -> None:
+        """Bring a node up again from its database."""
+        self._down.pop(address, None)
+        self.node(address)
+
+    @contextmanager
+    def offline(self, address: str) -> Iterator[None]:
+        """The node cannot be reached meanwhile; it keeps running."""
+        self._down[address] = None
+        node = self._nodes.pop(address, None)
+        try:
+            yield
+        finally:
+            self._down.pop(address, None)
+            if node is not None:
+                self._nodes[address] = node
+
+    def skew(self, address: str, seconds: float) -> None:
+        """Set a node's wall clock wrong; before the node is first addressed."""
+        if address in self._nodes:
+            raise UsageError(f"{address} is up already; set its clock before it is first addressed")
+        self._skews_us[address] = round(seconds * 1_000_000)
+
+    def transmit(self, sender: str, recipient: str, line: bytes) -> None:
+        """Put raw bytes on the wire, as anybody could who reaches it."""
+        self.transport.send(sender, recipient, line)
+
+    # What is expected.
+
+    def expect(self, text: str, held: bool, *, text_ja: str | None = None, about: str | None = None) -> bool:
+        """State an expectation and whether it held; it points to a message, by default the last of this task."""
+        message = last_message.get() if about is None else about
+        self.trace.expectation(Expectation(text, text_ja or text, bool(held), message or None))
+        return bool(held)
+
+    @contextmanager
+    def refused(self, code: str, text: str, *, text_ja: str | None = None) -> Iterator[None]:
+        """Expect that what happens inside is refused with the code."""
+        if code not in CODES:
+            raise UsageError(f"there is no code {code!r}; see mesh/errors.py for the table")
+        try:
+            yield
+        except MeshError as error:
+            said = text if error.code == code else f"{text} (refused with {error.code} instead)"
+            self.expect(said, error.code == code, text_ja=text_ja)
+        else:
+            self.expect(f"{text} (it was not refused)", False, text_ja=text_ja)
+
+    # The end.
+
+    def close(self) -> None:
+        """Sign every ledger's head, put the rest on record, and close every database."""
+        self.transport.close()
+        for address in list(self._down):
+            self.restart(address)
+        for node in self._nodes.values():
+            node.finish()
+        self.trace.registry(self.registry, self.authority.root_der)
+        for node in self._nodes.values():
+            self.trace.sealing_key(node.address, self.keys_of(node.address).sealing)
+            node.host.kill()
+        for store in self._stores.values():
+            store.close()
+        self._nodes.clear()

@@ -1,0 +1,205 @@
+"""A party's own SQLite database; nothing else opens it (分散管理).
+
+Rules kept here:
+1. The mesh's tables begin with `mesh_`; all others are the node's own.
+2. Writes come as (name, values) and are committed together; a node's own writes go through `Database`,
+   which refuses them outside an effect.
+3. No transaction stays open across an await: an effect that is left open is rolled back and is an error.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from mesh.errors import MeshError
+from mesh.exchange import Write
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS mesh_ledger(position INTEGER PRIMARY KEY, row BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS mesh_outcome(
+  number INTEGER PRIMARY KEY, source TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL,
+  line BLOB NOT NULL, keep_us INTEGER NOT NULL, UNIQUE(id, source));
+CREATE TABLE IF NOT EXISTS mesh_inbox(
+  number INTEGER PRIMARY KEY, source TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL,
+  line BLOB NOT NULL, permit BLOB NOT NULL, receipt BLOB NOT NULL, keep_us INTEGER NOT NULL,
+  done INTEGER NOT NULL DEFAULT 0, UNIQUE(id, source));
+CREATE TABLE IF NOT EXISTS mesh_outbox(
+  number INTEGER PRIMARY KEY, recipient TEXT NOT NULL, digest TEXT NOT NULL, line BLOB NOT NULL,
+  expiry_us INTEGER NOT NULL, added_us INTEGER NOT NULL, stage TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS mesh_meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+_WRITES: Final = {
+    "ledger": "INSERT INTO mesh_ledger VALUES (?, ?)",
+    "outcome": "INSERT INTO mesh_outcome(source, id, digest, line, keep_us) VALUES (?, ?, ?, ?, ?)",
+    "inbox": (
+        "INSERT INTO mesh_inbox(source, id, digest, line, permit, receipt, keep_us)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)"
+    ),
+    "inbox_done": "UPDATE mesh_inbox SET done = 1 WHERE id = ? AND source = ?",
+    "outbox": (
+        "INSERT INTO mesh_outbox(number, recipient, digest, line, expiry_us, added_us, stage)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)"
+    ),
+    "outbox_done": "UPDATE mesh_outbox SET stage = ? WHERE number = ?",
+    "outbox_revived": "UPDATE mesh_outbox SET stage = ?, expiry_us = ? WHERE number = ?",
+    "consent_use": "INSERT INTO mesh_meta VALUES ('consent ' || ?, 1) ON CONFLICT DO UPDATE SET value = value + 1",
+}
+
+PURGE_ROWS_MAX: Final = 512
+
+
+class Store:
+    """One party's database: the mesh's tables, and the node's own beside them."""
+
+    def __init__(self, path: Path | None = None, schema: str = "") -> None:
+        self.db = sqlite3.connect(
+            ":memory:" if path is None else path, isolation_level=None, cached_statements=64
+        )
+        self.db.row_factory = sqlite3.Row
+        self._execute = self.db.execute
+        self._executemany = self.db.executemany
+        if path is not None:
+            self.db.execute("PRAGMA journal_mode = DELETE")
+        fresh = self.db.execute("PRAGMA user_version").fetchone()[0] == 0
+        self.db.executescript(_SCHEMA + (schema if fresh else "") + "; PRAGMA user_version = 1;")
+        self.in_effect = False
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Commit the writes, and an effect that is open, as one transaction; all or nothing."""
+        if len(writes) == 1 and not self.in_effect:
+            name, values = writes[0]
+            self._execute(_WRITES[name], values)
+            return
+        if not self.in_effect:
+            self._execute("BEGIN")
+        self.in_effect = False
+        try:
+            for name, values in writes:
+                self._execute(_WRITES[name], values)
+            self._execute("COMMIT")
+        except BaseException:
+            self.db.rollback()
+            raise
+
+    def begin_effect(self) -> None:
+        """Open the transaction that a node's own writes and the next commit share."""
+        if self.in_effect:
+            raise RuntimeError("an effect is open already: a handler has one effect, without await after it")
+        self._execute("BEGIN")
+        self.in_effect = True
+
+    def undo_effect(self) -> None:
+        """Roll an open effect back."""
+        if self.in_effect:
+            self.in_effect = False
+            self.db.rollback()
+
+    def kept(self, source: str, message_id: str) -> tuple[str, bytes] | None:
+        """Digest and line of the outcome of a message, if it is kept."""
+        row = self._execute(
+            "SELECT digest, line FROM mesh_outcome WHERE id = ? AND source = ?", (message_id, source)
+        ).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def received(self, source: str, message_id: str) -> tuple[str, bytes] | None:
+        """Digest and receipt of a push that is in the inbox."""
+        row = self._execute(
+            "SELECT digest, receipt FROM mesh_inbox WHERE id = ? AND source = ?", (message_id, source)
+        ).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def unhandled(self) -> list[tuple[bytes, bytes]]:
+        """Line and permit of every push that was taken in and not handled yet."""
+        rows = self._execute("SELECT line, permit FROM mesh_inbox WHERE done = 0 ORDER BY number")
+        return [(row[0], row[1]) for row in rows]
+
+    def outbox(self) -> list[tuple[int, str, str, bytes, int, int, str]]:
+        """Every delivery, as `Outbox.load` takes it."""
+        rows = self._execute(
+            "SELECT number, recipient, digest, line, expiry_us, added_us, stage FROM mesh_outbox ORDER BY number"
+        )
+        return [tuple(row) for row in rows]
+
+    def outcomes(self) -> list[tuple[str, str, str, bytes, int]]:
+        """Every kept outcome, as `Router.load` takes it."""
+        rows = self._execute("SELECT source, id, digest, line, keep_us FROM mesh_outcome ORDER BY number")
+        return [tuple(row) for row in rows]
+
+    def ledger_rows(self, start: int = 0, stop: int = 2**53) -> Iterator[bytes]:
+        """The stored rows of the ledger from start to before stop."""
+        rows = self._execute(
+            "SELECT row FROM mesh_ledger WHERE position >= ? AND position < ? ORDER BY position",
+            (start, stop),
+        )
+        return (row[0] for row in rows)
+
+    def ledger_rows_with(self, text: str) -> list[bytes]:
+        """The stored rows in which the text occurs; the caller reads where."""
+        rows = self._execute(
+            "SELECT row FROM mesh_ledger WHERE instr(row, ?) ORDER BY position", (text.encode(),)
+        )
+        return [row[0] for row in rows]
+
+    def next_number(self, key: str) -> int:
+        """A number that rises with every call and is committed before it is returned."""
+        row = self._execute(
+            "INSERT INTO mesh_meta VALUES (?, 1) ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value",
+            (key,),
+        ).fetchone()
+        return int(row[0])
+
+    def number(self, key: str) -> int:
+        """The number last given under a key, 0 if none."""
+        row = self._execute("SELECT value FROM mesh_meta WHERE key = ?", (key,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def purge(self, now_us: int) -> None:
+        """Forget outcomes and handled pushes that nobody may repeat any more, the oldest first."""
+        for table, condition in (("mesh_outcome", "1"), ("mesh_inbox", "done = 1")):
+            self._execute(
+                f"DELETE FROM {table} WHERE {condition} AND keep_us < ? AND number IN"  # noqa: S608
+                f" (SELECT number FROM {table} ORDER BY number LIMIT {PURGE_ROWS_MAX})",
+                (now_us,),
+            )
+
+    def close(self) -> None:
+        """Close the database; what was not committed is gone."""
+        self.undo_effect()
+        self.db.close()
+
+
+class Database:
+    """The node's own view of its database: it reads at any time and writes inside an effect only."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._execute = store.db.execute
+
+    def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
+        """Run one statement. Writing outside `with self.effect():` raises RuntimeError."""
+        self._check(sql)
+        return self._execute(sql, values)
+
+    def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> sqlite3.Cursor:
+        """Run one statement for each row; it writes, so it belongs into an effect."""
+        self._check(sql)
+        return self._store.db.executemany(sql, rows)
+
+    def _check(self, sql: str) -> None:
+        if not self._store.in_effect and not _only_reads(sql):
+            raise RuntimeError("a node writes inside `with self.effect():`, so that the write happens once")
+
+
+@lru_cache(maxsize=1024)
+def _only_reads(sql: str) -> bool:
+    return sql.lstrip()[:6].upper() in ("SELECT", "EXPLAI", "VALUES")
+
+
+def storage_error(error: Exception) -> MeshError:
+    """What a failed commit is called on the mesh."""
+    return MeshError("storage_unavailable", f"the database could not be written ({type(error).__name__})")

@@ -1,0 +1,145 @@
+"""Whoever receives pushes: it keeps the push, signs for it, and handles it with effect exactly once.
+
+The push is in the inbox and committed before the receipt leaves. The key (source, id) decides what is a
+repeat: a repeat gets the receipt that was kept, and no second effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import NamedTuple
+
+from mesh.errors import MeshError
+from mesh.exchange import Turn, digest_of
+from mesh.ledger import Row
+from mesh.message import Event, Kind, Notice, Permit, Receipt, format_time, parse_time
+from mesh.names import BROKER
+from mesh.party import PUSH_LIFE_US, Admitted, Party, check_no_personal_number, check_time, read_line
+
+KEEP_US = 7 * 86_400_000_000
+"""A push is remembered until its expiry and this much longer."""
+
+
+class Pushed(NamedTuple):
+    """A push that was taken in and waits for its handler."""
+
+    message: Event | Notice
+    permit: Permit
+    data: bytes
+    """The opened body of a notice; empty for an event."""
+
+
+class Subscriber:
+    """Pushes put to one party. `kept(source, id)` looks up digest and receipt of one taken in before."""
+
+    def __init__(
+        self,
+        party: Party,
+        takes: Container[str],
+        kept: Callable[[str, str], tuple[str, bytes] | None],
+    ) -> None:
+        self._party = party
+        self._takes = takes
+        self._kept = kept
+        self._entering: dict[tuple[str, str], str] = {}
+
+    def on_push(
+        self,
+        admitted: Admitted,
+        line: bytes,
+        permit: Permit,
+        permit_line: bytes,
+        now_us: int,
+        turn: Turn,
+    ) -> Pushed | None:
+        """Take a push in; None when it is a repeat, whose receipt is in the turn.
+
+        Its own times are judged when the broker took it over; the permit's are judged now. Raises
+        `MeshError` with the codes of the steps address to content.
+        """
+        message: Event | Notice = admitted.message
+        self._check_address(message, permit, admitted.digest)
+        accepted_us = parse_time(permit.accepted or permit.time)
+        check_time(message.time, message.expiry, accepted_us, PUSH_LIFE_US)
+        if not accepted_us <= now_us + PUSH_LIFE_US or now_us > parse_time(permit.expiry):
+            raise MeshError("message_expired", "the permit is past its expiry")
+        if self._is_repeat(message, admitted.digest, turn):
+            return None
+        data = b""
+        if isinstance(message, Notice):
+            data = self._party.unseal(message.data, message)
+            check_no_personal_number(data)
+        self._take_in(message, admitted.digest, line, permit, permit_line, now_us, turn)
+        return Pushed(message, permit, data)
+
+    def _check_address(self, message: Event | Notice, permit: Permit, digest: str) -> None:
+        addressed = isinstance(message, Event) or message.recipient == self._party.address
+        if permit.recipient != self._party.address or not addressed:
+            raise MeshError("audience_mismatch")
+        if message.type not in self._takes:
+            raise MeshError("service_unknown")
+        if (permit.requestdigest, permit.requester, permit.service) != (digest, message.source, message.type):
+            raise MeshError("audience_mismatch", "the permit was given for another message")
+
+    def _is_repeat(self, message: Event | Notice, digest: str, turn: Turn) -> bool:
+        kept = self._kept(message.source, message.id)
+        known = kept[0] if kept is not None else self._entering.get((message.source, message.id))
+        if known is None:
+            return False
+        if known != digest:
+            raise MeshError("id_conflict")
+        if kept is not None:
+            turn.sends.append((BROKER, kept[1]))
+        return True
+
+    def _take_in(
+        self,
+        message: Event | Notice,
+        digest: str,
+        line: bytes,
+        permit: Permit,
+        permit_line: bytes,
+        now_us: int,
+        turn: Turn,
+    ) -> None:
+        party = self._party
+        permit_digest = digest_of(permit_line)
+        receipt = Receipt(
+            specversion="1.0",
+            id=party.new_id(now_us),
+            source=party.address,
+            type=message.type,
+            time=format_time(now_us),
+            recipient=BROKER,
+            requestdigest=digest,
+            permitdigest=permit_digest,
+        )
+        receipt_line = party.sign(receipt, Kind.RECEIPT)
+        row = Row(
+            "answered",
+            now_us,
+            message.id,
+            message.source,
+            provider=party.address,
+            service=message.type,
+            procedure=permit.procedure,
+            items=permit.items,
+            subject=permit.subject,
+            requestdigest=digest,
+            permitdigest=permit_digest,
+            replydigest=digest_of(receipt_line),
+            undisclosed=permit.undisclosed,
+        )
+        keep_us = parse_time(message.expiry) + KEEP_US
+        key = (message.source, message.id)
+        self._entering[key] = digest
+        turn.writes.append(party.record(row))
+        turn.writes.append(("inbox", (*key, digest, line, permit_line, receipt_line, keep_us)))
+        turn.sends.append((BROKER, receipt_line))
+        turn.calls.append((self._entering.pop, (key, None)))
+
+    def reopen(self, line: bytes, permit_line: bytes) -> Pushed:
+        """A push from the inbox, to be handled after a restart: its own records are not judged again."""
+        message, permit = read_line(line), read_line(permit_line)
+        data = self._party.unseal(message.data, message) if isinstance(message, Notice) else b""
+        return Pushed(message, permit, data)

@@ -1,0 +1,38 @@
+"""The trace file's tables, declared once for writer, reader and verifier.
+
+A message's bytes stand once, by digest; a transmission points to them. The columns beside the bytes are an
+index: `verify` compares them with what the bytes say.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FORMAT: Final = 1
+APPLICATION_ID: Final = 0x6D657368
+"""`mesh` in ASCII, in the SQLite header: what tells a trace from other databases."""
+PAGE_SIZE: Final = 16384
+COMMIT_EVERY: Final = 1000
+"""Transmissions between two commits; by count, so that equal runs are equal files."""
+
+SCHEMA: Final = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE party(number INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE);
+CREATE TABLE message(
+  number INTEGER PRIMARY KEY, digest BLOB NOT NULL, kind TEXT NOT NULL, id TEXT, service TEXT, code TEXT,
+  line BLOB NOT NULL);
+CREATE TABLE transmission(
+  number INTEGER PRIMARY KEY, sent_us INTEGER NOT NULL, arrived_us INTEGER NOT NULL,
+  sender INTEGER NOT NULL, recipient INTEGER NOT NULL, message INTEGER NOT NULL, permit INTEGER,
+  fate TEXT NOT NULL, code TEXT);
+CREATE TABLE ledger(
+  number INTEGER PRIMARY KEY, party INTEGER NOT NULL, position INTEGER NOT NULL, row BLOB NOT NULL);
+CREATE TABLE head(number INTEGER PRIMARY KEY, party INTEGER NOT NULL, token BLOB NOT NULL);
+CREATE TABLE registry_entry(position INTEGER PRIMARY KEY, address TEXT NOT NULL, data BLOB NOT NULL);
+CREATE TABLE registry_head(version INTEGER PRIMARY KEY, token BLOB NOT NULL);
+CREATE TABLE resident(
+  handle TEXT NOT NULL, member TEXT NOT NULL, code TEXT NOT NULL, PRIMARY KEY(handle, member)) WITHOUT ROWID;
+CREATE TABLE expectation(
+  number INTEGER PRIMARY KEY, text TEXT NOT NULL, text_ja TEXT NOT NULL, held INTEGER NOT NULL, message TEXT);
+CREATE TABLE sealing_key(address TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
+"""

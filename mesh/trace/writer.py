@@ -1,0 +1,259 @@
+"""Records a run into a trace file, by batches, so that equal runs make equal bytes.
+
+Rules kept here:
+1. Rows are committed by count, never by time; the file's header fields that count writes or name the
+   SQLite version are set to constants on a clean close, as sqlite.org/fileformat.html section 1.3 places
+   them.
+2. Never plaintext: a line is kept as it went over the wire.
+3. A file under way has `complete` = 0; it is readable at every commit.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from mesh.errors import MeshError, UsageError
+from mesh.jws import parse as parse_token
+from mesh.keys import SealingKey
+from mesh.recorder import Fate
+from mesh.trace.schema import APPLICATION_ID, COMMIT_EVERY, FORMAT, PAGE_SIZE, SCHEMA
+
+RECENT_MAX = 2**17
+"""Digests remembered to keep a message once; far more than are under way at a time."""
+
+
+class _Index(msgspec.Struct, gc=False):
+    """The attributes that a trace lists messages by; a permit has `service` where others have `type`."""
+
+    id: str | None = None
+    type: str | None = None
+    service: str | None = None
+    code: str | None = None
+
+
+_index_decoder = msgspec.json.Decoder(_Index)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a scenario expected, whether it held, and the message that it is about."""
+
+    text: str
+    text_ja: str
+    held: bool
+    message: str | None
+
+
+class RegistryRows(Protocol):
+    """What a writer keeps of a registry."""
+
+    def rows(self) -> list[tuple[int, str, bytes]]:
+        """Position, address and bytes of every entry."""
+
+    def head(self) -> bytes:
+        """The newest head."""
+
+
+class TraceWriter:
+    """Writes one trace; without a path it is kept in memory and can be asked, but not kept."""
+
+    def __init__(self, path: Path | None, **meta: Any) -> None:
+        self.path = path
+        self.db = self._create(path)
+        self._parties: dict[str, int] = {}
+        self._numbers: dict[bytes, int] = {}
+        self._messages: list[tuple[Any, ...]] = []
+        self._transmissions: list[tuple[Any, ...]] = []
+        self._ledger: list[tuple[Any, ...]] = []
+        self._message_count = 0
+        self._ledger_count = 0
+        self._sent = 0
+        self.expectations: list[Expectation] = []
+        self.meta(format=FORMAT, complete=0, **meta)
+        self.db.execute("COMMIT")
+        self.db.execute("BEGIN")
+
+    @staticmethod
+    def _create(path: Path | None) -> sqlite3.Connection:
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+            db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
+            db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+            db.execute("PRAGMA encoding = 'UTF-8'")
+            db.execute("PRAGMA journal_mode = DELETE")
+            db.execute("PRAGMA synchronous = OFF")
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("BEGIN")
+            for statement in SCHEMA.split(";"):
+                db.execute(statement)
+        except (OSError, sqlite3.Error) as error:
+            raise UsageError(
+                f"cannot write the trace {path}: {error}; name a file in a writable folder"
+            ) from None
+        return db
+
+    def meta(self, **values: Any) -> None:
+        """Keep facts about the run: scenario, seed, settings, start."""
+        rows = [
+            (key, value if isinstance(value, str) else json.dumps(value)) for key, value in values.items()
+        ]
+        self.db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    # The recorder's part.
+
+    def sent(self) -> int:
+        """A transmission begins; returns its index, counted from 0."""
+        self._sent += 1
+        return self._sent - 1
+
+    def transmission(
+        self,
+        index: int,
+        sent_us: int,
+        arrived_us: int,
+        sender: str,
+        recipient: str,
+        line: bytes,
+        fate: Fate,
+        code: str | None,
+    ) -> None:
+        """Keep a transmission, its message and its permit."""
+        head, two, permit = line.partition(b"\n")
+        self._transmissions.append(
+            (
+                index,
+                sent_us,
+                arrived_us,
+                self._parties.get(sender) or self._party(sender),
+                self._parties.get(recipient) or self._party(recipient),
+                self._message(head),
+                self._message(permit) if two else None,
+                fate,
+                code,
+            )
+        )
+        if len(self._transmissions) >= COMMIT_EVERY:
+            self.commit()
+
+    def ledger_row(self, party: str, position: int, row: bytes) -> None:
+        """Keep a row of a party's ledger."""
+        self._ledger_count += 1
+        number = self._parties.get(party) or self._party(party)
+        self._ledger.append((self._ledger_count, number, position, row))
+
+    def tree_head(self, party: str, token: bytes) -> None:
+        """Keep a signed head of a party's ledger."""
+        number = self._parties.get(party) or self._party(party)
+        self.db.execute("INSERT INTO head(party, token) VALUES (?, ?)", (number, token))
+
+    def _party(self, address: str) -> int:
+        number = len(self._parties) + 1
+        self._parties[address] = number
+        self.db.execute("INSERT INTO party VALUES (?, ?)", (number, address))
+        return number
+
+    def _message(self, line: bytes) -> int:
+        digest = sha256(line).digest()
+        number = self._numbers.get(digest)
+        if number is None:
+            number = self._new_message(line, digest)
+        return number
+
+    def _new_message(self, line: bytes, digest: bytes) -> int:
+        self._message_count = number = self._message_count + 1
+        if len(self._numbers) >= RECENT_MAX:
+            del self._numbers[next(iter(self._numbers))]
+        self._numbers[digest] = number
+        self._messages.append((number, digest, *index_of(line), line))
+        return number
+
+    # What the simulation adds.
+
+    def handle(self, handle: str, member: str, code: str) -> None:
+        """Keep which resident a member's code means; in simulation only."""
+        self.db.execute("INSERT OR IGNORE INTO resident VALUES (?, ?, ?)", (handle, member, code))
+
+    def expectation(self, expectation: Expectation) -> None:
+        """Keep an expectation and whether it held."""
+        self.expectations.append(expectation)
+        self.db.execute(
+            "INSERT INTO expectation(text, text_ja, held, message) VALUES (?, ?, ?, ?)",
+            (expectation.text, expectation.text_ja, expectation.held, expectation.message),
+        )
+
+    def sealing_key(self, address: str, key: SealingKey) -> None:
+        """Keep a simulated node's sealing key, so that its perspective can be opened."""
+        self.db.execute(
+            "INSERT OR REPLACE INTO sealing_key VALUES (?, ?)", (address, key.key.private_bytes_raw())
+        )
+
+    def registry(self, registry: RegistryRows, root_der: bytes) -> None:
+        """Keep every entry, the head over them and the root certificate."""
+        self.db.executemany("INSERT OR REPLACE INTO registry_entry VALUES (?, ?, ?)", registry.rows())
+        self.db.execute("INSERT OR REPLACE INTO registry_head VALUES (1, ?)", (registry.head(),))
+        self.meta(root=root_der.hex())
+
+    # Batches and the end.
+
+    def commit(self) -> None:
+        """Write what has gathered."""
+        db = self.db
+        db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)", self._messages)
+        db.executemany("INSERT INTO transmission VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._transmissions)
+        db.executemany("INSERT INTO ledger VALUES (?, ?, ?, ?)", self._ledger)
+        self._messages.clear()
+        self._transmissions.clear()
+        self._ledger.clear()
+        db.execute("COMMIT")
+        db.execute("BEGIN")
+
+    def refusals(self) -> dict[str, int]:
+        """How many distinct refusals were made, by code."""
+        self.commit()
+        rows = self.db.execute(
+            "SELECT code, count(*) FROM message WHERE kind = 'refusal' GROUP BY code ORDER BY code"
+        )
+        return dict(rows)
+
+    @property
+    def transmissions(self) -> int:
+        """How many transmissions began."""
+        return self._sent
+
+    def close(self, *, complete: bool = True) -> None:
+        """Finish the file: `complete` is False for a run that was interrupted."""
+        self.meta(complete=int(complete))
+        self.commit()
+        self.db.execute("COMMIT")
+        self.db.close()
+        if self.path is not None:
+            _settle_header(self.path)
+
+
+def index_of(line: bytes) -> tuple[str, str | None, str | None, str | None]:
+    """Kind, id, service and code of a line as a trace lists it; kind is empty for bytes that are no message."""
+    try:
+        token = parse_token(line)
+        index = _index_decoder.decode(token.payload)
+    except (MeshError, msgspec.MsgspecError, UnicodeDecodeError):
+        return "", None, None, None
+    return token.typ, index.id, index.type or index.service, index.code
+
+
+def _settle_header(path: Path) -> None:
+    """Set the change counter, and the version that wrote, to constants: else equal runs differ there."""
+    with path.open("r+b") as file:
+        file.seek(24)
+        file.write((1).to_bytes(4, "big"))
+        file.seek(92)
+        file.write((1).to_bytes(4, "big") + (3_040_000).to_bytes(4, "big"))

@@ -1,0 +1,1 @@
+"""How lines travel between parties; each carrier in a module of its own."""

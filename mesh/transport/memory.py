@@ -1,0 +1,82 @@
+"""Lines between parties of one process, over the virtual clock.
+
+A line sent arrives after the latency, in the order of sending for equal times. A `Disturbance` may delay,
+repeat, change or drop it. A party that is down is `unreachable`, and its sender is told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mesh.clock import VirtualLoop
+from mesh.faults import Disturbance
+from mesh.recorder import Fate, Recorder
+
+LATENCY_US = 5_000
+
+
+class Endpoint(Protocol):
+    """What a transport delivers to."""
+
+    def receive(self, line: bytes, peer: str) -> str | None:
+        """Take a line in; returns the code with which the gate refused it, None if it passed."""
+
+    def unreachable(self, line: bytes, recipient: str) -> None:
+        """Hear that nobody was at the recipient's address."""
+
+
+class MemoryTransport:
+    """Carries lines; `find(address)` gives the party at an address, None if it is down or unknown."""
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        recorder: Recorder,
+        find: Callable[[str], Endpoint | None],
+        disturbance: Disturbance,
+        latency_us: int = LATENCY_US,
+    ) -> None:
+        self._loop = loop
+        self._recorder = recorder
+        self._find = find
+        self._disturbance = disturbance
+        self.latency_us = latency_us
+        self._in_flight: dict[int, tuple[int, str, str, bytes]] = {}
+
+    def send(self, sender: str, recipient: str, line: bytes) -> None:
+        """Put a line on its way."""
+        if self._disturbance.rules:
+            for delay_us, changed in self._disturbance.apply(sender, recipient, line, self._loop.now_us):
+                self._send(sender, recipient, changed, delay_us)
+        else:
+            self._send(sender, recipient, line, 0)
+
+    def _send(self, sender: str, recipient: str, line: bytes, delay_us: int | None) -> None:
+        index = self._recorder.sent()
+        now_us = self._loop.now_us
+        if delay_us is None:
+            self._recorder.transmission(index, now_us, now_us, sender, recipient, line, Fate.DROPPED, None)
+            return
+        self._in_flight[index] = (now_us, sender, recipient, line)
+        self._loop.call_at_us(now_us + self.latency_us + delay_us, self._deliver, index)
+
+    def _deliver(self, index: int) -> None:
+        sent_us, sender, recipient, line = self._in_flight.pop(index)
+        endpoint = self._find(recipient)
+        fate, code = Fate.UNREACHABLE, None
+        if endpoint is not None:
+            fate, code = Fate.DELIVERED, endpoint.receive(line, sender)
+        self._recorder.transmission(index, sent_us, self._loop.now_us, sender, recipient, line, fate, code)
+        if endpoint is None:
+            back = self._find(sender)
+            if back is not None:
+                back.unreachable(line, recipient)
+
+    def close(self) -> None:
+        """Record what is still on its way; it will not arrive."""
+        for index, (sent_us, sender, recipient, line) in sorted(self._in_flight.items()):
+            self._recorder.transmission(
+                index, sent_us, self._loop.now_us, sender, recipient, line, Fate.IN_FLIGHT, None
+            )
+        self._in_flight.clear()
