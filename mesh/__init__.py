@@ -1,1 +1,34 @@
 """Public service mesh simulator: signed, sealed and lawful exchanges between agencies, on one machine."""
+
+from mesh.errors import ManualReview, MeshError, NotFound, Refused, ReplicaMissing, UsageError, Withheld
+from mesh.message import Event
+from mesh.node import Node
+from mesh.policy import LegalBasis, ZonePath
+from mesh.report import Paper
+from mesh.scenario import scenario
+from mesh.service import Caller, EventType, NoticeType, PersonalService, Service, receives, serves
+from mesh.simulation import Simulation
+
+__all__ = [
+    "Caller",
+    "Event",
+    "EventType",
+    "LegalBasis",
+    "ManualReview",
+    "MeshError",
+    "Node",
+    "NotFound",
+    "NoticeType",
+    "Paper",
+    "PersonalService",
+    "Refused",
+    "ReplicaMissing",
+    "Service",
+    "Simulation",
+    "UsageError",
+    "Withheld",
+    "ZonePath",
+    "receives",
+    "scenario",
+    "serves",
+]

@@ -21,7 +21,7 @@ from typing import Any
 real_monotonic: Callable[[], float] = time.monotonic
 """The machine's own clock in seconds, for progress displays around a running simulation, never for nodes."""
 
-_CLOCK = "a clock of self.host (now or monotonic)"
+_CLOCK = "self.host.now_us() or self.host.monotonic_us()"
 _RANDOM = "self.host.random"
 _OBSERVERS = ("logging", "rich", "hypothesis", "_pytest")
 """Packages that look at the real world only to tell a person, on stderr or screen, never in a trace."""
@@ -70,7 +70,7 @@ def _sources() -> Iterator[tuple[Any, tuple[str, ...], str]]:
     yield time, ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"), _CLOCK
     yield time, ("sleep",), "await asyncio.sleep"
     yield os, ("urandom", "getrandom"), _RANDOM
-    yield uuid, ("uuid1", "uuid4", "uuid6", "uuid7"), _RANDOM
+    yield uuid, ("uuid1", "uuid4", "uuid6", "uuid7"), "self.host.new_id(now_us)"
     # The classes stay: a seeded random.Random is what streams are made of. SystemRandom, and through it all
     # of `secrets`, reads _urandom.
     yield random, (*(name for name in random.__all__ if name[0].islower()), "_urandom"), _RANDOM

@@ -25,11 +25,12 @@ from mesh.keys import NodeKeys, SealingKey, derive
 from mesh.ledger import Ledger
 from mesh.linkage import CodeBook
 from mesh.message import parse_time
-from mesh.names import BROKER, Zone, check_address
+from mesh.names import BROKER, Zone, check_address, member_of
 from mesh.node import Node, last_message
 from mesh.party import Party
 from mesh.policy import LegalBasis, Policy, ZonePath
 from mesh.registry import Entry, Registry, Shared, View, key_record
+from mesh.report import Fallback, Paper, Report
 from mesh.sealing import Sealer
 from mesh.store import Store
 from mesh.trace.writer import Expectation, TraceWriter
@@ -91,6 +92,7 @@ class Simulation:
         self.registry = Registry(self.authority, self.now_us, source=self._make_entry)
         self._shared = Shared()
         self.transport = MemoryTransport(loop, self.trace, self._find, self.disturbance, latency_us)
+        self.report = Report()
         self.add(Broker, BROKER)
 
     # Time and chance.
@@ -252,9 +254,11 @@ class Simulation:
 
     def code(self, member: str, handle: str) -> str:
         """A member's linkage code of a resident, as the code issuer would give it."""
-        code = self.codes.code(member, self._persons[handle])
-        self.trace.handle(handle, member, code)
-        return code
+        person = self._persons[handle]
+        # The broker's own code goes on record too: by it the person's history is found in a trace.
+        for each in (member_of(BROKER), member):
+            self.trace.handle(handle, each, self.codes.code(each, person))
+        return self.codes.code(member, person)
 
     # What goes wrong.
 
@@ -312,6 +316,21 @@ class Simulation:
             self.expect(said, error.code == code, text_ja=text_ja)
         else:
             self.expect(f"{text} (it was not refused)", False, text_ja=text_ja)
+
+    # What it meant for the resident.
+
+    def tell(self, text: str, text_ja: str) -> None:
+        """Add a sentence to the story of the report."""
+        self.report.story.append((text, text_ja))
+
+    def saved(self, paper: Paper, *, visits: int = 0) -> None:
+        """A paper that nobody had to attach, and the visits to its counter that fell away."""
+        self.report.papers.append(paper)
+        self.report.visits_saved += visits
+
+    def fell_back(self, paper: Paper, why: str, why_ja: str) -> None:
+        """A paper that was needed after all."""
+        self.report.fallbacks.append(Fallback(paper.name, paper.name_ja, why, why_ja))
 
     # The end.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -224,6 +225,11 @@ class TraceWriter:
             "SELECT code, count(*) FROM message WHERE kind = 'refusal' GROUP BY code ORDER BY code"
         )
         return dict(rows)
+
+    def ledger_rows(self) -> Iterator[bytes]:
+        """Every party's ledger rows, in the order in which they were committed."""
+        self.commit()
+        return (row[0] for row in self.db.execute("SELECT row FROM ledger ORDER BY number"))
 
     @property
     def transmissions(self) -> int:

@@ -1,0 +1,101 @@
+"""Finds scenarios and nodes: those of the installed packages by name, anybody's by file.
+
+A file is loaded once, under a name made of its path, and stands in `sys.modules` before it runs, or the
+annotations of its structs could not be read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mesh.errors import UsageError
+from mesh.node import Node
+from mesh.scenario import Scenario
+
+
+def load_file(path: Path) -> ModuleType:
+    """The module of a Python file anywhere; `UsageError` in one line if it cannot be imported."""
+    path = path.resolve()
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}; give the path of a scenario's .py file")
+    name = f"mesh_file_{sha256(str(path).encode()).hexdigest()[:12]}.{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is no Python file; a scenario ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    # A scenario may import the node file that stands beside it.
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise UsageError(_explain(path, error)) from error
+    return module
+
+
+def _explain(path: Path, error: BaseException) -> str:
+    where = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if Path(frame.filename).resolve() == path:
+            where = f", line {frame.lineno}"
+    if isinstance(error, SyntaxError) and error.lineno:
+        where = f", line {error.lineno}"
+    said = " ".join(str(error).split())
+    return f"{path}{where} cannot be imported: {type(error).__name__}: {said}; mend the file and run it again"
+
+
+def scenarios_in(module: ModuleType) -> list[Scenario]:
+    """The scenarios that a module declares."""
+    return [value for value in vars(module).values() if isinstance(value, Scenario)]
+
+
+def scenario_of_file(path: Path) -> Scenario:
+    """The scenario of a file; `UsageError` if it declares none."""
+    found = scenarios_in(load_file(path))
+    if not found:
+        raise UsageError(f"{path} declares no scenario; decorate its `async def run(sim)` with @scenario(…)")
+    return found[0]
+
+
+def scenarios_of(package: str) -> dict[str, Scenario]:
+    """All scenarios of a package, by name."""
+    found = {}
+    for module in modules_of(package):
+        for one in scenarios_in(module):
+            found[one.name] = one
+    return dict(sorted(found.items()))
+
+
+def modules_of(package: str) -> Iterator[ModuleType]:
+    """Every module of a package, imported, in order of name."""
+    root = importlib.import_module(package)
+    for info in sorted(pkgutil.walk_packages(root.__path__, f"{package}."), key=lambda info: info.name):
+        yield importlib.import_module(info.name)
+
+
+def node_classes(modules: Iterable[ModuleType]) -> list[type[Node]]:
+    """The node classes that the modules define, each once, in order of definition."""
+    found: dict[str, type[Node]] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if _is_node(value) and value.__module__ == module.__name__:
+                found.setdefault(f"{value.__module__}.{value.__qualname__}", value)
+    return list(found.values())
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Node) and value is not Node

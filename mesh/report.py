@@ -1,0 +1,154 @@
+"""What a run meant: the story, the expectations, and the outcome against the paper process.
+
+What was disclosed to whom is read from the ledgers' `answered` rows, so that a scenario cannot forget it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mesh.ledger import Row
+from mesh.trace.writer import Expectation
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A paper of the old process: which counter issues it, at what fee, and where that is stated."""
+
+    name: str
+    name_ja: str
+    counter: str
+    counter_ja: str
+    fee_yen: int
+    """0 for the many papers that are free."""
+    source: str
+    """A citation, or "illustrative"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A paper that was needed after all, and why."""
+
+    paper: str
+    paper_ja: str
+    why: str
+    why_ja: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What a scenario says of itself while it runs."""
+
+    story: list[tuple[str, str]] = field(default_factory=list)
+    papers: list[Paper] = field(default_factory=list)
+    visits_saved: int = 0
+    fallbacks: list[Fallback] = field(default_factory=list)
+    disclosed: dict[str, list[str]] = field(default_factory=dict)
+    """Requester → distinct `service: item` that left a provider for it."""
+
+    def count_disclosed(self, rows: Iterable[Row]) -> None:
+        """Take up what providers recorded as answered."""
+        for row in rows:
+            if row.entry != "answered" or row.code is not None or row.service is None or row.items is None:
+                continue
+            known = self.disclosed.setdefault(row.requester, [])
+            known.extend(item for item in row.items.split() if item not in known)
+
+    def outcome(self, elapsed_us: int) -> dict[str, Any]:
+        """The outcome as `run --json` gives it."""
+        return {
+            "papers": [asdict(paper) for paper in self.papers],
+            "fees_saved_yen": sum(paper.fee_yen for paper in self.papers),
+            "visits_saved": self.visits_saved,
+            "disclosed": [{"to": to, "items": items} for to, items in sorted(self.disclosed.items())],
+            "fallbacks": [asdict(fallback) for fallback in self.fallbacks],
+            "elapsed_us": elapsed_us,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One finished run."""
+
+    scenario: str
+    title: str
+    title_ja: str
+    seed: int
+    settings: dict[str, Any]
+    expectations: tuple[Expectation, ...]
+    report: Report
+    trace: str | None
+    messages: int
+    refusals: dict[str, int]
+    elapsed_us: int
+    error: str | None = None
+    """Why the scenario itself broke off, if it did."""
+
+    @property
+    def held(self) -> bool:
+        """Whether every expectation held, and there were some."""
+        return self.error is None and bool(self.expectations) and all(one.held for one in self.expectations)
+
+    def as_json(self) -> dict[str, Any]:
+        """The run as `run --json` gives it."""
+        expectations = [
+            {
+                "text": one.text,
+                "text_ja": one.text_ja,
+                "held": one.held,
+                **({"message": one.message} if one.message else {}),
+            }
+            for one in self.expectations
+        ]
+        return {
+            "scenario": self.scenario,
+            "title": self.title,
+            "title_ja": self.title_ja,
+            "seed": self.seed,
+            "settings": self.settings,
+            "held": self.held,
+            "error": self.error,
+            "story": [{"text": text, "text_ja": text_ja} for text, text_ja in self.report.story],
+            "expectations": expectations,
+            "trace": self.trace,
+            "messages": self.messages,
+            "refusals": self.refusals,
+            "outcome": self.report.outcome(self.elapsed_us),
+        }
+
+    def as_lines(self) -> list[str]:
+        """The report as plain text, English and Japanese."""
+        lines = [
+            f"{self.scenario}: {self.title} / {self.title_ja}",
+            f"seed {self.seed}, {self.messages} messages",
+        ]
+        lines += ["", "Story / あらまし"]
+        for text, text_ja in self.report.story:
+            lines += [f"  {text}", f"  {text_ja}"]
+        lines += ["", "Expectations / 期待"]
+        for one in self.expectations:
+            lines += [f"  {'held  ' if one.held else 'FAILED'}  {one.text}", f"          {one.text_ja}"]
+            if not one.held and one.message:
+                lines.append(f"          see: trace show FILE --message {one.message}")
+        if self.error:
+            lines.append(f"  FAILED  the scenario broke off: {self.error}")
+        lines += ["", "Outcome against paper / 紙の手続との比較"]
+        return lines + [f"  {line}" for line in self._outcome_lines()]
+
+    def _outcome_lines(self) -> list[str]:
+        report = self.report
+        lines = ["papers not attached / 添付不要になった書類:"]
+        for paper in report.papers:
+            fee = f"{paper.fee_yen} yen" if paper.fee_yen else "free"
+            lines.append(f"  {paper.name} / {paper.name_ja} ({paper.counter} / {paper.counter_ja}, {fee})")
+        lines.append(f"fees saved / 手数料: {sum(paper.fee_yen for paper in report.papers)} yen")
+        lines.append(f"visits saved / 来庁・郵送の削減: {report.visits_saved}")
+        lines.append("items disclosed / 提供された項目:")
+        lines += [f"  to {to}: {', '.join(items)}" for to, items in sorted(report.disclosed.items())]
+        lines.append("fell back to paper / 紙に戻ったもの:")
+        for one in report.fallbacks:
+            lines.append(f"  {one.paper} / {one.paper_ja}: {one.why} / {one.why_ja}")
+        lines.append(f"elapsed mesh time / 経過時間: {self.elapsed_us / 1_000_000:.6f} s")
+        return lines

@@ -1,0 +1,122 @@
+"""Runs one scenario from seed to result: loop, simulation, trace and report around it."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mesh.clock import VirtualLoop, run
+from mesh.errors import UsageError
+from mesh.guard import forbid_nondeterminism
+from mesh.ledger import read_row
+from mesh.report import Result
+from mesh.scenario import Scenario
+from mesh.simulation import Simulation
+from mesh.trace.writer import TraceWriter
+
+COLLECT_AFTER = 50_000
+"""Allocations between two sweeps of the youngest garbage: messages hold no cycles, so sweeps find nothing."""
+
+
+def run_scenario(
+    scenario: Scenario,
+    *,
+    seed: int = 1,
+    settings: dict[str, Any] | None = None,
+    trace: Path | None = None,
+    data: Path | None = None,
+    nodes: str | None = None,
+) -> Result:
+    """Run a scenario in a simulation of its own and return what came of it.
+
+    `nodes` is the package whose `establish(sim)` puts the nation's law and institutions in place. An
+    interrupted run (KeyboardInterrupt) leaves a readable trace of what happened so far. Raises `UsageError`
+    if trace or data cannot be written.
+    """
+    values = {setting.name: setting.default for setting in scenario.settings} | (settings or {})
+    writer = TraceWriter(trace, scenario=scenario.name, seed=seed, settings=values, starts=scenario.starts)
+    loop = VirtualLoop()
+    failures: list[BaseException] = []
+    complete, error = False, None
+    sim = Simulation(loop=loop, seed=seed, starts=scenario.starts, trace=writer, data=_folder(data))
+    try:
+        with _calm_collector(), forbid_nondeterminism():
+            loop.set_exception_handler(lambda _, context: failures.append(_cause(context)))
+            run(_main(sim, scenario, values, nodes, failures), loop=loop)
+        complete = True
+    except UsageError:
+        raise
+    except Exception as failure:
+        complete = True
+        error = f"{type(failure).__name__}: {failure}"
+        traceback.print_exception(failure)
+    finally:
+        sim.close()
+        elapsed_us = loop.now_us
+        refusals = writer.refusals()
+        sim.report.count_disclosed(map(read_row, writer.ledger_rows()))
+        writer.close(complete=complete)
+    return Result(
+        scenario=scenario.name,
+        title=scenario.title,
+        title_ja=scenario.title_ja,
+        seed=seed,
+        settings=values,
+        expectations=tuple(writer.expectations),
+        report=sim.report,
+        trace=None if trace is None else str(trace),
+        messages=writer.transmissions,
+        refusals=refusals,
+        elapsed_us=elapsed_us,
+        error=error,
+    )
+
+
+async def _main(
+    sim: Simulation,
+    scenario: Scenario,
+    values: dict[str, Any],
+    nodes: str | None,
+    failures: list[BaseException],
+) -> None:
+    if nodes is not None:
+        importlib.import_module(nodes).establish(sim)
+    await scenario.run(sim, **values)
+    if failures:
+        raise failures[0]
+
+
+def _cause(context: dict[str, Any]) -> BaseException:
+    exception = context.get("exception")
+    return exception if isinstance(exception, BaseException) else RuntimeError(context["message"])
+
+
+def _folder(data: Path | None) -> Path | None:
+    """The folder for the nodes' databases: new or empty, since a simulation starts from nothing."""
+    if data is None:
+        return None
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        if any(data.glob("*.sqlite")):
+            raise UsageError(f"{data} holds databases of another run; name a new or an empty folder")
+        probe = data / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write to {data}: {error.strerror}; name a writable folder") from None
+    return data
+
+
+@contextmanager
+def _calm_collector() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
