@@ -1,5 +1,7 @@
 """Public service mesh simulator: signed, sealed and lawful exchanges between agencies, on one machine."""
 
+from msgspec import Struct
+
 from mesh.errors import ManualReview, MeshError, NotFound, Refused, ReplicaMissing, UsageError, Withheld
 from mesh.message import Event
 from mesh.node import Node
@@ -25,6 +27,7 @@ __all__ = [
     "ReplicaMissing",
     "Service",
     "Simulation",
+    "Struct",
     "UsageError",
     "Withheld",
     "ZonePath",

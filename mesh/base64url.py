@@ -6,13 +6,14 @@ bytes; here every byte string has exactly one text, and any other text is `messa
 
 from __future__ import annotations
 
-from binascii import Error, a2b_base64, b2a_base64
+from binascii import Error
+
+from pybase64 import b64decode, b64encode
 
 from mesh.errors import MeshError
 
-_TO_URL = bytes.maketrans(b"+/", b"-_")
-# The characters of plain base64 become illegal ones, so that only the URL alphabet passes.
-_FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
+# As numbers: asking `in` with bytes makes CPython raise and drop an error first.
+_PLUS, _SLASH, _EQUALS = b"+/="
 _PADDING = (b"", b"!", b"==", b"=")
 # Two characters carry 12 bits for one byte, three carry 18 for two: the last bits must be zero.
 _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
@@ -20,7 +21,7 @@ _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 def encode(data: bytes) -> bytes:
     """The canonical text of the bytes, as ASCII bytes."""
-    return b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=")
+    return b64encode(data, b"-_").rstrip(b"=")
 
 
 def encode_text(data: bytes) -> str:
@@ -31,13 +32,13 @@ def encode_text(data: bytes) -> str:
 def decode(text: bytes) -> bytes:
     """The bytes of a canonical text; anything else is `message_malformed`."""
     rest = len(text) & 3
+    # The library takes the characters of plain base64 beside those of base64url, and padding.
+    if _PLUS in text or _SLASH in text or _EQUALS in text or (rest and text[-1] not in _LAST[rest]):
+        raise MeshError("message_malformed", "base64url is not canonical")
     try:
-        data = a2b_base64(text.translate(_FROM_URL) + _PADDING[rest], strict_mode=True)
+        return b64decode(text + _PADDING[rest], b"-_", True)
     except Error:
         raise MeshError("message_malformed", "not base64url") from None
-    if rest and text[-1] not in _LAST[rest]:
-        raise MeshError("message_malformed", "base64url is not canonical")
-    return data
 
 
 def decode_text(text: str) -> bytes:

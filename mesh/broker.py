@@ -16,13 +16,13 @@ from mesh.builtin import (
     ConsentsQuery,
     ConsentsReply,
     Empty,
-    HistoryLine,
     HistoryReply,
     SubscribeQuery,
     SubscribeReply,
 )
 from mesh.errors import MeshError
 from mesh.exchange import Turn
+from mesh.history import history_of
 from mesh.host import Host
 from mesh.ledger import Row, read_row
 from mesh.linkage import CodeBook
@@ -71,12 +71,12 @@ class Broker(Node):
         super().resume()
 
     def _route(self, line: bytes, peer: str, turn: Turn) -> None:
-        if b"\n" in line:
+        if line.find(b"\n") >= 0:
             super()._route(line, peer, turn)
             return
         now_us = self.host.now_us()
         try:
-            admitted = self._party.admit(line, now_us)
+            self._admitted = admitted = self._party.admit(line, now_us)
         except MeshError as error:
             self._refuse_unknown(line, error, peer, now_us, turn)
             raise
@@ -142,31 +142,3 @@ class Broker(Node):
         return [
             row for row in map(read_row, self.host.store.ledger_rows_with(message_id)) if row.id == message_id
         ]
-
-
-def history_of(
-    rows: Iterable[Row], rows_about: Callable[[str], list[Row]], person: str
-) -> Iterable[HistoryLine]:
-    """The lines of a person's history: one for each exchange, hidden ones absent without a trace.
-
-    A `mark` hides an exchange that was recorded before; hidden exchanges leave no gap and no count.
-    """
-    seen: dict[tuple[str, str], None] = {}
-    for row in rows:
-        key = (row.requester, row.id)
-        if row.entry != "permitted" or row.subject != person or key in seen:
-            continue
-        seen[key] = None
-        related = [other for other in rows_about(row.id) if other.requester == row.requester]
-        if any(other.undisclosed for other in related):
-            continue
-        codes = [other.code for other in related if other.entry == "closed"]
-        yield HistoryLine(
-            time_us=row.time_us,
-            requester=row.requester,
-            provider=row.provider or "",
-            service=row.service or "",
-            procedure=row.procedure,
-            items=row.items,
-            outcome=(codes[-1] or "answered") if codes else "unfinished",
-        )

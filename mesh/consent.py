@@ -7,6 +7,7 @@ shows. How often a consent was used is counted where it is exact, at the recipie
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -45,6 +46,8 @@ class ConsentList(Struct, frozen=True, forbid_unknown_fields=True):
     """Each a JWS by the portal."""
     withdrawn: tuple[Id, ...]
 
+
+_NOT_COVERED = "the consent does not cover this question"
 
 _consent_decoder = msgspec.json.Decoder(Consent)
 _list_decoder = msgspec.json.Decoder(ConsentList)
@@ -100,17 +103,70 @@ class ConsentBook:
         if found is None:
             raise MeshError("consent_required")
         consent, token = found
-        covers = (
-            consent.firm == firm
-            and consent.subject == subject
-            and consent.procedure == procedure
-            and service in consent.services
-            and items <= frozenset(consent.items)
-        )
-        if not covers:
-            raise MeshError("consent_required", "the consent does not cover this question")
-        if not consent.from_us <= now_us < consent.until_us:
-            raise MeshError("consent_expired")
+        if consent.subject != subject:
+            raise MeshError("consent_required", _NOT_COVERED)
+        check_scope(consent, firm=firm, procedure=procedure, service=service, items=items, now_us=now_us)
         if consent.id in self._withdrawn:
             raise MeshError("consent_withdrawn")
         return token
+
+
+class ConsentUses:
+    """Consents at a provider: read once more, and each use counted where the count is exact.
+
+    `key_of(kid)` finds address and key of a signer, `issues(address)` says whether the law names that node
+    as the portal, `used(consent_id)` how many uses are committed. An answer under way counts as a use.
+    """
+
+    def __init__(
+        self,
+        key_of: Callable[[str], tuple[str, VerifyKey]],
+        issues: Callable[[str], bool],
+        used: Callable[[str], int],
+    ) -> None:
+        self._key_of = key_of
+        self._issues = issues
+        self._used = used
+        self._under_way: dict[str, int] = {}
+
+    def check(
+        self, token: str, *, firm: str, procedure: str, service: str, items: frozenset[str], now_us: int
+    ) -> str:
+        """The id of a consent that covers the question and has a use left.
+
+        Raises `MeshError`: any of a token, consent_required, or consent_expired when it is used up.
+        """
+        address, key = self._key_of(jws.parse(token).kid)
+        if not self._issues(address):
+            raise MeshError("consent_required", "consents come from the portal that the law names")
+        consent = read_consent(token, key)
+        check_scope(consent, firm=firm, procedure=procedure, service=service, items=items, now_us=now_us)
+        if self._used(consent.id) + self._under_way.get(consent.id, 0) >= consent.uses:
+            raise MeshError("consent_expired", "the consent is used up")
+        return consent.id
+
+    def hold(self, consent_id: str) -> None:
+        """An answer under the consent is under way."""
+        self._under_way[consent_id] = self._under_way.get(consent_id, 0) + 1
+
+    def release(self, consent_id: str) -> None:
+        """The answer was committed, or there is none."""
+        left = self._under_way.pop(consent_id) - 1
+        if left:
+            self._under_way[consent_id] = left
+
+
+def check_scope(
+    consent: Consent, *, firm: str, procedure: str, service: str, items: frozenset[str], now_us: int
+) -> None:
+    """`consent_required` unless the consent covers the question, `consent_expired` outside its term."""
+    covers = (
+        consent.firm == firm
+        and consent.procedure == procedure
+        and service in consent.services
+        and items <= frozenset(consent.items)
+    )
+    if not covers:
+        raise MeshError("consent_required", _NOT_COVERED)
+    if not consent.from_us <= now_us < consent.until_us:
+        raise MeshError("consent_expired")

@@ -74,24 +74,31 @@ class Host:
             self._loop.call_soon(self.flush)
         self._turns.append(turn)
 
-    def flush(self) -> None:
-        """Commit all turns that wait as one transaction, then send what they want to send."""
+    def flush(self, also: Sequence[Write] = ()) -> MeshError | None:
+        """Commit all turns that wait, an open effect and `also` as one transaction, then send.
+
+        Returns the storage_unavailable of a commit that failed: then nothing of it happened.
+        """
         turns, self._turns = self._turns, []
-        if not self.alive or not turns:
-            return
+        if not self.alive:
+            return None
         writes = turns[0].writes if len(turns) == 1 else [write for turn in turns for write in turn.writes]
-        if writes:
+        if also:
+            writes = [*writes, *also]
+        if writes or self.store.in_effect:
             try:
                 self.commit(writes)
-            except (sqlite3.Error, OSError) as error:
-                self._fail(turns, storage_error(error))
-                return
+            except (sqlite3.Error, OSError) as failure:
+                error = storage_error(failure)
+                self._fail(turns, error)
+                return error
         carrier, address = self._carrier, self.address
         for turn in turns:
             for recipient, line in turn.sends:
                 carrier.send(address, recipient, line)
             for call, values in turn.calls:
                 call(*values)
+        return None
 
     def _fail(self, turns: list[Turn], error: MeshError) -> None:
         """Nothing of these turns happened: who waits for them hears so."""
@@ -106,13 +113,11 @@ class Host:
         if not self.alive:
             return
         self.store.commit(writes)
-        record, address, recorded = self._recorder.ledger_row, self.address, False
-        for name, values in writes:
-            if name == "ledger":
-                record(address, *values)
-                recorded = True
-        if recorded and self.committed is not None:
-            self.committed()
+        rows = [values for name, values in writes if name == "ledger"]
+        if rows:
+            self._recorder.ledger_rows(self.address, rows)
+            if self.committed is not None:
+                self.committed()
 
     def send_unrecorded(self, recipient: str, line: bytes) -> None:
         """Send what is in no ledger: the refusal of bytes whose sender is not known."""

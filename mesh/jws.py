@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct
 
 from mesh import base64url
 from mesh.errors import MeshError
@@ -28,7 +28,7 @@ _TYP = re.compile(r"[a-z][a-z0-9+./-]{0,63}")
 _MEMBERS = frozenset({"alg", "kid", "typ"})
 
 
-class Token(NamedTuple):
+class Token(Struct, frozen=True, gc=False):
     """A token taken apart, its signature not verified yet."""
 
     kid: str
@@ -68,23 +68,25 @@ def verify(token: bytes | str, key: VerifyKey | Ed25519PublicKey, *, typ: str | 
 
 def parse(token: bytes | str) -> Token:
     """Take a token apart without verifying it; its form and algorithm are checked."""
-    if isinstance(token, str):
-        try:
-            token = token.encode("ascii")
-        except UnicodeEncodeError:
-            raise MeshError("message_malformed", "not a compact JWS") from None
+    if type(token) is not bytes:
+        token = _to_bytes(token)
     if len(token) > LINE_SIZE_MAX:
         raise MeshError("message_too_large")
-    try:
-        header, body, signature_text = token.split(b".")
-    except ValueError:
-        raise MeshError("message_malformed", "not a compact JWS") from None
+    # With fewer or more than three parts, one of them is empty or holds a dot, and does not decode.
+    signing_input, _, signature_text = token.rpartition(b".")
+    header, _, body = signing_input.partition(b".")
     kid, typ = _read_header(header)
-    payload = base64url.decode(body)
     signature = base64url.decode(signature_text)
     if len(signature) != 64:
         raise MeshError("message_malformed", "an Ed25519 signature has 64 bytes")
-    return Token(kid, typ, token[: len(header) + 1 + len(body)], payload, signature)
+    return Token(kid, typ, signing_input, base64url.decode(body), signature)
+
+
+def _to_bytes(token: object) -> bytes:
+    try:
+        return token.encode("ascii") if isinstance(token, str) else bytes(memoryview(token))  # type: ignore[arg-type]
+    except (UnicodeEncodeError, TypeError, ValueError):
+        raise MeshError("message_malformed", "not a compact JWS") from None
 
 
 @lru_cache(maxsize=65536)

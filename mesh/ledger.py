@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 HEAD_EVERY_US = 3_600_000_000
+UNHASHED_MAX = 256
 
 Entry = Literal["opened", "permitted", "answered", "closed", "refused", "mark"]
 
@@ -80,22 +81,29 @@ class Ledger:
 
     def __init__(self, party: str, rows: Iterable[bytes] = ()) -> None:
         self.party = party
-        self._tree = Tree(leaf_hash(row) for row in rows)
+        self._tree = Tree()
+        self._tree.extend(rows)
+        self._unhashed: list[bytes] = []
+        self.size = self._tree.size
+        """How many rows there are."""
         self.signed_size = -1
         self.signed_us = 0
 
-    @property
-    def size(self) -> int:
-        """How many rows there are."""
-        return self._tree.size
-
-    def append(self, row: Row) -> tuple[int, bytes]:
+    def append(self, row: Row) -> tuple[int, bytearray]:
         """The position and the stored bytes of a new row."""
         data = encode(row)
-        tree = self._tree
-        position = tree.size
-        tree.append(leaf_hash(data))
-        return position, data
+        position = self.size
+        self.size = position + 1
+        self._unhashed.append(data)
+        if len(self._unhashed) >= UNHASHED_MAX:
+            self._hash()
+        # sqlite3 binds a bytearray as it is, but looks for an adapter for every bytes object.
+        return position, bytearray(data)
+
+    def _hash(self) -> None:
+        """Take the rows into the tree that came since; in one go that costs less than one by one."""
+        self._tree.extend(self._unhashed)
+        self._unhashed.clear()
 
     def head_due(self, now_us: int) -> bool:
         """Whether an hour has passed since the last head, and rows have come since."""
@@ -103,6 +111,7 @@ class Ledger:
 
     def sign_head(self, key: SigningKey, now_us: int) -> bytes:
         """A signed tree head as a JWS."""
+        self._hash()
         self.signed_size, self.signed_us = self.size, now_us
         head = Head(self.party, self.size, self._tree.root().hex(), now_us)
         return jws.sign(encode(head), key, typ=Kind.TREE_HEAD)

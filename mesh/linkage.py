@@ -33,13 +33,14 @@ class CodeBook:
         self._master = master
         self._cipher = lru_cache(maxsize=_KEYS_MAX)(self._make_cipher)
         self._person = lru_cache(maxsize=_CODES_MAX)(self._open)
+        self.code = lru_cache(maxsize=_CODES_MAX)(self._close)
+        """`code(member, person)`: the member's code of the person."""
 
     def person_of(self, resident_code: str) -> bytes:
         """The inner name of whoever has this 住民票コード: a keyed hash, so that none is listed."""
         return derive(self._master, "person", resident_code)[:PERSON_SIZE]
 
-    def code(self, member: str, person: bytes) -> str:
-        """The member's code of the person."""
+    def _close(self, member: str, person: bytes) -> str:
         return f"{member}:{base64url.encode_text(self._cipher(member).encrypt(person, None))}"
 
     def person(self, code: str, member: str) -> bytes:

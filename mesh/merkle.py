@@ -49,6 +49,19 @@ class Tree:
         for leaf in leaves:
             self.append(leaf)
 
+    def extend(self, entries: Iterable[bytes]) -> None:
+        """Hash entries and add them at the end; in one loop, which costs half of one call for each."""
+        peaks, size = self._peaks, self.size
+        for entry in entries:
+            node = sha256(b"\x00" + entry).digest()
+            height_bits = size
+            while height_bits & 1:
+                node = sha256(b"\x01" + peaks.pop() + node).digest()
+                height_bits >>= 1
+            peaks.append(node)
+            size += 1
+        self.size = size
+
     def append(self, leaf_hash: bytes) -> None:
         """Add one leaf hash at the end; one inner hash on average."""
         peaks = self._peaks

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, overload
 
 from mesh import jws, service
 from mesh.builtin import (
+    CONSENTS,
     LEDGER_HEAD,
     LEDGER_MARK,
     LEDGER_ROWS,
@@ -25,18 +26,21 @@ from mesh.builtin import (
     RowsQuery,
     RowsReply,
 )
+from mesh.consent import ConsentUses
 from mesh.errors import MeshError, NotFound, Refused, Step
 from mesh.exchange import Turn, digest_of
 from mesh.host import Host
+from mesh.keys import VerifyKey
 from mesh.ledger import Ledger, Row, read_row
 from mesh.merkle import consistency_path, leaf_hash
 from mesh.message import Kind, Notice, encode, items_of, parse_time
-from mesh.names import BROKER
+from mesh.names import BROKER, matches
 from mesh.outbox import Outbox
 from mesh.party import Admitted, Party
 from mesh.policy import Policy
 from mesh.provider import Asked, Provider
 from mesh.publisher import Publisher
+from mesh.recorder import Passage
 from mesh.requester import Question, Requester
 from mesh.routing import refused_row
 from mesh.service import Caller, EventType, NoticeType, PersonalService, Q, R, Service, serves
@@ -89,13 +93,17 @@ class Node:
         self._policy = policy
         self._methods = {name: getattr(self, method) for name, (_, method) in self.declarations.items()}
         self._requester = Requester(party)
-        self._provider = Provider(party, frozenset(self.offers()), host.store.kept)
+        uses = ConsentUses(self._signer, self._is_portal, lambda one: host.store.number(f"consent {one}"))
+        self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses)
         self._subscriber = Subscriber(party, frozenset(self.takes()), host.store.received)
         self._publisher = Publisher(party, Outbox(host.random.randrange))
-        self._waiting: dict[str, tuple[Question, int, int]] = {}
+        self._waiting: dict[str, tuple[Question, int, int, int]] = {}
+        """By request digest: question, deadline, time-out of an attempt, attempts left."""
         self._wake_us: int | None = None
         self._pump_us: int | None = None
         self._rows_since_purge = 0
+        self._admitted: Admitted | None = None
+        self._permit_digest: str | None = None
         host.committed = self._after_commit
         host.commit_failed = self._reload
 
@@ -230,7 +238,8 @@ class Node:
 
         In the handler of a push the writes are committed together with the mark that the push is handled.
         In the handler of a service they are committed together with the outcome: return without awaiting
-        after it. Elsewhere they are simply one transaction.
+        after it. Elsewhere they are simply one transaction. What is published inside is in the outbox with
+        the same commit. Raises `MeshError` storage_unavailable if the commit failed.
         """
         host, work = self.host, _work.get()
         if not host.alive:
@@ -241,10 +250,12 @@ class Node:
         except BaseException:
             host.store.undo_effect()
             raise
-        if isinstance(work, Pushed):
-            host.commit([("inbox_done", (work.message.id, work.message.source))])
-        elif not isinstance(work, Asked):
-            host.commit(())
+        if isinstance(work, Asked):
+            return  # The handler returns next, and its outcome is committed with the effect.
+        done = [("inbox_done", (work.message.id, work.message.source))] if isinstance(work, Pushed) else []
+        failed = host.flush(done)
+        if failed is not None:
+            raise failed
 
     async def hide(self, message_id: str, others: Iterable[str]) -> None:
         """Hide an exchange of this node from its person, here and at the others (番号法23条2項)."""
@@ -284,6 +295,14 @@ class Node:
         turn.writes.append(self._party.record(row))
         self.host.perform(turn)
 
+    def _signer(self, kid: str) -> tuple[str, VerifyKey]:
+        known = self._party.view.key(kid)
+        return known.address, known.verify_key
+
+    def _is_portal(self, address: str) -> bool:
+        """Whether the law lets that node publish consents."""
+        return any(matches(row.requester, address) for row in self._policy.rows(CONSENTS.name))
+
     def sign_head(self) -> bytes:
         """Sign the head of this node's ledger and report it."""
         token = self._party.ledger.sign_head(self._party.keys.signing, self.host.now_us())
@@ -292,16 +311,17 @@ class Node:
 
     # Between transport and roles.
 
-    def receive(self, line: bytes, peer: str) -> str | None:
-        """Take a line in; returns the code with which the gate refused it, None if it passed."""
+    def receive(self, line: bytes, peer: str) -> Passage:
+        """Take a line in; returns what the gate made of it."""
         turn = Turn()
         code = None
+        self._admitted = self._permit_digest = None
         try:
             self._route(line, peer, turn)
         except MeshError as error:
             code = error.code
         self.host.perform(turn)
-        return code
+        return Passage(code, self._admitted, self._permit_digest)
 
     def unreachable(self, line: bytes, recipient: str) -> None:
         """Nobody was at the address: what is in the outbox goes again, what was asked times out."""
@@ -314,7 +334,7 @@ class Node:
             self._route_permitted(head, permit_line, peer, now_us, turn)
             return
         try:
-            admitted = self._party.admit(line, now_us)
+            self._admitted = admitted = self._party.admit(line, now_us)
         except MeshError as error:
             self._refuse_unknown(line, error, peer, now_us, turn)
             raise
@@ -334,10 +354,9 @@ class Node:
         party = self._party
         try:
             permit, permit_digest = party.admit_permit(permit_line, now_us)
-            accepted = permit.accepted
-            admitted = party.admit(
-                head, now_us, key_time_us=None if accepted is None else parse_time(accepted)
-            )
+            self._permit_digest = permit_digest
+            key_time_us = None if permit.accepted is None else parse_time(permit.accepted)
+            self._admitted = admitted = party.admit(head, now_us, key_time_us=key_time_us)
         except MeshError as error:
             self._refuse_unknown(head, error, peer, now_us, turn)
             raise
@@ -397,7 +416,7 @@ class Node:
         declaration = self.declarations[asked.request.type][0]
         assert isinstance(declaration, Service | PersonalService)  # noqa: S101
         query = declaration.decode_query(asked.data)
-        if len(getattr(query, "subjects", ())) > asked.permit.subjectsmax:
+        if declaration.batched and len(query.subjects) > asked.permit.subjectsmax:
             raise MeshError("over_broad")
         if declaration.personal and asked.permit.subject is None:
             raise MeshError("no_legal_basis", "the service is about a person, and none is named")
@@ -481,7 +500,7 @@ class Node:
 
     def _await_until(self, question: Question, timeout_us: int, left: int) -> None:
         deadline_us = self.host.monotonic_us() + timeout_us
-        self._waiting[question.digest] = (question, deadline_us, left)
+        self._waiting[question.digest] = (question, deadline_us, timeout_us, left)
         if self._wake_us is None or deadline_us < self._wake_us:
             self._wake_us = deadline_us
             self.host.call_later(timeout_us, self._check_deadlines)
@@ -492,22 +511,21 @@ class Node:
         now_us = self.host.monotonic_us()
         waiting, self._waiting = self._waiting, {}
         turn = Turn()
-        for digest, (question, deadline_us, left) in waiting.items():
+        for digest, (question, deadline_us, timeout_us, left) in waiting.items():
             if question.settle is None or question.answer_id is not None:
                 continue
             if deadline_us > now_us:
-                self._waiting[digest] = (question, deadline_us, left)
+                self._waiting[digest] = (question, deadline_us, timeout_us, left)
             elif left:
                 turn.sends.append((BROKER, question.line))
-                again_us = deadline_us - question.sent_us
-                self._waiting[digest] = (question, now_us + again_us, left - 1)
+                self._waiting[digest] = (question, now_us + timeout_us, timeout_us, left - 1)
             else:
                 settle = question.settle
                 self._requester.expire(question)
                 settle(Refused("timeout", message=question.id))
         self.host.perform(turn)
         if self._waiting:
-            self._wake_us = min(deadline_us for _, deadline_us, _ in self._waiting.values())
+            self._wake_us = min(waits[1] for waits in self._waiting.values())
             self.host.call_later(max(self._wake_us - now_us, 0), self._check_deadlines)
 
     def _settle_failed(self, question: Question, error: MeshError) -> None:

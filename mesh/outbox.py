@@ -84,11 +84,11 @@ class Outbox:
 
     def _enter(self, delivery: Delivery) -> None:
         self._live[delivery.to, delivery.digest] = delivery
-        heapq.heappush(self._timers, (delivery.due_us, delivery.number, delivery))
+        self._wake(delivery, delivery.due_us)
 
     def next_due_us(self) -> int | None:
         """When to look again, or None when nothing waits."""
-        while self._timers and self._timers[0][2].stage in (Stage.RECEIPTED, Stage.DEAD):
+        while self._timers and _is_stale(self._timers[0]):
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
@@ -97,13 +97,16 @@ class Outbox:
         ready: list[Delivery] = []
         writes: list[Write] = []
         while self._timers and self._timers[0][0] <= now_us:
-            delivery = heapq.heappop(self._timers)[2]
-            if delivery.stage in (Stage.RECEIPTED, Stage.DEAD):
+            timer = heapq.heappop(self._timers)
+            if _is_stale(timer):
                 continue
+            delivery = timer[2]
             if delivery.expiry_us <= now_us:
                 writes.append(self.bury(delivery))
             elif delivery.stage is Stage.WAITING and self._sent.get(delivery.to, 0) >= UNRECEIPTED_MAX:
                 self._held.setdefault(delivery.to, deque()).append(delivery)
+                # Whoever waits for a place becomes a dead letter on time all the same.
+                self._wake(delivery, delivery.expiry_us)
             else:
                 ready.append(delivery)
                 self._send(delivery, now_us)
@@ -115,8 +118,12 @@ class Outbox:
             self._sent[delivery.to] = self._sent.get(delivery.to, 0) + 1
         pause_us = min(BACKOFF_FIRST_US << min(delivery.attempts, 5), BACKOFF_MAX_US)
         delivery.attempts += 1
-        delivery.due_us = min(now_us + pause_us + self._jitter_us(pause_us // 4), delivery.expiry_us)
-        heapq.heappush(self._timers, (delivery.due_us, delivery.number, delivery))
+        self._wake(delivery, min(now_us + pause_us + self._jitter_us(pause_us // 4), delivery.expiry_us))
+
+    def _wake(self, delivery: Delivery, due_us: int) -> None:
+        """Set its one timer that counts; earlier ones are stale from here on."""
+        delivery.due_us = due_us
+        heapq.heappush(self._timers, (due_us, delivery.number, delivery))
 
     def find(self, to: str, digest: str) -> Delivery | None:
         """The delivery of a message to a recipient, while it is neither receipted nor dead."""
@@ -134,21 +141,22 @@ class Outbox:
     def bury(self, delivery: Delivery) -> Write:
         """Make it a dead letter."""
         self._live.pop((delivery.to, delivery.digest), None)
-        self._leave(delivery, delivery.due_us)
+        # Its own next time may be far ahead; whoever gets its place has waited since before that.
+        self._leave(delivery, delivery.added_us)
         delivery.stage = Stage.DEAD
         self.dead[delivery.number] = delivery
         return ("outbox_done", (Stage.DEAD.value, delivery.number))
 
     def _leave(self, delivery: Delivery, now_us: int) -> None:
-        """Give the place of a sent delivery to the next that is held back."""
-        if delivery.stage is not Stage.SENT:
-            return
-        self._sent[delivery.to] -= 1
+        """Give the place of a delivery to the next that is held back and still waits."""
+        if delivery.stage is Stage.SENT:
+            self._sent[delivery.to] -= 1
         held = self._held.get(delivery.to)
-        if held:
+        while held:
             following = held.popleft()
-            following.due_us = now_us
-            heapq.heappush(self._timers, (now_us, following.number, following))
+            if following.stage is Stage.WAITING and following is not delivery:
+                self._wake(following, now_us)
+                return
 
     def revive(self, number: int, expiry_us: int, now_us: int) -> Write | None:
         """Send a dead letter again until a later expiry, as a person decided; None if there is none."""
@@ -159,3 +167,8 @@ class Outbox:
         delivery.expiry_us, delivery.due_us = expiry_us, now_us
         self._enter(delivery)
         return ("outbox_revived", (Stage.WAITING.value, expiry_us, number))
+
+
+def _is_stale(timer: tuple[int, int, Delivery]) -> bool:
+    due_us, _, delivery = timer
+    return delivery.due_us != due_us or delivery.stage in (Stage.RECEIPTED, Stage.DEAD)

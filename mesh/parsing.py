@@ -34,6 +34,7 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _OUTLINE = bytes.maketrans(b"123456789{", b"000000000[")
 _LONG_DIGITS = b"0" * len(str(INTEGER_MAX))
 _ENCODER = msgspec.json.Encoder()
+_encode = _ENCODER.encode
 
 
 def parse_json(data: bytes) -> object:
@@ -71,7 +72,7 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """
     document = _document(data)
     outline = document.translate(_OUTLINE)
-    if _LONG_DIGITS in outline or outline.count(b"[") > DEPTH_MAX:
+    if outline.find(_LONG_DIGITS) >= 0 or outline.count(b"[") > DEPTH_MAX:
         parse_json(document)
     try:
         value = decoder.decode(document)
@@ -81,6 +82,20 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     if not _encodes_to(value, document):
         parse_json(document)
     return value
+
+
+def decode_bounded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """As `decode`, for a type whose fields are all texts, bounded integers, truths and `Raw`.
+
+    Such a type cannot hold what `decode` has to look for apart: deep nesting, or an integer too large.
+    """
+    try:
+        value = decoder.decode(data)
+        if _encode(value) == data and len(data) <= DOCUMENT_BYTES_MAX:
+            return value
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    return decode(data, decoder)
 
 
 def _document(data: object) -> bytes:

@@ -7,7 +7,7 @@ payload, sender. What stands behind is each role's own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -27,12 +27,12 @@ from mesh.message import (
     RefusalData,
     Reply,
     Request,
-    decode,
     encode,
     format_time,
     parse_time,
 )
 from mesh.names import BROKER, member_of
+from mesh.parsing import decode_bounded
 from mesh.personal_number import personal_numbers_in
 from mesh.registry import View
 from mesh.sealing import Opener, Sealer
@@ -56,7 +56,7 @@ _permit_decoder = msgspec.json.Decoder(Permit)
 _body_decoder = msgspec.json.Decoder(Body)
 
 
-class Admitted(NamedTuple):
+class Admitted(msgspec.Struct, frozen=True):
     """A message that passed the first steps of a gate: its sender is who it says."""
 
     kind: str
@@ -105,7 +105,7 @@ class Party:
         sender.check(now_us if key_time_us is None else key_time_us)
         self.view.check_fresh(now_us)
         sender.verify_key.verify(token.signature, token.signing_input)
-        message = decode(token.payload, decoder)
+        message = decode_bounded(token.payload, decoder)
         if message.source != sender.address:
             raise MeshError("sender_mismatch")
         return Admitted(token.typ, message, digest_of(line), sender.zone)
@@ -118,12 +118,12 @@ class Party:
         sender = self.view.key(token.kid)
         sender.check(now_us)
         sender.verify_key.verify(token.signature, token.signing_input)
-        permit = decode(token.payload, _permit_decoder)
+        permit = decode_bounded(token.payload, _permit_decoder)
         if sender.address != BROKER or permit.broker != BROKER:
             raise MeshError("sender_mismatch", "only a broker gives permits")
         return permit, digest_of(line)
 
-    def sign(self, message: Any, kind: Kind) -> bytes:
+    def sign(self, message: Any, kind: str) -> bytes:
         """The line of one message, signed by this party."""
         return jws.sign(encode(message), self.keys.signing, typ=kind)
 
@@ -173,13 +173,13 @@ class Party:
 def read_line(line: bytes) -> Any:
     """The document of a line that this party verified before it stored it: a message or a permit."""
     token = jws.parse(line)
-    return decode(token.payload, _DECODERS.get(token.typ, _permit_decoder))
+    return decode_bounded(token.payload, _DECODERS.get(token.typ, _permit_decoder))
 
 
 def decode_body(plaintext: bytes) -> Body:
     """The body under a seal; `seal_invalid` if it is none."""
     try:
-        return decode(plaintext, _body_decoder)
+        return decode_bounded(plaintext, _body_decoder)
     except MeshError:
         raise MeshError("seal_invalid", "the sealed body is no body") from None
 

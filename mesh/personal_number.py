@@ -18,6 +18,7 @@ from stdnum.jp.in_ import calc_check_digit
 from mesh.parsing import parse_json
 
 _DIGITS_COUNT = 12
+_BACKSLASH = 0x5C
 _DIGIT = re.compile(r"\d")
 # U+2212 is the minus sign; U+30FC lengthens a vowel and stands for a hyphen where people type kana.
 _HYPHENS = "\u2212\u30fc"
@@ -46,9 +47,10 @@ def personal_numbers_in(data: bytes) -> bool:
     The document was parsed before: bytes that are no strict JSON are searched as they are, or raise
     `MeshError` message_malformed.
     """
-    if b"\\" in data:
+    if _BACKSLASH in data:
         return any(map(is_personal_number, _strings_of(parse_json(data))))
-    return any(is_personal_number(found.decode("utf-8", "replace")) for found in _CANDIDATE.findall(data))
+    found = _CANDIDATE.findall(data)
+    return bool(found) and any(is_personal_number(text.decode("utf-8", "replace")) for text in found)
 
 
 def _is_filler(character: str) -> bool:

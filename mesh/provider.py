@@ -7,13 +7,15 @@ outcome with the effect until they can no longer be asked for: a repeat gets tho
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import NamedTuple
 
+from msgspec import Struct
+
+from mesh.consent import ConsentUses
 from mesh.errors import MeshError
 from mesh.exchange import PROVIDER, Happening, State, Turn, advance, digest_of
 from mesh.ledger import Row
-from mesh.message import Kind, Permit, Reply, Request, format_time, parse_time
-from mesh.names import BROKER
+from mesh.message import Kind, Permit, Reply, Request, format_time, items_of, parse_time
+from mesh.names import BROKER, member_of
 from mesh.party import (
     REQUEST_LIFE_US,
     Admitted,
@@ -28,7 +30,7 @@ HANDLING_MAX = 2000
 """Questions handled at the same time; one more is `overloaded`."""
 
 
-class Asked(NamedTuple):
+class Asked(Struct, frozen=True):
     """A question that passed every check and waits for its handler."""
 
     request: Request
@@ -37,12 +39,15 @@ class Asked(NamedTuple):
     permit_digest: str
     data: bytes
     """The opened query."""
+    consent: str | None = None
+    """The id of the consent that the answer uses."""
 
 
 class Provider:
     """Questions put to one party.
 
-    `kept(source, id)` looks up digest and outcome of a question that was answered before.
+    `kept(source, id)` looks up digest and outcome of a question that was answered before; `consents` knows
+    how often each was used.
     """
 
     def __init__(
@@ -50,8 +55,10 @@ class Provider:
         party: Party,
         offers: Container[str],
         kept: Callable[[str, str], tuple[str, bytes] | None],
+        consents: ConsentUses,
     ) -> None:
         self._party = party
+        self._consents = consents
         self._offers = offers
         self._kept = kept
         self._handling: dict[tuple[str, str], str] = {}
@@ -70,16 +77,29 @@ class Provider:
             raise MeshError("message_expired", "the permit is past its expiry")
         if self._is_repeat(request, admitted.digest, turn):
             return None
+        consent = None if permit.consent is None else self._check_consent(permit.consent, request, now_us)
         data = self._party.unseal(request.data, request)
         check_no_personal_number(data)
         if len(self._handling) >= HANDLING_MAX:
             raise MeshError("overloaded")
-        return Asked(request, admitted.digest, permit, permit_digest, data)
+        return Asked(request, admitted.digest, permit, permit_digest, data, consent)
+
+    def _check_consent(self, token: str, request: Request, now_us: int) -> str:
+        return self._consents.check(
+            token,
+            firm=member_of(request.source),
+            procedure=request.procedure or "",
+            service=request.type,
+            items=items_of(request.items) if request.items else frozenset(),
+            now_us=now_us,
+        )
 
     def start(self, asked: Asked) -> None:
         """The handler begins; repeats wait for it."""
         advance(PROVIDER, State.NEW, Happening.REQUEST)
         self._handling[asked.request.source, asked.request.id] = asked.digest
+        if asked.consent is not None:
+            self._consents.hold(asked.consent)
 
     def _check_address(self, request: Request, permit: Permit, digest: str) -> None:
         if request.recipient != self._party.address or permit.recipient != self._party.address:
@@ -146,9 +166,11 @@ class Provider:
     def abandon(self, asked: Asked) -> None:
         """Forget a question whose outcome could not be committed: a repeat is tried afresh."""
         self._handling.pop((asked.request.source, asked.request.id), None)
+        if asked.consent is not None:
+            self._consents.release(asked.consent)
 
     def _finish(
-        self, asked: Asked, line: bytes, code: str | None, happening: Happening, now_us: int, turn: Turn
+        self, asked: Asked, line: bytes, code: str | None, happening: str, now_us: int, turn: Turn
     ) -> None:
         request, permit = asked.request, asked.permit
         advance(PROVIDER, State.HANDLING, happening)
@@ -171,5 +193,9 @@ class Provider:
         )
         turn.writes.append(self._party.record(row))
         keep_us = parse_time(request.expiry) + KEEP_US
-        turn.writes.append(("outcome", (request.source, request.id, asked.digest, line, keep_us)))
+        turn.writes.append(("outcome", (request.source, request.id, asked.digest, bytearray(line), keep_us)))
         turn.sends.append((BROKER, line))
+        if asked.consent is not None:
+            if code is None:
+                turn.writes.append(("consent_use", (asked.consent,)))
+            turn.calls.append((self._consents.release, (asked.consent,)))

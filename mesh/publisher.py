@@ -92,7 +92,7 @@ class Publisher:
         return self._party.seal(message_id, BROKER, b'"%b"' % code.encode(), BROKER, broker.seal_key)
 
     def _post(
-        self, message: Event | Notice, kind: Kind, subject: str, now_us: int, expiry_us: int, turn: Turn
+        self, message: Event | Notice, kind: str, subject: str, now_us: int, expiry_us: int, turn: Turn
     ) -> None:
         line = self._party.sign(message, kind)
         digest = digest_of(line)

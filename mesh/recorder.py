@@ -5,18 +5,35 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from mesh.party import Admitted
 
 
-class Fate(StrEnum):
+class Fate:
     """What became of a transmission."""
 
-    DELIVERED = "delivered"
-    DROPPED = "dropped"
-    UNREACHABLE = "unreachable"
-    IN_FLIGHT = "in-flight"
+    DELIVERED: Final = "delivered"
+    DROPPED: Final = "dropped"
+    UNREACHABLE: Final = "unreachable"
+    IN_FLIGHT: Final = "in-flight"
     """The run ended before it arrived."""
+
+
+class Passage(Struct, frozen=True):
+    """What a gate made of a line: why it refused it, and what it read before that."""
+
+    code: str | None = None
+    """None when every check passed."""
+    admitted: Admitted | None = None
+    permit_digest: str | None = None
+
+
+NO_PASSAGE: Final = Passage()
+"""Of a line that came to no gate."""
 
 
 class Recorder(Protocol):
@@ -33,13 +50,13 @@ class Recorder(Protocol):
         sender: str,
         recipient: str,
         line: bytes,
-        fate: Fate,
-        code: str | None,
+        fate: str,
+        passage: Passage,
     ) -> None:
-        """A transmission ended; `code` is the recipient's gate's, None when every check passed."""
+        """A transmission ended; `passage` is what the recipient's gate made of it."""
 
-    def ledger_row(self, party: str, position: int, row: bytes) -> None:
-        """A party committed a row of its ledger."""
+    def ledger_rows(self, party: str, rows: Sequence[tuple[int, bytes | bytearray]]) -> None:
+        """A party committed rows of its ledger: position and bytes of each."""
 
     def tree_head(self, party: str, token: bytes) -> None:
         """A party signed the head of its ledger."""
@@ -59,8 +76,8 @@ class NullRecorder:
     def transmission(self, *_: object) -> None:
         """Forget a transmission."""
 
-    def ledger_row(self, *_: object) -> None:
-        """Forget a row."""
+    def ledger_rows(self, *_: object) -> None:
+        """Forget rows."""
 
     def tree_head(self, *_: object) -> None:
         """Forget a head."""

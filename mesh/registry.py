@@ -111,6 +111,8 @@ class Registry:
         self._version = 0
         self._head = b""
         self._renew_us = 0
+        self.current = b""
+        """The head while it stands; empty when the next `head` signs another."""
 
     def put(self, entry: Entry) -> None:
         """Enter a node, or replace its entry.
@@ -136,6 +138,7 @@ class Registry:
         for kid in kids:
             self._address_of[kid] = address
         self._renew_us = 0
+        self.current = b""
 
     def revoke(self, address: str, at_us: int) -> None:
         """Let none of the node's keys count from that time on; `MeshError` recipient_unknown."""
@@ -159,6 +162,7 @@ class Registry:
             head = Head(self._version, root, size, now_us, now_us + self._lifetime_us)
             self._head = jws.sign(_encode(head), self._authority.signing, typ=TYP)
             self._renew_us = now_us + self._lifetime_us // 2
+            self.current = self._head
         return self._head
 
     def entry(self, address: str) -> Proven | None:
@@ -220,8 +224,11 @@ class KnownNode:
 class RegistrySource(Protocol):
     """Where a view fetches: the registry, a copy of it in a trace, a connection.
 
-    It raises nothing but `MeshError`. `entry` proves against the head that `head` gives next.
+    It raises nothing but `MeshError`. `entry` proves against the head that `head` gives next. `current` is
+    that head while it stands, or empty when `head` has to be asked.
     """
+
+    current: bytes
 
     def head(self) -> bytes:
         """The newest head, a compact JWS."""
@@ -236,12 +243,14 @@ class RegistrySource(Protocol):
 class _Snapshot:
     """A verified head, and what has been proven to be under it."""
 
-    __slots__ = ("head", "keys", "nodes", "root", "token")
+    __slots__ = ("head", "keys", "nodes", "renew_us", "root", "token")
 
     def __init__(self, token: bytes, head: Head) -> None:
         self.token = token
         self.head = head
         self.root = bytes.fromhex(head.root)
+        self.renew_us = (head.time_us + head.next_update_us) // 2
+        """Half of the head's life is over: a younger one should be had."""
         self.nodes: dict[str, KnownNode] = {}
         self.keys: dict[str, KnownKey] = {}
 
@@ -325,19 +334,21 @@ class View:
 
     def key(self, kid: str) -> KnownKey:
         """The signing key of this name; `MeshError` key_unknown, or what verifying its entry raised."""
-        self._follow()
+        if self._registry.current is not self._snapshot.token:
+            self._follow()
         known = self._snapshot.keys.get(kid)
         return self._find_key(kid) if known is None else known
 
     def lookup(self, address: str) -> KnownNode:
         """The node of this address; `MeshError` recipient_unknown, or what verifying its entry raised."""
-        self._follow()
+        if self._registry.current is not self._snapshot.token:
+            self._follow()
         known = self._snapshot.nodes.get(address)
         return self._find_node(address) if known is None else known
 
     def check_fresh(self, now_us: int) -> None:
         """`MeshError` registry_stale when the newest head to be had is past its next update."""
-        if now_us > self._snapshot.head.next_update_us:
+        if now_us >= self._snapshot.renew_us:
             with suppress(MeshError):
                 self.refresh()
             if now_us > self._snapshot.head.next_update_us:

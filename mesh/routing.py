@@ -20,7 +20,19 @@ from mesh.exchange import BROKER as BROKER_TABLE
 from mesh.exchange import Happening, State, Turn, advance, digest_of
 from mesh.ledger import Row
 from mesh.linkage import CodeBook
-from mesh.message import Kind, Permit, Refusal, Reply, Request, encode, format_time, items_of, parse_time
+from mesh.message import (
+    Event,
+    Kind,
+    Permit,
+    Refusal,
+    Reply,
+    Request,
+    decode,
+    encode,
+    format_time,
+    items_of,
+    parse_time,
+)
 from mesh.names import BROKER, member_of
 from mesh.party import (
     PERMIT_LIFE_US,
@@ -115,8 +127,8 @@ class Authoriser:
         )
 
     def person_of(self, message: Any) -> bytes:
-        """Whom a sealed subject means, by the sender's own code; linkage_code_*, or seal_invalid."""
-        code = _subject_decoder.decode(self.party.unseal(message.subject, message))
+        """Whom a sealed subject means, by the sender's own code; linkage_code_*, seal_invalid or schema_invalid."""
+        code = decode(self.party.unseal(message.subject, message), _subject_decoder)
         return self.codes.person(code, member_of(message.source))
 
     def permit(
@@ -138,8 +150,8 @@ class Authoriser:
             requester=message.source,
             recipient=recipient,
             service=message.type,
-            procedure=getattr(message, "procedure", None) or basis.procedure or None,
-            items=getattr(message, "items", None),
+            procedure=basis.procedure if isinstance(message, Event) else message.procedure,
+            items=None if isinstance(message, Event) else message.items,
             basis=basis.id,
             subject=subject,
             consent=consent,
@@ -244,7 +256,7 @@ class Router:
         return self._authoriser.consents.check(
             request.consent,
             firm=member_of(request.source),
-            subject=_subject_decoder.decode(subject),
+            subject=decode(subject, _subject_decoder),
             procedure=request.procedure or "",
             service=request.type,
             items=items,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,21 +31,27 @@ def run_scenario(
     trace: Path | None = None,
     data: Path | None = None,
     nodes: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Run a scenario in a simulation of its own and return what came of it.
 
-    `nodes` is the package whose `establish(sim)` puts the nation's law and institutions in place. An
-    interrupted run (KeyboardInterrupt) leaves a readable trace of what happened so far. Raises `UsageError`
-    if trace or data cannot be written.
+    `nodes` is the package whose `establish(sim)` puts the nation's law and institutions in place.
+    `progress(messages, mesh time in µs)` is called every thousand transmissions. An interrupted run
+    (KeyboardInterrupt) leaves a readable trace of what happened so far. Raises `UsageError` if trace or data
+    cannot be written.
     """
     values = {setting.name: setting.default for setting in scenario.settings} | (settings or {})
-    writer = TraceWriter(trace, scenario=scenario.name, seed=seed, settings=values, starts=scenario.starts)
+    folder = _folder(data)
+    starts = scenario.start(values)
+    writer = TraceWriter(trace, scenario=scenario.name, seed=seed, settings=values, starts=starts)
     loop = VirtualLoop()
     failures: list[BaseException] = []
     complete, error = False, None
-    sim = Simulation(loop=loop, seed=seed, starts=scenario.starts, trace=writer, data=_folder(data))
+    sim = Simulation(loop=loop, seed=seed, starts=starts, trace=writer, data=folder)
+    if progress is not None:
+        writer.on_commit = lambda: progress(writer.transmissions, loop.now_us)
     try:
-        with _calm_collector(), forbid_nondeterminism():
+        with calm_collector(), forbid_nondeterminism():
             loop.set_exception_handler(lambda _, context: failures.append(_cause(context)))
             run(_main(sim, scenario, values, nodes, failures), loop=loop)
         complete = True
@@ -59,7 +65,7 @@ def run_scenario(
         sim.close()
         elapsed_us = loop.now_us
         refusals = writer.refusals()
-        sim.report.count_disclosed(map(read_row, writer.ledger_rows()))
+        sim.report.count_disclosed(map(read_row, writer.stored_rows()))
         writer.close(complete=complete)
     return Result(
         scenario=scenario.name,
@@ -113,7 +119,8 @@ def _folder(data: Path | None) -> Path | None:
 
 
 @contextmanager
-def _calm_collector() -> Iterator[None]:
+def calm_collector() -> Iterator[None]:
+    """Sweep for garbage less often meanwhile."""
     before = gc.get_threshold()
     gc.set_threshold(COLLECT_AFTER, *before[1:])
     try:

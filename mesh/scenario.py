@@ -6,8 +6,10 @@ Its keyword parameters are its settings: what `--set key=value` takes, converted
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import isfinite
 from typing import Any, get_type_hints
 
 from mesh.errors import UsageError
@@ -29,9 +31,14 @@ class Setting:
     def read(self, text: str) -> Any:
         """The value that a person typed; `UsageError` if it is not of the type."""
         try:
-            return _TRUTHS[text.lower()] if self.type is bool else self.type(text)
+            value = _TRUTHS[text.lower()] if self.type is bool else self.type(text)
+            if self.type is float and not isfinite(value):
+                raise ValueError
         except (ValueError, KeyError):
-            raise UsageError(f"--set {self.name} takes {_KINDS[self.type]}, not {text!r}") from None
+            raise UsageError(
+                f"--set {self.name} takes {_KINDS[self.type]}, not {text!r}; by default {self.default}"
+            ) from None
+        return value
 
     def as_json(self) -> dict[str, Any]:
         """The setting as `list --json` gives it."""
@@ -53,6 +60,17 @@ class Scenario:
     run: Run
     first: bool = False
     """Whether the tour shows it."""
+    starts_by_rules: Mapping[str, str] = field(default_factory=dict)
+    """When it starts under each value of its setting `rules`, if it models the rules of several dates."""
+
+    def start(self, values: Mapping[str, Any]) -> str:
+        """When a run with these settings starts; `UsageError` for rules that it does not model."""
+        if not self.starts_by_rules:
+            return self.starts
+        rules = values["rules"]
+        if rules not in self.starts_by_rules:
+            raise UsageError(f"--set rules is one of {', '.join(self.starts_by_rules)}, not {rules!r}")
+        return self.starts_by_rules[rules]
 
     def read_settings(self, pairs: tuple[str, ...]) -> dict[str, Any]:
         """The values of `key=value` texts; `UsageError` for an unknown key or a wrong value."""
@@ -61,7 +79,9 @@ class Scenario:
         for pair in pairs:
             key, equals, text = pair.partition("=")
             if not equals:
-                raise UsageError(f"--set takes key=value, not {pair!r}")
+                raise UsageError(
+                    f"--set takes key=value, not {pair!r}; settings: {', '.join(known) or 'none'}"
+                )
             if key not in known:
                 has = ", ".join(known) or "none"
                 raise UsageError(f"{self.name} has no setting {key!r}; its settings: {has}")
@@ -87,16 +107,38 @@ def scenario(
     title_ja: str,
     rules: tuple[int, ...] = (),
     sources: tuple[str, ...] = (),
-    starts: str = "2026-04-01T09:00+09:00",
+    starts: str | Mapping[str, str] = "2026-04-01T09:00+09:00",
     first: bool = False,
 ) -> Callable[[Run], Scenario]:
-    """Declare the decorated `async def run(sim, *, …)` as the scenario of its file."""
+    """Declare the decorated `async def run(sim, *, …)` as the scenario of its file.
+
+    `starts` is one moment, or one for each value of the setting `rules`, whose default it has by default.
+    """
 
     def declare(run: Run) -> Scenario:
         name = run.__module__.rpartition(".")[2]
-        return Scenario(name, title, title_ja, rules, sources, starts, _settings_of(run), run, first)
+        settings = _settings_of(run)
+        by_rules = {} if isinstance(starts, str) else {key: _instant(text) for key, text in starts.items()}
+        if isinstance(starts, str):
+            start = _instant(starts)
+        else:
+            start = by_rules[next(setting.default for setting in settings if setting.name == "rules")]
+        return Scenario(name, title, title_ja, rules, sources, start, settings, run, first, by_rules)
 
     return declare
+
+
+def _instant(starts: str) -> str:
+    """The time with its seconds, as messages carry it; `UsageError` unless it is one with an offset."""
+    try:
+        moment = datetime.fromisoformat(starts)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UsageError(
+            f"starts={starts!r} is no time with its offset; write it like 2026-04-01T09:00+09:00"
+        )
+    return moment.isoformat(timespec="seconds")
 
 
 def _settings_of(run: Run) -> tuple[Setting, ...]:

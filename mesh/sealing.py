@@ -55,7 +55,7 @@ _decode_header = msgspec.json.Decoder(_Header)
 class Channel:
     """One sender's ephemeral key towards one recipient; counts its messages."""
 
-    __slots__ = ("_aad", "_cipher", "_header", "born_us", "uses")
+    __slots__ = ("_aad", "_cipher", "born_us", "uses")
 
     def __init__(
         self, ephemeral: SealingKey, to: SealPublicKey, *, apu: str, apv: str, born_us: int = 0
@@ -70,8 +70,7 @@ class Channel:
             kid=to.kid,
             typ="sealed",
         )
-        self._header = base64url.encode_text(msgspec.json.encode(header))
-        self._aad = self._header.encode("ascii")
+        self._aad = base64url.encode(msgspec.json.encode(header))
         self._cipher = _derive(ephemeral.exchange(to), apu.encode(), apv.encode())
         self.born_us = born_us
         self.uses = 0
@@ -81,8 +80,9 @@ class Channel:
         nonce = self.uses.to_bytes(12, "big")
         self.uses += 1
         sealed = self._cipher.encrypt(nonce, plaintext, self._aad)
-        parts = (nonce, sealed[:-_TAG_SIZE], sealed[-_TAG_SIZE:])
-        return f"{self._header}..{'.'.join(map(base64url.encode_text, parts))}"
+        encode = base64url.encode
+        content, tag = sealed[:-_TAG_SIZE], sealed[-_TAG_SIZE:]
+        return (b"%b..%b.%b.%b" % (self._aad, encode(nonce), encode(content), encode(tag))).decode("ascii")
 
 
 class Sealer:
@@ -131,20 +131,19 @@ class Opener:
     def __init__(self, recipient: str, key: SealingKey) -> None:
         self._recipient = recipient
         self._key = key
-        self._known: dict[str, tuple[str, AESGCM]] = {}
+        self._known: dict[bytes, tuple[str, AESGCM]] = {}
 
     def open(self, token: str, *, sender: str) -> bytes:
         """The plaintext of a seal by `sender` for this recipient; otherwise `seal_invalid`, `key_weak`."""
-        segment, dot, rest = token.partition("..")
-        known = self._known.pop(segment, None)
-        if known is None:
-            known = self._derive(segment)
+        parts = _split(token)
+        segment = parts[0]
+        known = self._known.pop(segment, None) or self._derive(segment)
         self._known[segment] = known
-        if known[0] != sender or not dot:
+        if known[0] != sender:
             raise MeshError("seal_invalid")
-        return _decrypt(known[1], segment, rest)
+        return _decrypt(known[1], parts)
 
-    def _derive(self, segment: str) -> tuple[str, AESGCM]:
+    def _derive(self, segment: bytes) -> tuple[str, AESGCM]:
         if len(self._known) >= CHANNELS_MAX:
             del self._known[next(iter(self._known))]
         apu, apv, cipher = _read_header(segment, self._key)
@@ -166,16 +165,22 @@ def open_sealed(
     `apu` and `apv`, where given, must be the sender and recipient that the header names. Raises `MeshError`:
     seal_invalid, or key_weak for a small-order ephemeral.
     """
-    if isinstance(token, bytes):
-        try:
-            token = token.decode("ascii")
-        except UnicodeDecodeError:
-            raise MeshError("seal_invalid") from None
-    segment, dot, rest = token.partition("..")
-    sender, recipient, cipher = _read_header(segment, key)
-    if not dot or apu not in (None, sender) or apv not in (None, recipient):
+    parts = _split(token)
+    sender, recipient, cipher = _read_header(parts[0], key)
+    if apu not in (None, sender) or apv not in (None, recipient):
         raise MeshError("seal_invalid")
-    return _decrypt(cipher, segment, rest)
+    return _decrypt(cipher, parts)
+
+
+def _split(token: str | bytes) -> list[bytes]:
+    """The five parts of a compact JWE; the second, an encrypted key, is empty with ECDH-ES."""
+    try:
+        parts = (token.encode("ascii") if isinstance(token, str) else bytes(token)).split(b".")
+    except (UnicodeEncodeError, TypeError, ValueError):
+        raise MeshError("seal_invalid") from None
+    if len(parts) != 5 or parts[1]:
+        raise MeshError("seal_invalid")
+    return parts
 
 
 def _derive(secret: bytes, apu: bytes, apv: bytes) -> AESGCM:
@@ -184,10 +189,10 @@ def _derive(secret: bytes, apu: bytes, apv: bytes) -> AESGCM:
     return AESGCM(ConcatKDFHash(SHA256(), 32, info).derive(secret))
 
 
-def _read_header(segment: str, key: SealingKey) -> tuple[str, str, AESGCM]:
+def _read_header(segment: bytes, key: SealingKey) -> tuple[str, str, AESGCM]:
     """Sender, recipient and cipher of a header that was made for the key."""
     try:
-        header = decode(base64url.decode_text(segment), _decode_header)
+        header = decode(base64url.decode(segment), _decode_header)
         apu, apv = base64url.decode_text(header.apu), base64url.decode_text(header.apv)
         fixed = (header.alg, header.enc, header.cty, header.typ, header.epk.crv, header.epk.kty)
         if fixed != ("ECDH-ES", "A256GCM", "json", "sealed", "X25519", "OKP") or header.kid != key.public.kid:
@@ -200,14 +205,12 @@ def _read_header(segment: str, key: SealingKey) -> tuple[str, str, AESGCM]:
         raise MeshError("seal_invalid") from None
 
 
-def _decrypt(cipher: AESGCM, segment: str, rest: str) -> bytes:
+def _decrypt(cipher: AESGCM, parts: list[bytes]) -> bytes:
+    header, _, nonce, ciphertext, tag = parts
+    if len(nonce) != 16 or len(tag) != 22:
+        raise MeshError("seal_invalid")
+    decode = base64url.decode
     try:
-        nonce, ciphertext, tag = rest.encode("ascii").split(b".")
-        sealed = base64url.decode(ciphertext) + base64url.decode(tag)
-        iv = base64url.decode(nonce)
-        if len(iv) != 12 or len(tag) != 22:
-            raise MeshError("seal_invalid")
-        return cipher.decrypt(iv, sealed, segment.encode("ascii"))
-    except (MeshError, InvalidTag, ValueError):
-        # Also UnicodeEncodeError and a wrong number of parts, which are ValueErrors.
+        return cipher.decrypt(decode(nonce), decode(ciphertext) + decode(tag), header)
+    except (MeshError, InvalidTag):
         raise MeshError("seal_invalid") from None

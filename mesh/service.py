@@ -83,6 +83,8 @@ class _Question(Generic[Q, R]):
         self.items = tuple(sorted(field.encode_name for field in fields))
         self.fixed_items = frozenset(field.encode_name for field in fields if not _may_be_unset(field.type))
         """Items that every answer has: the others are `T | UnsetType` and can be left out."""
+        self.batched = "subjects" in query.__struct_fields__
+        """Whether a question names subjects besides the one of its permit."""
         self._query_decoder = msgspec.json.Decoder(query)
         self._reply_decoder = msgspec.json.Decoder(reply)
         if self.personal:

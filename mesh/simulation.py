@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from mesh import names
 from mesh.broker import Broker
@@ -143,7 +143,13 @@ class Simulation:
             return []
         return [address for address in self._enrolled if names.matches(role, address)]
 
-    def node(self, address: str, cls: type[AnyNode] = Node) -> AnyNode:  # type: ignore[assignment]
+    @overload
+    def node(self, address: str) -> Node: ...
+
+    @overload
+    def node(self, address: str, cls: type[AnyNode]) -> AnyNode: ...
+
+    def node(self, address: str, cls: type[Node] = Node) -> Node:
         """The node at an address, made if need be; for scenarios that act as its staff.
 
         Raises `UsageError` if it was never enrolled, is down, or is of another class.
@@ -336,11 +342,11 @@ class Simulation:
 
     def close(self) -> None:
         """Sign every ledger's head, put the rest on record, and close every database."""
-        self.transport.close()
         for address in list(self._down):
             self.restart(address)
         for node in self._nodes.values():
             node.finish()
+        self.transport.close()
         self.trace.registry(self.registry, self.authority.root_der)
         for node in self._nodes.values():
             self.trace.sealing_key(node.address, self.keys_of(node.address).sealing)

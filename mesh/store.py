@@ -51,6 +51,7 @@ _WRITES: Final = {
 }
 
 PURGE_ROWS_MAX: Final = 512
+_GROUP_FROM: Final = 4
 
 
 class Store:
@@ -79,8 +80,12 @@ class Store:
             self._execute("BEGIN")
         self.in_effect = False
         try:
-            for name, values in writes:
-                self._execute(_WRITES[name], values)
+            if len(writes) < _GROUP_FROM:
+                for name, values in writes:
+                    self._execute(_WRITES[name], values)
+            else:
+                for name, rows in _grouped(writes).items():
+                    self._executemany(_WRITES[name], rows)
             self._execute("COMMIT")
         except BaseException:
             self.db.rollback()
@@ -193,6 +198,18 @@ class Database:
     def _check(self, sql: str) -> None:
         if not self._store.in_effect and not _only_reads(sql):
             raise RuntimeError("a node writes inside `with self.effect():`, so that the write happens once")
+
+
+def _grouped(writes: Sequence[Write]) -> dict[str, list[tuple[Any, ...]]]:
+    """The writes by statement. Within one commit only the order of one statement's rows matters."""
+    groups: dict[str, list[tuple[Any, ...]]] = {}
+    for name, values in writes:
+        group = groups.get(name)
+        if group is None:
+            groups[name] = [values]
+        else:
+            group.append(values)
+    return groups
 
 
 @lru_cache(maxsize=1024)

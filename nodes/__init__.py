@@ -1,1 +1,25 @@
-"""The institutions of the mesh: each file one agency or system."""
+"""The institutions of the mesh: each file one agency or system.
+
+`establish` puts in place what every scenario stands on: the nation's law and its national bodies.
+Municipalities are added by the scenario, with `nodes.municipality.assembly.assemble`.
+"""
+
+from __future__ import annotations
+
+from mesh.simulation import Simulation
+from nodes.agency.code_issuer import ISSUER, CodeIssuer
+from nodes.agency.commission import COMMISSION, Commission
+from nodes.agency.jlis import RELAY, CodeRelay
+from nodes.agency.pension import PENSION, PensionBody
+from nodes.data.law import read_law
+from nodes.portal.inbox import PORTAL, Portal
+
+
+def establish(sim: Simulation) -> None:
+    """Put the law of `nodes/data/` in force and enrol the national bodies."""
+    read_law().enact(sim.policy)
+    sim.add(PensionBody, PENSION)
+    sim.add(CodeIssuer, ISSUER, codes=sim.codes)
+    sim.add(CodeRelay, RELAY)
+    sim.add(Commission, COMMISSION)
+    sim.add(Portal, PORTAL)

@@ -11,7 +11,7 @@ from typing import Final
 FORMAT: Final = 1
 APPLICATION_ID: Final = 0x6D657368
 """`mesh` in ASCII, in the SQLite header: what tells a trace from other databases."""
-PAGE_SIZE: Final = 16384
+PAGE_SIZE: Final = 8192
 COMMIT_EVERY: Final = 1000
 """Transmissions between two commits; by count, so that equal runs are equal files."""
 

@@ -12,20 +12,28 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from mesh.errors import MeshError, UsageError
+from mesh.exchange import digest_of
 from mesh.jws import parse as parse_token
 from mesh.keys import SealingKey
-from mesh.recorder import Fate
+from mesh.message import Kind
+from mesh.party import Admitted
+from mesh.recorder import Passage
 from mesh.trace.schema import APPLICATION_ID, COMMIT_EVERY, FORMAT, PAGE_SIZE, SCHEMA
 
+INSERT_EVERY = 64
+# sqlite3 looks for an adapter for None, as it does for bytes; empty values become NULL in SQLite instead.
+_INSERT_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, NULLIF(?, ''), NULLIF(?, ''), NULLIF(?, ''), ?)"
+_INSERT_TRANSMISSION = "INSERT INTO transmission VALUES (?, ?, ?, ?, ?, ?, NULLIF(?, 0), ?, NULLIF(?, ''))"
+_NEWLINE = 0x0A
+"""As a number: asking `in` with bytes makes CPython raise and drop an error first."""
 RECENT_MAX = 2**17
 """Digests remembered to keep a message once; far more than are under way at a time."""
 
@@ -69,14 +77,17 @@ class TraceWriter:
         self.path = path
         self.db = self._create(path)
         self._parties: dict[str, int] = {}
-        self._numbers: dict[bytes, int] = {}
+        self._numbers: dict[str, int] = {}
         self._messages: list[tuple[Any, ...]] = []
         self._transmissions: list[tuple[Any, ...]] = []
         self._ledger: list[tuple[Any, ...]] = []
         self._message_count = 0
         self._ledger_count = 0
         self._sent = 0
+        self._committed = 0
         self.expectations: list[Expectation] = []
+        self.on_commit: Callable[[], None] | None = None
+        """Called after every batch; a progress display hangs on it."""
         self.meta(format=FORMAT, complete=0, **meta)
         self.db.execute("COMMIT")
         self.db.execute("BEGIN")
@@ -93,7 +104,7 @@ class TraceWriter:
             db.execute("PRAGMA journal_mode = DELETE")
             db.execute("PRAGMA synchronous = OFF")
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("PRAGMA cache_size = -32768")
             db.execute("BEGIN")
             for statement in SCHEMA.split(";"):
                 db.execute(statement)
@@ -125,32 +136,47 @@ class TraceWriter:
         sender: str,
         recipient: str,
         line: bytes,
-        fate: Fate,
-        code: str | None,
+        fate: str,
+        passage: Passage,
     ) -> None:
-        """Keep a transmission, its message and its permit."""
-        head, two, permit = line.partition(b"\n")
+        """Keep a transmission, its message and its permit.
+
+        What the gate has read and hashed is taken from it; only what it could not read is read here.
+        """
+        admitted, permit_digest = passage.admitted, passage.permit_digest
+        parties, numbers = self._parties, self._numbers
+        message = numbers.get(admitted.digest) if admitted is not None else None
+        permit = numbers.get(permit_digest) if permit_digest is not None else None
+        if message is None or (permit is None and _NEWLINE in line):
+            head, two, permit_line = line.partition(b"\n")
+            message = message or self._message(head, admitted)
+            permit = permit or (self._permit(permit_line, passage) if two else None)
         self._transmissions.append(
             (
                 index,
                 sent_us,
                 arrived_us,
-                self._parties.get(sender) or self._party(sender),
-                self._parties.get(recipient) or self._party(recipient),
-                self._message(head),
-                self._message(permit) if two else None,
+                parties.get(sender) or self._party(sender),
+                parties.get(recipient) or self._party(recipient),
+                message,
+                permit or 0,
                 fate,
-                code,
+                passage.code or "",
             )
         )
-        if len(self._transmissions) >= COMMIT_EVERY:
-            self.commit()
+        if len(self._transmissions) >= INSERT_EVERY:
+            self._insert()
+            if self._sent - self._committed >= COMMIT_EVERY:
+                self.commit()
 
-    def ledger_row(self, party: str, position: int, row: bytes) -> None:
-        """Keep a row of a party's ledger."""
-        self._ledger_count += 1
+    def ledger_rows(self, party: str, rows: Sequence[tuple[int, bytes | bytearray]]) -> None:
+        """Keep rows of a party's ledger."""
         number = self._parties.get(party) or self._party(party)
-        self._ledger.append((self._ledger_count, number, position, row))
+        count = self._ledger_count
+        for position, row in rows:
+            count += 1
+            self._ledger.append((count, number, position, row))
+        self._ledger_count = count
 
     def tree_head(self, party: str, token: bytes) -> None:
         """Keep a signed head of a party's ledger."""
@@ -163,19 +189,32 @@ class TraceWriter:
         self.db.execute("INSERT INTO party VALUES (?, ?)", (number, address))
         return number
 
-    def _message(self, line: bytes) -> int:
-        digest = sha256(line).digest()
-        number = self._numbers.get(digest)
-        if number is None:
-            number = self._new_message(line, digest)
-        return number
+    def _message(self, line: bytes, admitted: Admitted | None) -> int:
+        if admitted is None:
+            digest = digest_of(line)
+            if digest in self._numbers:
+                return self._numbers[digest]
+            kind, message_id, service, code = index_of(line)
+            return self._new_message(line, digest, (kind, message_id or "", service or "", code or ""))
+        message = admitted.message
+        code = message.code if admitted.kind == Kind.REFUSAL else ""
+        return self._new_message(line, admitted.digest, (admitted.kind, message.id, message.type, code))
 
-    def _new_message(self, line: bytes, digest: bytes) -> int:
+    def _permit(self, line: bytes, passage: Passage) -> int:
+        if passage.admitted is None or passage.permit_digest is None or passage.code is not None:
+            return self._message(line, None)
+        # Both lines passed the gate, so the permit names the service of the message beside it.
+        return self._new_message(
+            line, passage.permit_digest, (Kind.PERMIT, "", passage.admitted.message.type, "")
+        )
+
+    def _new_message(self, line: bytes, digest: str, index: tuple[str, str, str, str]) -> int:
         self._message_count = number = self._message_count + 1
         if len(self._numbers) >= RECENT_MAX:
             del self._numbers[next(iter(self._numbers))]
         self._numbers[digest] = number
-        self._messages.append((number, digest, *index_of(line), line))
+        # sqlite3 binds a bytearray as it is, but looks for an adapter for every bytes object.
+        self._messages.append((number, bytearray.fromhex(digest), *index, bytearray(line)))
         return number
 
     # What the simulation adds.
@@ -206,17 +245,24 @@ class TraceWriter:
 
     # Batches and the end.
 
-    def commit(self) -> None:
-        """Write what has gathered."""
+    def _insert(self) -> None:
+        """Hand over what has gathered, while the processor's cache still holds it."""
         db = self.db
-        db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)", self._messages)
-        db.executemany("INSERT INTO transmission VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._transmissions)
+        db.executemany(_INSERT_MESSAGE, self._messages)
+        db.executemany(_INSERT_TRANSMISSION, self._transmissions)
         db.executemany("INSERT INTO ledger VALUES (?, ?, ?, ?)", self._ledger)
         self._messages.clear()
         self._transmissions.clear()
         self._ledger.clear()
-        db.execute("COMMIT")
-        db.execute("BEGIN")
+
+    def commit(self) -> None:
+        """Make durable what has gathered."""
+        self._insert()
+        self._committed = self._sent
+        self.db.execute("COMMIT")
+        self.db.execute("BEGIN")
+        if self.on_commit is not None:
+            self.on_commit()
 
     def refusals(self) -> dict[str, int]:
         """How many distinct refusals were made, by code."""
@@ -226,7 +272,7 @@ class TraceWriter:
         )
         return dict(rows)
 
-    def ledger_rows(self) -> Iterator[bytes]:
+    def stored_rows(self) -> Iterator[bytes]:
         """Every party's ledger rows, in the order in which they were committed."""
         self.commit()
         return (row[0] for row in self.db.execute("SELECT row FROM ledger ORDER BY number"))
@@ -246,12 +292,16 @@ class TraceWriter:
             _settle_header(self.path)
 
 
-def index_of(line: bytes) -> tuple[str, str | None, str | None, str | None]:
+Index = tuple[str, str | None, str | None, str | None]
+"""Kind, id, service and code of a line."""
+
+
+def index_of(line: bytes) -> Index:
     """Kind, id, service and code of a line as a trace lists it; kind is empty for bytes that are no message."""
     try:
         token = parse_token(line)
         index = _index_decoder.decode(token.payload)
-    except (MeshError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (MeshError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "", None, None, None
     return token.typ, index.id, index.type or index.service, index.code
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from mesh.clock import VirtualLoop
 from mesh.faults import Disturbance
-from mesh.recorder import Fate, Recorder
+from mesh.recorder import NO_PASSAGE, Fate, Passage, Recorder
 
 LATENCY_US = 5_000
 
@@ -19,8 +19,8 @@ LATENCY_US = 5_000
 class Endpoint(Protocol):
     """What a transport delivers to."""
 
-    def receive(self, line: bytes, peer: str) -> str | None:
-        """Take a line in; returns the code with which the gate refused it, None if it passed."""
+    def receive(self, line: bytes, peer: str) -> Passage:
+        """Take a line in; returns what the gate made of it."""
 
     def unreachable(self, line: bytes, recipient: str) -> None:
         """Hear that nobody was at the recipient's address."""
@@ -56,7 +56,9 @@ class MemoryTransport:
         index = self._recorder.sent()
         now_us = self._loop.now_us
         if delay_us is None:
-            self._recorder.transmission(index, now_us, now_us, sender, recipient, line, Fate.DROPPED, None)
+            self._recorder.transmission(
+                index, now_us, now_us, sender, recipient, line, Fate.DROPPED, NO_PASSAGE
+            )
             return
         self._in_flight[index] = (now_us, sender, recipient, line)
         self._loop.call_at_us(now_us + self.latency_us + delay_us, self._deliver, index)
@@ -64,10 +66,10 @@ class MemoryTransport:
     def _deliver(self, index: int) -> None:
         sent_us, sender, recipient, line = self._in_flight.pop(index)
         endpoint = self._find(recipient)
-        fate, code = Fate.UNREACHABLE, None
+        fate, passage = Fate.UNREACHABLE, NO_PASSAGE
         if endpoint is not None:
-            fate, code = Fate.DELIVERED, endpoint.receive(line, sender)
-        self._recorder.transmission(index, sent_us, self._loop.now_us, sender, recipient, line, fate, code)
+            fate, passage = Fate.DELIVERED, endpoint.receive(line, sender)
+        self._recorder.transmission(index, sent_us, self._loop.now_us, sender, recipient, line, fate, passage)
         if endpoint is None:
             back = self._find(sender)
             if back is not None:
@@ -77,6 +79,6 @@ class MemoryTransport:
         """Record what is still on its way; it will not arrive."""
         for index, (sent_us, sender, recipient, line) in sorted(self._in_flight.items()):
             self._recorder.transmission(
-                index, sent_us, self._loop.now_us, sender, recipient, line, Fate.IN_FLIGHT, None
+                index, sent_us, self._loop.now_us, sender, recipient, line, Fate.IN_FLIGHT, NO_PASSAGE
             )
         self._in_flight.clear()

@@ -1,0 +1,168 @@
+"""Measures what an exchange costs beside its cryptography, as ratios within one run.
+
+Rules kept here:
+1. Every figure compares two things in alternating slices of the same run, so that a machine whose speed
+   drifts moves both; a figure is the median of at least nine pairs, with the lowest and highest beside it.
+2. The limit is an exchange's own cryptography: the same signatures and verifications, over bytes of the
+   same lengths, without anything else. They are counted in the exchange too, so nothing can be skipped.
+3. Process CPU time, with the trace on disk. Worlds are built and warmed before anything is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from mesh import jws
+from mesh.clock import VirtualLoop
+from mesh.errors import NotFound
+from mesh.message import Kind
+from mesh.node import Node
+from mesh.policy import LegalBasis
+from mesh.service import Caller, PersonalService, serves
+from mesh.simulation import Simulation
+from mesh.trace.writer import TraceWriter
+
+PAIRS = 11
+SLICE = 200
+"""Exchanges in a slice."""
+IN_FLIGHT = 50
+"""Exchanges that a world has under way at a time."""
+PERSONS = 50
+SIGNATURES = 3
+VERIFICATIONS = 5
+NATION = 34_820
+"""Standard business systems of all municipalities: 1,741 × 20."""
+
+Progress = Callable[[str, int, int], None]
+
+
+class IncomeQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """A question of the size that real ones have."""
+
+    tax_year: Annotated[int, Meta(ge=1950, le=2100)]
+
+
+class Income(Struct, frozen=True, omit_defaults=True):
+    """An answer of the size that real ones have."""
+
+    income_yen: int | UnsetType = UNSET
+    taxable: bool | UnsetType = UNSET
+    assessed_on: Annotated[str, Meta(max_length=10)] | UnsetType = UNSET
+
+
+INCOME = PersonalService("bench.income.v1", IncomeQuery, Income, title="Income", title_ja="所得")
+
+
+class BenchTax(Node):
+    """Answers from its own database."""
+
+    schema = "CREATE TABLE income(person TEXT PRIMARY KEY, yen INTEGER NOT NULL)"
+
+    @serves(INCOME)
+    async def income(self, query: IncomeQuery, caller: Caller, person: str) -> Income:
+        """The income of a person."""
+        row = self.db.execute("SELECT yen FROM income WHERE person = ?", (person,)).fetchone()
+        if row is None:
+            raise NotFound
+        return Income(income_yen=row["yen"], taxable=True, assessed_on="2026-06-01")
+
+
+class BenchDesk(Node):
+    """Asks."""
+
+
+class World:
+    """A mesh with so many nodes, half of them asking and half answering."""
+
+    def __init__(self, name: str, nodes: int, folder: Path) -> None:
+        self.loop = VirtualLoop()
+        self.writer = TraceWriter(folder / f"{name}.trace")
+        self.sim = Simulation(loop=self.loop, trace=self.writer)
+        self.sim.allow(
+            LegalBasis("muni/*/desk", "bench", "muni/*/tax", INCOME.name, INCOME.items, "illustrative")
+        )
+        self._persons = [self.sim.resident(f"{number:011d}") for number in range(PERSONS)]
+        self._next = 0
+        self._pairs: list[tuple[Node, str, list[str]]] = []
+        for number in range(nodes // 2):
+            self._pairs.append(self._pair(f"muni/{number:05d}"))
+
+    def _pair(self, member: str) -> tuple[Node, str, list[str]]:
+        sim = self.sim
+        sim.add(BenchTax, f"{member}/tax")
+        sim.add(BenchDesk, f"{member}/desk")
+        tax = sim.node(f"{member}/tax")
+        codes = [sim.codes.code(member, sim._persons[handle]) for handle in self._persons]
+        with tax.effect():
+            tax.db.executemany("INSERT INTO income VALUES (?, 4200000)", [(code,) for code in codes])
+        return sim.node(f"{member}/desk"), f"{member}/tax", codes
+
+    async def _exchange(self, number: int) -> None:
+        desk, _, codes = self._pairs[number % len(self._pairs)]
+        _, tax, _ = self._pairs[(number + 1) % len(self._pairs)]
+        await desk.ask(
+            tax,
+            INCOME,
+            IncomeQuery(2025),
+            subject=codes[number % PERSONS],
+            procedure="bench",
+            items=INCOME.items,
+        )
+
+    async def _many(self, count: int) -> None:
+        numbers = iter(range(self._next, self._next + count))
+        self._next += count
+
+        async def worker() -> None:
+            for number in numbers:
+                await self._exchange(number)
+
+        await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
+
+    def run(self, count: int) -> float:
+        """Make so many exchanges; the CPU seconds that they took."""
+        start = time.process_time()
+        self.loop.run_until_complete(self._many(count))
+        return time.process_time() - start
+
+    def close(self) -> None:
+        """End the run as a scenario would."""
+        self.loop.run_until_complete(asyncio.sleep(0))
+        self.sim.close()
+        self.writer.close()
+        self.loop.close()
+
+
+class Cryptography:
+    """The signatures and verifications of exchanges that were really made, and nothing else."""
+
+    def __init__(self, world: World) -> None:
+        rows = world.writer.db.execute("SELECT line FROM message ORDER BY number DESC LIMIT 300")
+        tokens = [jws.parse(row[0]) for row in rows]
+        self._inputs = {kind: [t.signing_input for t in tokens if t.typ == kind] for kind in
+                        (Kind.REQUEST, Kind.PERMIT, Kind.REPLY)}  # fmt: skip
+        self._key = world.sim.keys_of("muni/00000/tax").signing
+        self._signatures = {
+            kind: [(self._key.sign(one), one) for one in inputs] for kind, inputs in self._inputs.items()
+        }
+
+    def run(self, count: int) -> float:
+        """The cryptography of so many exchanges; the CPU seconds that it took."""
+        sign, verify = self._key.sign, self._key.public.verify
+        # A request is verified by broker and provider, a permit by the provider, a reply by both askers.
+        verified = ((Kind.REQUEST, 2), (Kind.PERMIT, 1), (Kind.REPLY, 2))
+        start = time.process_time()
+        for number in range(count):
+            for kind, times in verified:
+                inputs = self._inputs[kind]
+                sign(inputs[number % len(inputs)])
+                signature, signed = self._signatures[kind][number % len(inputs)]
+                for _ in range(times):
+                    verify(signature, signed)
+        return time.process_time() - start

@@ -1,0 +1,181 @@
+"""The root of the commands: which there are, where each stands, and how one exits."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+
+from mesh.cli import output, usage
+from mesh.errors import UsageError
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells count."""
+PIPE_CLOSED = 141
+"""128 + SIGPIPE: whoever read the output stopped reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The packages that hold the nodes and the scenarios; None where there is none."""
+
+    nodes: str | None
+    scenarios: str | None
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for: name → module in this package.
+
+    The command stands in its module under its own name, with `_` and the suffix behind it.
+    """
+
+    def __init__(
+        self, *args: Any, modules: Mapping[str, str], suffix: str = "command", **attributes: Any
+    ) -> None:
+        super().__init__(*args, **({"no_args_is_help": False} | attributes))
+        self.modules = modules
+        self.suffix = suffix
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which help lists them."""
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        module = self.modules.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(
+            importlib.import_module(f"mesh.cli.{module}"), f"{cmd_name}_{self.suffix}"
+        )
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that was typed; `UsageError` with the nearest name for an unknown one."""
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is None:
+            raise UsageError(usage.unknown(f"{ctx.info_name} command", name, self.modules))
+        return name, command, args[1:]
+
+
+class Root(LazyGroup):
+    """The whole command line."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that was typed; a scenario's name or file means `run`."""
+        name = args[0]
+        if name in self.modules:
+            return super().resolve_command(ctx, args)
+        from mesh.cli.choosing import scenarios_by_name
+
+        scenarios = scenarios_by_name(ctx.obj.scenarios)
+        if name in scenarios or name.endswith(".py"):
+            return "run", self.get_command(ctx, "run"), args
+        raise UsageError(usage.unknown("command or scenario", name, [*self.modules, *scenarios]))
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
+        """Run what was typed and exit with its code."""
+        extra.pop("standalone_mode", None)
+        arguments = sys.argv[1:] if args is None else list(args)
+        code = self._outcome(arguments, prog_name or os.path.basename(sys.argv[0]) or "run_sim.py", extra)
+        sys.exit(code)
+
+    def _outcome(self, args: list[str], prog_name: str, extra: dict[str, Any]) -> int:
+        output.make_printable(sys.stdout, sys.stderr)
+        try:
+            with self.make_context(prog_name, args, **extra) as ctx:
+                code = self.invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except click.exceptions.Exit as exit_:
+            return exit_.exit_code
+        except click.ClickException as error:
+            return usage.report(usage.one_line(error))
+        except UsageError as error:
+            return usage.report(str(error))
+        except (KeyboardInterrupt, click.Abort):
+            output.note("interrupted")
+            return INTERRUPTED
+        except BrokenPipeError:
+            output.abandon_stdout()
+            return PIPE_CLOSED
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                output.abandon_stdout()
+            return usage.report(
+                f"cannot use {error.filename or 'the output'}: {error.strerror}; name another place"
+            )
+        return code if isinstance(code, int) else 0
+
+
+def make_root(*, nodes: str | None, scenarios: str | None) -> Root:
+    """The command line over two packages."""
+    return Root(
+        "run_sim.py",
+        callback=_root,
+        invoke_without_command=True,
+        params=[
+            click.Option(["--json", "as_json"], is_flag=True, help="Print the tour's result as JSON."),
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_print_version,
+                help="Show the version and exit.",
+            ),
+        ],
+        modules={
+            "list": "listing",
+            "run": "run",
+            "trace": "trace",
+            "services": "services",
+            "bench": "bench",
+            "new": "new",
+        },
+        context_settings={
+            "obj": Places(nodes, scenarios),
+            "help_option_names": ["-h", "--help"],
+            "max_content_width": 110,
+        },
+        help="A simulator of Japan's public service mesh (公共サービスメッシュ).\n\n"
+        "Without a command: a short tour. A scenario's name or file alone means `run`.",
+        epilog="\b\nExamples:\n  run_sim.py\n  run_sim.py list\n  run_sim.py child_allowance --seed 7\n"
+        "  run_sim.py trace show traces/child_allowance.trace",
+    )
+
+
+@click.pass_context
+def _root(ctx: click.Context, as_json: bool) -> int:
+    if ctx.invoked_subcommand is not None:
+        if as_json:
+            raise UsageError(
+                f"--json stands before {ctx.invoked_subcommand}; put it behind the command it is for"
+            )
+        return 0
+    from mesh.cli.tour import tour
+
+    return tour(ctx.obj, as_json=as_json)
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version("public-service-mesh-simulator")
+        except PackageNotFoundError:
+            number = "(not installed)"
+        click.echo(f"public-service-mesh-simulator {number}")
+        ctx.exit()

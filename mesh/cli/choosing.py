@@ -1,0 +1,57 @@
+"""Which scenarios a person means: by name, by file, or all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mesh.cli import usage
+from mesh.errors import UsageError
+from mesh.scenario import Scenario
+
+
+def scenarios_by_name(package: str | None) -> dict[str, Scenario]:
+    """The scenarios that ship with the simulator."""
+    if package is None:
+        return {}
+    from mesh.loading import scenarios_of
+
+    return scenarios_of(package)
+
+
+def choose(names: Iterable[str], package: str | None) -> list[Scenario]:
+    """The scenarios of names and .py files, in that order; `UsageError` for what does not exist."""
+    from mesh.loading import scenario_of_file
+
+    shipped: dict[str, Scenario] | None = None
+    chosen = []
+    for name in names:
+        if name.endswith(".py"):
+            chosen.append(scenario_of_file(Path(name)))
+            continue
+        shipped = scenarios_by_name(package) if shipped is None else shipped
+        if name not in shipped:
+            if Path(f"{name}.py").is_file():
+                raise UsageError(f"no scenario {name} ships with the simulator; your file is {name}.py")
+            raise UsageError(usage.unknown("scenario", name, shipped))
+        chosen.append(shipped[name])
+    return chosen
+
+
+def settle(scenarios: list[Scenario], pairs: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The settings of each scenario; of several, each takes those that it has, and one must have each."""
+    if len(scenarios) == 1:
+        return [scenarios[0].read_settings(pairs)]
+    keys = [pair.partition("=")[0] for pair in pairs]
+    owned = [{setting.name for setting in one.settings} for one in scenarios]
+    for key, pair in zip(keys, pairs, strict=True):
+        if "=" not in pair:
+            raise UsageError(f"--set takes key=value, not {pair!r}; for instance --set children=3")
+        if not any(key in names for names in owned):
+            known = sorted({name for names in owned for name in names})
+            raise UsageError(usage.unknown("setting in any of these scenarios named", key, known))
+    return [
+        one.read_settings(tuple(pair for key, pair in zip(keys, pairs, strict=True) if key in names))
+        for one, names in zip(scenarios, owned, strict=True)
+    ]

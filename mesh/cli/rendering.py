@@ -1,0 +1,86 @@
+"""A run's report as tables for a terminal, in English and Japanese."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from mesh.cli.output import clean, ruled
+from mesh.report import Result
+from mesh.trace.writer import Expectation
+
+
+def render(result: Result, console: Console) -> None:
+    """Print story, expectations, outcome and papers."""
+    console.print(_story(result))
+    console.print(ruled(("", "Expectation / 期待"), _expectations(result), title="Expectations / 期待"))
+    console.print(ruled(("Outcome", "結果", ""), _outcome(result), title="Outcome / 結果"))
+    if result.report.papers or result.report.fallbacks:
+        console.print(
+            ruled(
+                ("Paper / 書類", "Counter / 窓口", "Fee / 手数料", "Source / 出典"),
+                _papers(result),
+                title="Papers not attached / 添付不要になった書類",
+            )
+        )
+
+
+def _both(text: str, text_ja: str) -> Text:
+    return Text.assemble(clean(text), "\n", (clean(text_ja), "dim"))
+
+
+def _story(result: Result) -> Panel:
+    body = Text("\n").join(_both(text, text_ja) for text, text_ja in result.report.story)
+    title = clean(f"{result.scenario}: {result.title} / {result.title_ja}")
+    return Panel(body, title=Text(title, "bold"), title_align="left", subtitle=f"seed {result.seed}")
+
+
+def _expectations(result: Result) -> Iterator[tuple[Text, Text]]:
+    for one in result.expectations:
+        yield _mark(one.held), _expectation(one)
+    if result.error:
+        yield _mark(False), Text(clean(f"the scenario broke off: {result.error}"))
+    elif not result.expectations:
+        yield _mark(False), _both("the scenario expects nothing", "期待が一つもありません")
+
+
+def _mark(held: bool) -> Text:
+    return Text("✓", "bold green") if held else Text("✗", "bold red")
+
+
+def _expectation(one: Expectation) -> Text:
+    text = _both(one.text, one.text_ja)
+    if not one.held and one.message:
+        text.append(clean(f"\nsee: trace show FILE --message {one.message}"), "yellow")
+    return text
+
+
+def _outcome(result: Result) -> Iterator[tuple[str, str, str]]:
+    report = result.report
+    yield "messages", "電文", f"{result.messages:,}"
+    yield "refusals", "照会拒否など", ", ".join(f"{code} × {n}" for code, n in result.refusals.items()) or "0"
+    yield "papers not attached", "添付不要の書類", str(len(report.papers))
+    yield "fees saved", "手数料の節約", f"{sum(paper.fee_yen for paper in report.papers):,} yen"
+    yield "visits saved", "来庁・郵送の削減", str(report.visits_saved)
+    for to, items in sorted(report.disclosed.items()):
+        yield "items disclosed", "提供された項目", clean(f"to {to}: {', '.join(items)}")
+    for one in report.fallbacks:
+        yield (
+            "fell back to paper",
+            "紙に戻ったもの",
+            clean(f"{one.paper}: {one.why}\n{one.paper_ja}: {one.why_ja}"),
+        )
+    yield "mesh time", "経過時間", f"{result.elapsed_us / 1_000_000:.6f} s"
+
+
+def _papers(result: Result) -> Iterator[tuple[Text, Text, str, str]]:
+    for paper in result.report.papers:
+        yield (
+            _both(paper.name, paper.name_ja),
+            _both(paper.counter, paper.counter_ja),
+            f"{paper.fee_yen} yen" if paper.fee_yen else "free / 無料",
+            clean(paper.source),
+        )

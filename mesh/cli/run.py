@@ -1,0 +1,224 @@
+"""`run`: plays scenarios, records them if asked, and says what held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mesh.cli import output
+from mesh.cli.app import INTERRUPTED, Places
+from mesh.cli.choosing import choose, scenarios_by_name, settle
+from mesh.cli.progress import display
+from mesh.errors import UsageError
+from mesh.report import Result
+from mesh.scenario import Scenario
+
+SEED_MAX = 2**63 - 1
+
+
+class Seed(click.IntRange):
+    """A whole number that SQLite can hold."""
+
+    name = "integer"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run to come."""
+
+    scenario: Scenario
+    settings: dict[str, Any]
+    seed: int
+    trace: Path | None
+    data: Path | None
+
+
+class Interrupted(Exception):
+    """A person ended the run; its trace, if any, is closed and readable."""
+
+    def __init__(self, trace: Path | None) -> None:
+        self.trace = trace
+        super().__init__()
+
+
+@click.command(
+    "run",
+    epilog="\b\nExamples:\n  run_sim.py run child_allowance --set children=3 --trace allowance.trace\n"
+    "  run_sim.py run my_scenario.py --seed 7 --json\n  run_sim.py run --all --trace traces/",
+)
+@click.argument("names", metavar="[NAME|FILE.py]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Run every scenario that ships with the simulator.")
+@click.option(
+    "--seed",
+    type=Seed(-SEED_MAX, SEED_MAX),
+    default=1,
+    show_default=True,
+    help="Where chance begins.",
+)
+@click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Change a setting of the scenario.")
+@click.option("--trace", metavar="FILE|DIR/", help="Record the run; into a folder as NAME-SEED.trace.")
+@click.option("--data", metavar="DIR", help="Keep the nodes' databases as files in a new or empty folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def run_command(
+    places: Places,
+    names: tuple[str, ...],
+    every: bool,
+    seed: int,
+    pairs: tuple[str, ...],
+    trace: str | None,
+    data: str | None,
+    as_json: bool,
+) -> int:
+    """Run scenarios, by name or from files anywhere, and report what held.
+
+    The same scenario, seed and settings give the same run, byte for byte.
+    """
+    with output.only_json(as_json):
+        scenarios = choose(names, places.scenarios)
+        if every:
+            scenarios = [*scenarios_by_name(places.scenarios).values(), *scenarios]
+        if not scenarios:
+            raise UsageError("run needs a scenario; give a name of `list`, a .py file, or --all")
+        plans = _plan(scenarios, seed, pairs, trace, data)
+    try:
+        results = _run(plans, places, as_json=as_json)
+    except Interrupted as interrupted:
+        return say_interrupted(interrupted)
+    held = all(result.held for result in results)
+    if as_json:
+        output.say_json({"runs": [result.as_json() for result in results], "held": held})
+    elif len(results) > 1:
+        _say_summary(results)
+    return 0 if held else 1
+
+
+def say_interrupted(interrupted: Interrupted) -> int:
+    """Tell where the trace is, and return the exit code."""
+    if interrupted.trace is None:
+        output.note("interrupted; nothing was recorded: --trace FILE keeps what happened so far")
+    else:
+        output.note(f"interrupted; the trace up to here is {interrupted.trace}")
+    return INTERRUPTED
+
+
+def _plan(
+    scenarios: list[Scenario], seed: int, pairs: tuple[str, ...], trace: str | None, data: str | None
+) -> list[Plan]:
+    """Everything that can be wrong with what was typed is found here, before anything is written."""
+    several = len(scenarios) > 1
+    if several and (trace is not None or data is not None):
+        names = [one.name for one in scenarios]
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double is not None:
+            raise UsageError(f"two of these scenarios are named {double}; record one at a time")
+    return [
+        Plan(
+            one,
+            settings,
+            seed,
+            _trace_path(trace, one, seed, several=several),
+            None if data is None else Path(data) / f"{one.name}-{seed}" if several else Path(data),
+        )
+        for one, settings in zip(scenarios, settle(scenarios, pairs), strict=True)
+    ]
+
+
+def _trace_path(trace: str | None, scenario: Scenario, seed: int, *, several: bool) -> Path | None:
+    if trace is None:
+        return None
+    path = Path(trace)
+    if trace.endswith("/") or path.is_dir():
+        path /= f"{scenario.name}-{seed}.trace"
+    elif several:
+        raise UsageError(f"{trace} is one file for several scenarios; name a folder: --trace {trace}/")
+    check_replaceable(path)
+    return path
+
+
+def check_replaceable(path: Path) -> None:
+    """`UsageError` if a file stands there that is no trace: it may be somebody's work."""
+    from mesh.trace.schema import APPLICATION_ID
+
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        header = file.read(72)
+    if header and header[68:] != APPLICATION_ID.to_bytes(4, "big"):
+        raise UsageError(f"{path} exists and is no trace; name another file")
+
+
+def _run(plans: list[Plan], places: Places, *, as_json: bool) -> list[Result]:
+    results = []
+    with display(len(plans)) as shown:
+        for number, plan in enumerate(plans):
+            shown.done = number
+            shown.what = plan.scenario.name
+            with output.only_json(as_json):
+                results.append(run_one(plan, places, shown.run))
+            if not as_json:
+                shown.stop()
+                if number:
+                    output.say()
+                say_result(results[-1])
+    return results
+
+
+def run_one(plan: Plan, places: Places, progress: Any = None) -> Result:
+    """Run one plan; `Interrupted` after Ctrl-C."""
+    from mesh.runner import run_scenario
+
+    try:
+        return run_scenario(
+            plan.scenario,
+            seed=plan.seed,
+            settings=plan.settings,
+            trace=plan.trace,
+            data=plan.data,
+            nodes=places.nodes,
+            progress=progress,
+        )
+    except KeyboardInterrupt:
+        raise Interrupted(plan.trace) from None
+    except UsageError:
+        # What could not run leaves no half-written trace behind.
+        if plan.trace is not None and plan.trace.is_file():
+            check_replaceable(plan.trace)
+            plan.trace.unlink()
+        raise
+
+
+def say_result(result: Result) -> None:
+    """The report of one run: tables on a terminal, the plain report in a pipe."""
+    if output.on_terminal():
+        from mesh.cli.rendering import render
+
+        render(result, output.console())
+    else:
+        for line in result.as_lines():
+            output.say(line)
+    if result.trace:
+        output.note(f"trace: {result.trace}")
+
+
+def _say_summary(results: list[Result]) -> None:
+    output.say()
+    output.table(
+        ("scenario", "held", "expectations", "messages", "refusals", "papers saved", "visits saved"),
+        [
+            (
+                result.scenario,
+                "held" if result.held else "FAILED",
+                f"{sum(one.held for one in result.expectations)}/{len(result.expectations)}",
+                str(result.messages),
+                str(sum(result.refusals.values())),
+                str(len(result.report.papers)),
+                str(result.report.visits_saved),
+            )
+            for result in results
+        ],
+        title="All scenarios / 全シナリオ",
+    )

@@ -1,0 +1,258 @@
+"""`trace`: reads recordings of runs: lists them, shows messages, verifies, hashes, gives a person's view."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from datetime import datetime
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mesh.cli import output, usage
+from mesh.cli.app import LazyGroup
+from mesh.cli.progress import display
+from mesh.errors import CODES, UsageError
+
+if TYPE_CHECKING:
+    from mesh.trace.finding import Report
+    from mesh.trace.reader import Trace
+
+FOLDER = "traces"
+
+trace_command = LazyGroup(
+    "trace",
+    modules=dict.fromkeys(("list", "show", "verify", "digest", "history"), "trace"),
+    suffix="trace_command",
+    help="Read recordings of runs.",
+    epilog="\b\nExamples:\n  run_sim.py trace list\n  run_sim.py trace show traces/child_allowance.trace\n"
+    "  run_sim.py trace verify traces/child_allowance.trace",
+)
+_FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command("list", epilog="\b\nExamples:\n  run_sim.py trace list\n  run_sim.py trace list ~/runs --json")
+@click.argument("paths", metavar="[FILE|DIR]...", nargs=-1, type=click.Path(path_type=Path))
+@_JSON
+def list_trace_command(paths: tuple[Path, ...], as_json: bool) -> None:
+    """List traces: files, and those in folders; the folder traces/ if none is named."""
+    rows = list(_summaries(paths))
+    if as_json:
+        output.say_json({"traces": rows})
+        return
+    output.table(
+        ("trace", "scenario", "seed", "messages", "complete"),
+        [
+            (row["path"], str(row["scenario"]), str(row["seed"]), str(row["messages"]), _yes(row["complete"]))
+            for row in rows
+        ],
+    )
+
+
+def _summaries(paths: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
+    """Of the files that were named, and of the traces in the folders that were."""
+    if not paths and not Path(FOLDER).is_dir():
+        raise UsageError(f"there is no folder {FOLDER} here; record with `run NAME --trace {FOLDER}/`")
+    for path in paths or (Path(FOLDER),):
+        if not path.is_dir():
+            yield _summary(path)
+            continue
+        for file in sorted(path.iterdir()):
+            try:
+                yield _summary(file)
+            except UsageError as error:
+                if file.suffix == ".trace":
+                    output.note(f"left out: {error}")
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    from mesh.trace.reader import Trace
+
+    with Trace.open(path) as trace:
+        return {
+            "path": str(path),
+            "scenario": trace.meta.get("scenario"),
+            "seed": trace.meta.get("seed"),
+            "messages": trace.count("transmission"),
+            "complete": trace.complete,
+        }
+
+
+def _yes(truth: bool) -> str:
+    return "yes" if truth else "no"
+
+
+@click.command(
+    "verify",
+    epilog="\b\nExamples:\n  run_sim.py trace verify traces/child_allowance.trace\n"
+    "  run_sim.py trace verify run.trace --root root.pem --json",
+)
+@_FILE
+@click.option(
+    "--root",
+    metavar="FILE|FINGERPRINT",
+    help="The root it must be of: a .pem or .der file, or SHA-256 in hex.",
+)
+@_JSON
+def verify_trace_command(file: Path, root: str | None, as_json: bool) -> int:
+    """Check a trace from the file alone: signatures, certificates, digests, permits, ledgers.
+
+    Names the first fault by its index, and exits 1 if there is one.
+    """
+    from mesh.trace.reader import Trace
+    from mesh.trace.verify import verify
+
+    with Trace.open(file) as trace, display() as shown:
+        shown.what = f"verifying {file}"
+        report = verify(trace, _root(root, trace), shown.work)
+    if as_json:
+        output.say_json(report.to_dict())
+    else:
+        for line in _verdict(report):
+            output.say(line)
+    return 0 if report.ok else 1
+
+
+def _root(root: str | None, trace: Trace) -> bytes | None:
+    """The certificate that a person expects: from a file, or the trace's own if it has the fingerprint."""
+    if root is None:
+        return None
+    digits = root.replace(":", "").lower()
+    if len(digits) == 64 and set(digits) <= set("0123456789abcdef"):
+        return trace.root_der if sha256(trace.root_der).hexdigest() == digits else b""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        data = Path(root).read_bytes()
+        load = x509.load_pem_x509_certificate if b"-----BEGIN" in data else x509.load_der_x509_certificate
+        return load(data).public_bytes(Encoding.DER)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {root}: {error.strerror}; --root takes a file or 64 hex digits"
+        ) from None
+    except ValueError:
+        raise UsageError(f"{root} holds no certificate; --root takes .pem, .der or 64 hex digits") from None
+
+
+def _verdict(report: Report) -> Iterator[str]:
+    checked = f"{report.messages} messages, {report.permits} permits, {report.ledger_rows} ledger rows"
+    yield f"{'holds' if report.ok else 'FAILS'}: {checked}, {report.trees} trees checked"
+    found = report.finding
+    if found is not None:
+        where = f"message {found.index}" if found.index is not None else "outside the messages"
+        about = f" (id {found.message})" if found.message else ""
+        yield f"first fault: {where}{about}: {found.code}: {found.text}"
+    yield f"unfinished exchanges {report.unfinished}, retried {report.retried}, refused at the gate {report.refused}"
+    if not report.complete:
+        yield f"the run was interrupted: {report.unsigned} ledger rows stand after the last signed heads"
+    yield f"root certificate SHA-256 {report.root}"
+
+
+@click.command(
+    "show",
+    epilog="\b\nExamples:\n  run_sim.py trace show run.trace --node muni/01208/tax\n"
+    "  run_sim.py trace show run.trace --code no_legal_basis --limit 5\n"
+    "  run_sim.py trace show run.trace --message 3\n\n"
+    f"Codes: {', '.join(CODES)}.",
+)
+@_FILE
+@click.option("--message", metavar="ID|INDEX", help="One message in full, with each check that it passed.")
+@click.option("--node", metavar="ADDRESS|ROLE", help="From or to a node, as muni/01208/tax or muni/*/tax.")
+@click.option("--person", metavar="HANDLE", help="About a resident, as r-000001.")
+@click.option("--service", metavar="NAME", help="Of a service or push, as tax.income.v1.")
+@click.option("--code", metavar="CODE", help="Refused with a code, or bringing it.")
+@click.option("--kind", metavar="KIND", help="request, reply, refusal, event, notice or receipt.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most so many.")
+@_JSON
+def show_trace_command(
+    file: Path, message: str | None, limit: int | None, as_json: bool, **filters: str | None
+) -> None:
+    """List the messages of a trace: time, from, to, kind, service, outcome; or one in full."""
+    from mesh.trace.reader import Trace
+    from mesh.trace.text import format_full, format_line
+
+    code = filters["code"]
+    if code is not None and code not in CODES:
+        raise UsageError(usage.unknown("code", code, CODES))
+    if message is not None and any(value is not None for value in filters.values()):
+        raise UsageError("--message shows one message; leave the filters out")
+    # The rows end before the trace is closed, even when nobody reads the rest of them.
+    with Trace.open(file) as trace, closing(_found(trace, message, filters, limit)) as found:
+        if as_json:
+            output.say_json_rows("messages", found)
+            return
+        for row in found:
+            output.say(format_line(row) if message is None else format_full(row))
+
+
+def _found(
+    trace: Trace, message: str | None, filters: dict[str, str | None], limit: int | None
+) -> Generator[dict[str, Any], None, None]:
+    from mesh.trace.show import Filter, full, rows
+
+    yield from islice(rows(trace, Filter(**filters)) if message is None else full(trace, message), limit)
+
+
+@click.command("digest", epilog="\b\nExamples:\n  run_sim.py trace digest traces/child_allowance.trace")
+@_FILE
+@_JSON
+def digest_trace_command(file: Path, as_json: bool) -> None:
+    """Print the SHA-256 of everything a trace says; equal runs have equal digests."""
+    from mesh.trace.digest import digest
+    from mesh.trace.reader import Trace
+
+    with Trace.open(file) as trace:
+        value = digest(trace)
+    if as_json:
+        output.say_json({"path": str(file), "digest": value})
+    else:
+        output.say(f"{value}  {file}")
+
+
+@click.command(
+    "history",
+    epilog="\b\nExamples:\n  run_sim.py trace history traces/child_allowance.trace --person r-000001",
+)
+@_FILE
+@click.option("--person", metavar="HANDLE", required=True, help="The resident, as r-000001.")
+@_JSON
+def history_trace_command(file: Path, person: str, as_json: bool) -> None:
+    """Print what a resident may see of who asked what about them (やりとり履歴)."""
+    from mesh.trace.history import history
+    from mesh.trace.reader import Trace
+
+    with Trace.open(file) as trace:
+        made = history(trace, person)
+    if as_json:
+        output.say_json(made)
+        return
+    if not made["rows"]:
+        output.say(f"nobody asked about {person}, as far as {person} may see")
+        return
+    output.table(
+        ("time", "requester", "provider", "service", "procedure", "items", "outcome"),
+        [
+            (
+                _moment(row["time_us"]),
+                row["requester"],
+                row["provider"],
+                row["service"],
+                row["procedure"] or "-",
+                " ".join(row["items"]) or "-",
+                row["outcome"],
+            )
+            for row in made["rows"]
+        ],
+    )
+
+
+def _moment(time_us: int) -> str:
+    """A time of the mesh, in Japan's offset."""
+    from mesh.simulation import JST
+
+    return datetime.fromtimestamp(time_us / 1_000_000, tz=JST).isoformat(sep=" ", timespec="milliseconds")

@@ -1,0 +1,31 @@
+"""One digest over all that a trace says, whatever the layout of its pages or the SQLite that wrote it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import msgspec
+
+from mesh.trace.reader import Trace
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def digest(trace: Trace) -> str:
+    """SHA-256 in hex over all rows of all tables: tables by name, rows by primary key.
+
+    Each row goes in as one MessagePack array of the table's name and its columns, so that no two different
+    traces read alike. Raises `UsageError` if the file cannot be read.
+    """
+    hasher = sha256()
+    tables = trace.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    for (table,) in list(tables):
+        columns = list(trace.rows("SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", table))
+        order = ", ".join(_quoted(column) for (column,) in columns) or "1"
+        for row in trace.rows(f"SELECT * FROM {_quoted(table)} ORDER BY {order}"):  # noqa: S608
+            hasher.update(_encode((table, *row)))
+    return hasher.hexdigest()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,300 @@
+"""Reads a trace: what a run recorded, as it stands in the file, checked for type and nothing else.
+
+Rules kept here:
+1. The file is not changed, and a trace that was interrupted is read as far as it was committed.
+2. Rows come as they are asked for: a trace may be larger than memory.
+3. What SQLite cannot read, or a column of a wrong type, is `Damage`, which is a `UsageError`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from mesh.errors import MeshError, UsageError
+from mesh.message import parse_time
+from mesh.parsing import parse_json
+from mesh.trace.opening import connect, damaged, one_line
+from mesh.trace.schema import FORMAT
+
+
+class Message(NamedTuple):
+    """One line, kept once, and the columns that list it."""
+
+    number: int
+    digest: bytes
+    kind: str
+    id: str | None
+    service: str | None
+    code: str | None
+    line: bytes
+
+
+class Transmission(NamedTuple):
+    """One way of one message; `number` is its index, times are µs since the run began."""
+
+    number: int
+    sent_us: int
+    arrived_us: int
+    sender: str
+    recipient: str
+    fate: str
+    code: str | None
+    """Why the recipient's gate refused it; None when every check passed or it came to none."""
+    message: Message
+    permit: Message | None
+
+
+class LedgerRow(NamedTuple):
+    """One row of a party's ledger, in the order of all commits."""
+
+    number: int
+    party: str
+    position: int
+    row: bytes
+
+
+class Expectation(NamedTuple):
+    """What a scenario expected, and whether it held."""
+
+    text: str
+    text_ja: str
+    held: bool
+    message: str | None
+
+
+class _Plain(NamedTuple):
+    number: int
+    sent_us: int
+    arrived_us: int
+    sender: int
+    recipient: int
+    permit: int | None
+    fate: str
+    code: str | None
+
+
+T = TypeVar("T")
+_MESSAGE = "{0}.number, {0}.digest, {0}.kind, nullif({0}.id, ''), nullif({0}.service, ''), nullif({0}.code, ''), {0}.line"
+# The writer puts '' and 0 where there is nothing, because SQLite binds them faster than NULL.
+_TRANSMISSIONS = f"""
+SELECT t.number, t.sent_us, t.arrived_us, t.sender, t.recipient, nullif(t.permit, 0), t.fate, nullif(t.code, ''),
+  {_MESSAGE.format("m")}, {_MESSAGE.format("p")}
+FROM transmission t LEFT JOIN message m ON m.number = t.message LEFT JOIN message p ON p.number = t.permit
+WHERE {{where}} ORDER BY t.number LIMIT ?"""  # noqa: S608
+
+
+class Trace:
+    """One trace file. Use it as a context manager, or close it."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path, copy: Path | None) -> None:
+        self.path = path
+        self._db = db
+        self._copy = copy
+        raw = dict(self._typed("SELECT key, value FROM meta", tuple[str, str]))
+        self.meta: dict[str, Any] = {key: _value(text) for key, text in raw.items()}
+        """Facts about the run: scenario, seed, settings, starts…"""
+        self.parties: dict[int, str] = dict(
+            self._typed("SELECT number, address FROM party ORDER BY number", tuple[int, str])
+        )
+        self.complete = self.meta.get("complete") == 1
+        """Whether the run came to its end; else this is what was committed until it was interrupted."""
+        self.root_der = _hex(raw.get("root", ""))
+        """The root certificate; empty if the run was killed before it was written."""
+
+    @classmethod
+    def open(cls, path: Path | str) -> Trace:
+        """Open a trace for reading; `UsageError` says in one line what is wrong and what to do."""
+        path = Path(path)
+        db, copy = connect(path)
+        try:
+            trace = cls(db, path, copy)
+            if type(written := trace.meta.get("format")) is not int:
+                raise damaged(one_line(path))
+            if written > FORMAT:
+                raise UsageError(
+                    f"{one_line(path)} has format {written}, and this version reads up to {FORMAT}: update it"
+                )
+        except UsageError:
+            db.close()
+            if copy is not None:
+                shutil.rmtree(copy, ignore_errors=True)
+            raise
+        return trace
+
+    def close(self) -> None:
+        """Close the file, and remove the copy if one was read."""
+        self._db.close()
+        if self._copy is not None:
+            shutil.rmtree(self._copy, ignore_errors=True)
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def start_us(self) -> int | None:
+        """The mesh's time at the start of the run, µs since 1970; None if the trace does not say."""
+        try:
+            return parse_time(str(self.meta.get("starts")))
+        except MeshError:
+            return None
+
+    # Transmissions and messages.
+
+    def transmissions(
+        self, start: int = 0, limit: int = -1, where: str = "1", values: tuple[Any, ...] = ()
+    ) -> Iterator[Transmission]:
+        """Transmissions from an index on, in the order of sending; all of them if the limit is negative.
+
+        `where` is an SQL condition on t (transmission) and m (message), with its values.
+        """
+        sql = _TRANSMISSIONS.format(where=f"t.number >= ? AND ({where})")
+        for row in self.rows(sql, start, *values, limit):
+            yield self._transmission(row)
+
+    def _transmission(self, row: tuple[Any, ...]) -> Transmission:
+        index = row[0] if type(row[0]) is int else None
+        try:
+            plain = _convert(row[:8], _Plain)
+            message = _convert(row[8:15], Message)
+            permit = None if plain.permit is None else _convert(row[15:], Message)
+            sender, recipient = self.parties[plain.sender], self.parties[plain.recipient]
+        except (msgspec.ValidationError, KeyError):
+            raise damaged(one_line(self.path), f" at transmission {index}", index) from None
+        return Transmission(
+            plain.number, plain.sent_us, plain.arrived_us, sender, recipient, plain.fate, plain.code,
+            message, permit,
+        )  # fmt: skip
+
+    def message(self, number: int) -> Message:
+        """The message with a number; `Damage` if there is none."""
+        sql = f"SELECT {_MESSAGE.format('m')} FROM message m WHERE number = ?"  # noqa: S608
+        for message in self._typed(sql, Message, number):
+            return message
+        raise damaged(one_line(self.path), f": there is no message {number}")
+
+    def unsent(self) -> int | None:
+        """The number of a message that no transmission carried; None, as it should be, when there is none."""
+        sql = (
+            "SELECT min(number) FROM message WHERE number NOT IN (SELECT message FROM transmission"
+            " UNION ALL SELECT permit FROM transmission WHERE permit IS NOT NULL)"
+        )
+        (number,) = next(self._typed(sql, tuple[int | None]))
+        return number
+
+    # Ledgers, registry, residents, expectations.
+
+    def ledger(self, party: str | None = None) -> Iterator[LedgerRow]:
+        """The ledgers' rows in the order of commits; of one party, if one is named."""
+        where, values = self._of_party(party)
+        sql = f"SELECT number, party, position, row FROM ledger WHERE {where} ORDER BY number"  # noqa: S608
+        for number, owner, position, row in self._typed(sql, tuple[int, int, int, bytes], *values):
+            yield LedgerRow(number, self._address(owner), position, row)
+
+    def heads(self) -> Iterator[tuple[str, bytes]]:
+        """Every signed head: party and token, in the order of signing."""
+        for owner, token in self._typed("SELECT party, token FROM head ORDER BY number", tuple[int, bytes]):
+            yield self._address(owner), token
+
+    def registry_entries(self) -> Iterator[tuple[int, str, bytes]]:
+        """Position, address and bytes of every registry entry."""
+        return self._typed(
+            "SELECT position, address, data FROM registry_entry ORDER BY position", tuple[int, str, bytes]
+        )
+
+    def registry_head(self) -> bytes | None:
+        """The newest registry head; None if the run was killed before it was written."""
+        sql = "SELECT token FROM registry_head ORDER BY version DESC LIMIT 1"
+        return next((token for (token,) in self._typed(sql, tuple[bytes])), None)
+
+    def residents(self) -> Iterator[tuple[str, str, str]]:
+        """Handle, member and that member's code of the resident."""
+        return self._typed(
+            "SELECT handle, member, code FROM resident ORDER BY handle, member", tuple[str, str, str]
+        )
+
+    def codes_of(self, handle: str) -> dict[str, str]:
+        """The members' codes of one resident; `UsageError` naming a known handle if there is no such one."""
+        sql = "SELECT member, code FROM resident WHERE handle = ? ORDER BY member"
+        codes = dict(self._typed(sql, tuple[str, str], handle))
+        if not codes:
+            first = next(self.residents(), None)
+            known = f"one of them is {first[0]}" if first is not None else "it has none"
+            raise UsageError(f"the trace knows no resident {_printable(handle)}; {known}")
+        return codes
+
+    def sealing_key(self, address: str) -> bytes | None:
+        """A simulated node's private sealing key, 32 bytes; None if the trace has none."""
+        sql = "SELECT key FROM sealing_key WHERE address = ?"
+        return next((key for (key,) in self._typed(sql, tuple[bytes], address)), None)
+
+    def expectations(self) -> Iterator[Expectation]:
+        """What the scenario expected, in order."""
+        sql = "SELECT text, text_ja, held, message FROM expectation ORDER BY number"
+        for text, text_ja, held, message in self._typed(sql, tuple[str, str, int, str | None]):
+            yield Expectation(text, text_ja, bool(held), message)
+
+    def count(self, table: str) -> int:
+        """How many rows a table of the trace has."""
+        (number,) = next(self._typed(f"SELECT count(*) FROM {table}", tuple[int]))  # noqa: S608
+        return number
+
+    # Reading.
+
+    def rows(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement; `Damage` where SQLite cannot go on."""
+        try:
+            yield from self._db.execute(sql, values)
+        except (sqlite3.Error, OverflowError):
+            raise damaged(one_line(self.path)) from None
+
+    def _typed(self, sql: str, kind: type[T], *values: Any) -> Iterator[T]:
+        for row in self.rows(sql, *values):
+            try:
+                yield _convert(row, kind)
+            except msgspec.ValidationError:
+                raise damaged(one_line(self.path)) from None
+
+    def _of_party(self, party: str | None) -> tuple[str, tuple[int, ...]]:
+        if party is None:
+            return "1", ()
+        numbers = [number for number, address in self.parties.items() if address == party]
+        return "party = ?", (numbers[0] if numbers else -1,)
+
+    def _address(self, number: int) -> str:
+        try:
+            return self.parties[number]
+        except KeyError:
+            raise damaged(one_line(self.path), f": there is no party {number}") from None
+
+
+def _convert(row: tuple[Any, ...], kind: type[T]) -> T:
+    # Bytes are named as a type of their own, or msgspec would take a text for base64.
+    return msgspec.convert(row, kind, builtin_types=(bytes,))
+
+
+def _value(text: str) -> Any:
+    """A fact as it was given: the writer keeps texts as they are and the rest as JSON."""
+    try:
+        return parse_json(text.encode("utf-8", "backslashreplace"))
+    except MeshError:
+        return text
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

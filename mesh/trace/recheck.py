@@ -1,0 +1,270 @@
+"""Re-checks every transmission of a trace as the recipient's gate did, from the bytes and the registry.
+
+Rules kept here:
+1. The bytes are what counts: the digest and the columns beside them must say what they say.
+2. What a gate let pass must pass again, up to its sender, with a key that counted at the message's own
+   time or when it arrived. What a gate refused must fail again, with the very code that the trace gives.
+3. Two things are not in a trace: the clock of the gate, and the registry as it was known there at the time. So
+   a refusal for a certificate's time, a stale registry or an unknown key is believed, if it was reached.
+4. What came to no gate may be anything; but whatever a ledger names must have passed (see `ledgers`).
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from mesh import jws
+from mesh.errors import CODES, MeshError
+from mesh.message import Event, Kind, Notice, Permit, Receipt, Refusal, Reply, Request, parse_time
+from mesh.names import BROKER
+from mesh.parsing import decode
+from mesh.party import PERMIT_LIFE_US
+from mesh.recorder import Fate
+from mesh.registry import KnownKey, View
+from mesh.trace.finding import Finding, Report
+from mesh.trace.reader import Message, Trace, Transmission
+from mesh.trace.writer import index_of
+
+_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    Kind.REQUEST: msgspec.json.Decoder(Request),
+    Kind.REPLY: msgspec.json.Decoder(Reply),
+    Kind.REFUSAL: msgspec.json.Decoder(Refusal),
+    Kind.EVENT: msgspec.json.Decoder(Event),
+    Kind.NOTICE: msgspec.json.Decoder(Notice),
+    Kind.RECEIPT: msgspec.json.Decoder(Receipt),
+}
+_permit_decoder: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Permit)
+
+_OF_THE_MOMENT: Final = (
+    "key_unknown", "certificate_expired", "certificate_not_yet_valid", "certificate_revoked",
+    "registry_stale",
+)  # fmt: skip
+_FOUND_HERE_ONLY: Final = (
+    "message_too_large", "algorithm_unsupported", "signature_invalid", "sender_mismatch",
+)  # fmt: skip
+"""Codes of the first steps that no later step gives: after these, a line may not pass a second time."""
+ASKS: Final = (Kind.REQUEST, Kind.EVENT, Kind.NOTICE)
+ANSWERS: Final = (Kind.REPLY, Kind.REFUSAL, Kind.RECEIPT)
+_RECENT_MAX: Final = 4096
+_FATES: Final = (Fate.DELIVERED, Fate.DROPPED, Fate.UNREACHABLE, Fate.IN_FLIGHT)
+
+
+class Checked(NamedTuple):
+    """What the first steps of a gate make of a line."""
+
+    code: str | None
+    """Why it fails; None when it passes up to its sender."""
+    kind: str
+    body: Any
+    """One of the structs of `mesh.message`; None when it fails."""
+    digest: str
+    key: KnownKey | None
+    """The signing key, once that step was reached."""
+
+
+class Seen(NamedTuple):
+    """What is kept of each message of a trace, by digest."""
+
+    number: int
+    kind: str
+    about: str | None
+    """The digest of the request or push that a permit or an answer names."""
+    code: str | None
+
+
+class Recheck:
+    """The transmissions of one trace, in order. `seen` holds every message by its digest, in hex."""
+
+    def __init__(self, trace: Trace, view: View, report: Report) -> None:
+        self._trace = trace
+        self._view = view
+        self._report = report
+        self._start_us = trace.start_us
+        self._recent: dict[tuple[int, bool], Checked] = {}
+        self._next = 0
+        self._sent_us = 0
+        self.seen: dict[str, Seen] = {}
+
+    def transmission(self, sent: Transmission) -> None:
+        """Check one transmission; raises `Finding`, which names its index."""
+        try:
+            self._order(sent)
+            head = self._checked(sent.message, False)
+            permit = None if sent.permit is None else self._checked(sent.permit, True)
+            if sent.fate == Fate.DELIVERED:
+                self._compare(sent, head, permit)
+                if sent.code is None:
+                    self._passed(sent, head, permit)
+        except (MeshError, Finding) as error:
+            raise Finding(error.code, error.text, index=sent.number, message=sent.message.id) from None
+        self._report.messages += 1
+        if permit is not None:
+            self._report.permits += 1
+
+    def _order(self, sent: Transmission) -> None:
+        if sent.number != self._next and (self._trace.complete or sent.number < self._next):
+            raise Finding("correlation_mismatch", f"transmission {self._next} is missing")
+        self._next = sent.number + 1
+        if not self._sent_us <= sent.sent_us <= sent.arrived_us:
+            raise Finding("correlation_mismatch", "the times of the transmission run backwards")
+        self._sent_us = sent.sent_us
+        if sent.fate not in _FATES or (sent.code is not None and sent.code not in CODES):
+            raise Finding("correlation_mismatch", "the transmission has no known fate or code")
+        if sent.code is not None and sent.fate != Fate.DELIVERED:
+            raise Finding("correlation_mismatch", "what was not delivered cannot have been refused")
+
+    # One line.
+
+    def _checked(self, message: Message, as_permit: bool) -> Checked:
+        key = (message.number, as_permit)
+        checked = self._recent.get(key)
+        if checked is None:
+            checked = self._check(message, as_permit)
+            if len(self._recent) >= _RECENT_MAX:
+                del self._recent[next(iter(self._recent))]
+            self._recent[key] = checked
+        return checked
+
+    def _check(self, message: Message, as_permit: bool) -> Checked:
+        raw = sha256(message.line).digest()
+        checked = self._first_steps(message.line, raw.hex(), as_permit)
+        if raw != message.digest:
+            raise Finding(
+                checked.code or "correlation_mismatch",
+                "the message does not have the digest under which it is kept",
+            )
+        if (message.kind, message.id, message.service, message.code) != _columns(checked, message.line):
+            raise Finding(
+                checked.code or "correlation_mismatch", "the columns beside the message say what it does not"
+            )
+        known = self.seen.get(checked.digest)
+        if known is None or known.code is not None:
+            about = getattr(checked.body, "requestdigest", None)
+            self.seen[checked.digest] = Seen(message.number, checked.kind, about, checked.code)
+        return checked
+
+    def _first_steps(self, line: bytes, digest: str, as_permit: bool) -> Checked:
+        """Form, key, signature, payload, sender: in the order of `mesh.party`, without the clock."""
+        key, kind = None, ""
+        try:
+            token = jws.parse(line)
+            kind = token.typ
+            decoder = _permit_decoder if as_permit and kind == Kind.PERMIT else None
+            if not as_permit:
+                decoder = _DECODERS.get(kind)
+            if decoder is None:
+                raise MeshError("message_malformed")
+            key = self._view.key(token.kid)
+            key.verify_key.verify(token.signature, token.signing_input)
+            body = decode(token.payload, decoder)
+            if as_permit:
+                if key.address != BROKER or body.broker != BROKER:
+                    raise MeshError("sender_mismatch")
+            elif body.source != key.address:
+                raise MeshError("sender_mismatch")
+        except MeshError as error:
+            return Checked(error.code, kind, None, digest, key)
+        return Checked(None, kind, body, digest, key)
+
+    # A transmission that came to a gate.
+
+    def _compare(self, sent: Transmission, head: Checked, permit: Checked | None) -> None:
+        """The code of the gate must be the one that this check gives, as far as it gives one."""
+        given = sent.code
+        expected = head.code if permit is None else permit.code or head.code
+        if given == expected:
+            if given is not None:
+                self._report.refused += 1
+            return
+        if _is_believed(given, head, permit):
+            self._report.refused += 1
+            return
+        if expected is not None:
+            raise Finding(expected, f"the gate is said to have {_said(given)}, and the message fails")
+        if given in _FOUND_HERE_ONLY or given in _OF_THE_MOMENT:
+            raise Finding(
+                "correlation_mismatch", f"the gate is said to have {_said(given)}, and the message passes"
+            )
+
+    def _passed(self, sent: Transmission, head: Checked, permit: Checked | None) -> None:
+        """What a gate let pass: keys at their time, the permit beside its message, the answer's request."""
+        arrived_us = None if self._start_us is None else self._start_us + sent.arrived_us
+        if head.key is not None:
+            _check_key(head.key, head.body.time, arrived_us)
+        if permit is not None:
+            if permit.key is not None:
+                _check_key(permit.key, permit.body.time, arrived_us)
+            _check_permit(permit.body, head, sent.recipient)
+        elif head.kind in ASKS and sent.recipient != BROKER:
+            raise MeshError("no_legal_basis", "no permit came with the message, and it passed")
+        if head.kind in ANSWERS:
+            self._check_answer(head.body)
+
+    def _check_answer(self, answer: Reply | Refusal | Receipt) -> None:
+        asked = self.seen.get(answer.requestdigest)
+        # Bytes that nobody could read may be refused: such a refusal names them, whatever they were.
+        if asked is None or (asked.kind not in ASKS and not isinstance(answer, Refusal)):
+            raise MeshError("correlation_mismatch", "the answer names a request that was never transmitted")
+        if answer.permitdigest is not None:
+            permit = self.seen.get(answer.permitdigest)
+            if permit is None or permit.kind != Kind.PERMIT or permit.about != answer.requestdigest:
+                raise MeshError("correlation_mismatch", "the answer names a permit of another request")
+
+
+def _columns(checked: Checked, line: bytes) -> tuple[str, str | None, str | None, str | None]:
+    body = checked.body
+    if body is None:
+        kind, id_, service, code = index_of(line)
+        return kind, id_ or None, service or None, code or None
+    if isinstance(body, Permit):
+        return checked.kind, None, body.service or None, None
+    code = body.code if isinstance(body, Refusal) else ""
+    return checked.kind, body.id or None, body.type or None, code or None
+
+
+def _is_believed(given: str | None, head: Checked, permit: Checked | None) -> bool:
+    """Whether the gate could have given the code at its own time, with the registry as it was known there."""
+    if given not in _OF_THE_MOMENT:
+        return False
+    for line in (head,) if permit is None else (permit, head):
+        if line.key is not None and (given != "certificate_revoked" or line.key.revoked_us is not None):
+            return True
+        if line.code is not None:
+            break
+    return False
+
+
+def _check_key(key: KnownKey, time: str, arrived_us: int | None) -> None:
+    try:
+        key.check(parse_time(time))
+    except MeshError:
+        if arrived_us is None:
+            raise
+        key.check(arrived_us)
+
+
+def _check_permit(permit: Permit, head: Checked, recipient: str) -> None:
+    body = head.body
+    same = (
+        permit.requestdigest == head.digest
+        and permit.requester == body.source
+        and permit.recipient == recipient
+        and permit.service == body.type
+    )
+    if same and not isinstance(body, Event):
+        # An event has neither: its permit says under which procedure the recipient hears of it.
+        same = body.recipient == recipient and (permit.procedure, permit.items) == (
+            body.procedure,
+            body.items,
+        )
+    if not same:
+        raise MeshError("audience_mismatch", "the permit was given for another message")
+    if not 0 <= parse_time(permit.expiry) - parse_time(permit.time) <= PERMIT_LIFE_US:
+        raise MeshError("message_expired", "the permit lives longer than 60 s")
+
+
+def _said(code: str | None) -> str:
+    return "let the message pass" if code is None else f"refused the message with {code}"

@@ -1,0 +1,204 @@
+"""Lists what a trace recorded, as plain data: one row for each transmission, or one message in full.
+
+Everything comes as it is read, so that a listing of a large trace begins at once. Rendering is
+`mesh.trace.text`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mesh import base64url
+from mesh.errors import CODES, MeshError, Step, UsageError
+from mesh.message import Kind
+from mesh.names import BROKER, is_role, matches
+from mesh.parsing import parse_json
+from mesh.recorder import Fate
+from mesh.trace.people import PersonFilter
+from mesh.trace.reader import Message, Trace, Transmission
+from mesh.trace.recheck import ANSWERS, ASKS
+
+_ALWAYS: Final = (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)
+_ASKED: Final = (*_ALWAYS, Step.TIME, Step.DUPLICATE)
+_KINDS: Final = (*ASKS, *ANSWERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which transmissions are listed; what is None lets all pass."""
+
+    node: str | None = None
+    """An address or a role: sender or recipient."""
+    person: str | None = None
+    """A resident's handle."""
+    service: str | None = None
+    code: str | None = None
+    """A refusal's own code, or the one with which a gate refused."""
+    kind: str | None = None
+
+
+def rows(trace: Trace, wanted: Filter | None = None, *, start: int = 0) -> Iterator[dict[str, Any]]:
+    """The transmissions that pass the filter, in the order of sending, as `trace show --json` has them.
+
+    Raises `UsageError` for an unknown person, code, kind or a node that is neither address nor role.
+    """
+    wanted = wanted or Filter()
+    _check(wanted)
+    person = None if wanted.person is None else PersonFilter(trace, wanted.person)
+    where, values = _condition(trace, wanted)
+    if person is None:
+        return (row_of(sent) for sent in trace.transmissions(start, where=where, values=values))
+    # Answers are found by the request that they name, so every transmission has to be looked at.
+    numbers = trace.rows(_NUMBERS.format(where=where), start, *values)
+    return (row_of(sent) for sent in _among(numbers, filter(person.concerns, trace.transmissions())))
+
+
+_NUMBERS: Final = """
+SELECT t.number FROM transmission t LEFT JOIN message m ON m.number = t.message
+WHERE t.number >= ? AND ({where}) ORDER BY t.number"""
+
+
+def _among(
+    numbers: Iterator[tuple[Any, ...]], transmissions: Iterator[Transmission]
+) -> Iterator[Transmission]:
+    """The transmissions whose index is among the numbers; both rise, so neither is held."""
+    (following,) = next(numbers, (None,))
+    for sent in transmissions:
+        while following is not None and following < sent.number:
+            (following,) = next(numbers, (None,))
+        if following == sent.number:
+            yield sent
+
+
+def _check(wanted: Filter) -> None:
+    if wanted.node is not None and not is_role(wanted.node):
+        raise UsageError(
+            f"{wanted.node!r} is no node; name an address or a role, as muni/01208/tax or muni/*/tax"
+        )
+    if wanted.code is not None and wanted.code not in CODES:
+        raise UsageError(f"there is no code {wanted.code!r}; see the codes with `trace show --help`")
+    if wanted.kind is not None and wanted.kind not in _KINDS:
+        raise UsageError(f"there is no kind {wanted.kind!r}; it is one of {', '.join(_KINDS)}")
+
+
+def _condition(trace: Trace, wanted: Filter) -> tuple[str, tuple[Any, ...]]:
+    """The filter as SQL over t (transmission) and m (message)."""
+    parts, values = ["1"], []
+    if wanted.node is not None:
+        numbers = [number for number, address in trace.parties.items() if matches(wanted.node, address)]
+        given = "(SELECT value FROM json_each(?))"
+        parts.append(f"(t.sender IN {given} OR t.recipient IN {given})")
+        values += [json.dumps(numbers)] * 2
+    if wanted.code is not None:
+        parts.append("(t.code = ? OR m.code = ?)")
+        values += [wanted.code] * 2
+    for column, value in (("service", wanted.service), ("kind", wanted.kind)):
+        if value is not None:
+            parts.append(f"m.{column} = ?")
+            values.append(value)
+    return " AND ".join(parts), tuple(values)
+
+
+def row_of(sent: Transmission) -> dict[str, Any]:
+    """One transmission as a row; `time_us` and `arrived_us` count from the start of the run.
+
+    `code` is the one with which the recipient's gate refused, else the one that the message itself brings.
+    """
+    message = sent.message
+    return {
+        "index": sent.number,
+        "time_us": sent.sent_us,
+        "arrived_us": sent.arrived_us,
+        "id": message.id,
+        "kind": message.kind,
+        "from": sent.sender,
+        "to": sent.recipient,
+        "service": message.service,
+        "code": sent.code or message.code,
+        "refused": sent.code is not None,
+        "fate": sent.fate,
+        "jws": _text(message.line),
+        "permit": None if sent.permit is None else _text(sent.permit.line),
+    }
+
+
+def full(trace: Trace, which: str) -> list[dict[str, Any]]:
+    """One transmission by its index, or every transmission of the message with that id, in full.
+
+    A row of `rows` with `header`, `attributes`, `permit_attributes`, `checks` and `expectations` besides.
+    Raises `UsageError` if the trace has no such message.
+    """
+    if which.isascii() and which.isdigit() and len(which) < 19:
+        sent = list(trace.transmissions(int(which), 1, "t.number = ?", (int(which),)))
+    else:
+        sent = list(trace.transmissions(where="m.id = ?", values=(which,)))
+    if not sent:
+        last = trace.count("transmission") - 1
+        raise UsageError(f"the trace has no message {which!r}; name an index from 0 to {last}, or an id")
+    return [_full(trace, one) for one in sent]
+
+
+def _full(trace: Trace, sent: Transmission) -> dict[str, Any]:
+    header, attributes = _parts(sent.message)
+    about = [
+        one for one in trace.expectations() if one.message is not None and one.message == sent.message.id
+    ]
+    return row_of(sent) | {
+        "header": header,
+        "attributes": attributes,
+        "permit_attributes": None if sent.permit is None else _parts(sent.permit)[1],
+        "checks": checks(sent),
+        "expectations": [{"text": one.text, "text_ja": one.text_ja, "held": one.held} for one in about],
+    }
+
+
+def checks(sent: Transmission) -> list[dict[str, str]]:
+    """The steps of the recipient's gate in their order: each passed, failed or not reached."""
+    steps = list(_steps(sent))
+    failed = CODES[sent.code].step if sent.code in CODES else None
+    if failed is not None and failed not in steps:
+        steps.append(failed)
+    order = list(Step)
+    steps.sort(key=order.index)
+    result, reached = [], sent.fate == Fate.DELIVERED
+    for step in steps:
+        outcome = "not reached" if not reached else "failed" if step is failed else "passed"
+        reached = reached and step is not failed
+        result.append({"step": step.title, "step_ja": step.title_ja, "result": outcome})
+    return result
+
+
+def _steps(sent: Transmission) -> tuple[Step, ...]:
+    """What a gate checks depends on who stands there: only the broker decides, only who is asked opens."""
+    kind = sent.message.kind
+    if kind in ANSWERS:
+        opens = kind == Kind.REPLY and sent.recipient != BROKER
+        return (*_ALWAYS, Step.CONTENT, Step.REPLY) if opens else (*_ALWAYS, Step.REPLY)
+    if kind not in ASKS:
+        return _ALWAYS
+    if sent.permit is not None:
+        return _ASKED if kind == Kind.EVENT else (*_ASKED, Step.CONTENT)
+    if sent.recipient == BROKER:
+        return (*_ASKED, Step.ZONE, Step.AUTHORISATION)
+    return (*_ALWAYS, Step.AUTHORISATION)
+
+
+def _parts(message: Message) -> tuple[Any, Any]:
+    """Header and payload of a JWS as JSON values; None for what is none."""
+    parts = message.line.split(b".")
+    return (_json(parts[0]), _json(parts[1])) if len(parts) == 3 else (None, None)
+
+
+def _json(part: bytes) -> Any:
+    try:
+        return parse_json(base64url.decode(part))
+    except MeshError:
+        return None
+
+
+def _text(line: bytes) -> str:
+    """A line as text: a JWS is ASCII, and other bytes are escaped."""
+    return line.decode("ascii", "backslashreplace")

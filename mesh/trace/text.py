@@ -1,0 +1,83 @@
+"""Rows of `mesh.trace.show` as plain text. What came over the wire cannot break a line or colour a terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from mesh.errors import CODES
+from mesh.recorder import Fate
+
+_MARKS: Final = {"passed": "ok", "failed": "NO", "not reached": "--"}
+_ADDRESS_WIDTH: Final = 30
+_KIND_WIDTH: Final = 8
+_SERVICE_WIDTH: Final = 24
+
+
+def format_time(time_us: int) -> str:
+    """Time since the start of the run: `+00:00.005000`, with hours and days once there are any."""
+    seconds, rest_us = divmod(time_us, 1_000_000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    ahead = f"{days}d {hours:02}:" if days else f"{hours}:" if hours else ""
+    return f"+{ahead}{minutes:02}:{seconds:02}.{rest_us:06}"
+
+
+def outcome_of(row: dict[str, Any]) -> str:
+    """What became of a transmission, in a word or two."""
+    if row["fate"] != Fate.DELIVERED:
+        return clean(row["fate"])
+    if row["refused"]:
+        return f"refused: {clean(row['code'])}"
+    return f"says {clean(row['code'])}" if row["code"] is not None else "ok"
+
+
+def format_line(row: dict[str, Any]) -> str:
+    """One transmission in one line: index, time, from → to, kind, service, outcome."""
+    return " ".join(
+        (
+            f"{row['index']:>6}",
+            f"{format_time(row['time_us']):>13}",
+            f"{clean(row['from']):<{_ADDRESS_WIDTH}} → {clean(row['to']):<{_ADDRESS_WIDTH}}",
+            f"{clean(row['kind']) or '?':<{_KIND_WIDTH}}",
+            f"{clean(row['service']) or '-':<{_SERVICE_WIDTH}}",
+            outcome_of(row),
+        )
+    )
+
+
+def format_full(row: dict[str, Any]) -> str:
+    """One message in full: its line, attributes, permit, checks, expectations and bytes."""
+    lines = [format_line(row), f"  arrived {format_time(row['arrived_us'])}"]
+    lines += _section("message", row["header"], row["attributes"])
+    if row["permit"] is not None:
+        lines += _section("permit", row["permit_attributes"])
+    lines.append("  checks of the recipient's gate")
+    lines += [f"    {_MARKS[one['result']]}  {one['step']} ({one['step_ja']})" for one in row["checks"]]
+    code = CODES.get(row["code"] or "")
+    if code is not None:
+        lines += [f"  {code.name}: {code.text} ({code.text_ja})", f"    {code.fix}"]
+    for one in row["expectations"]:
+        lines.append(f"  expected: {clean(one['text'])}: {'held' if one['held'] else 'NOT HELD'}")
+    lines += ["  jws", f"    {clean(row['jws'])}"]
+    if row["permit"] is not None:
+        lines += ["  permit's jws", f"    {clean(row['permit'])}"]
+    return "\n".join(lines)
+
+
+def _section(title: str, *documents: Any) -> list[str]:
+    lines = [f"  {title}"]
+    for document in documents:
+        if not isinstance(document, dict):
+            lines.append("    (it cannot be read)")
+            continue
+        for name, value in document.items():
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            lines.append(f"    {clean(name):<16} {clean(text)}")
+    return lines
+
+
+def clean(text: str | None) -> str:
+    """The text without control characters, line breaks and what reverses the direction of writing."""
+    return "".join(c if c.isprintable() else "�" for c in text or "")

@@ -1,0 +1,72 @@
+"""Verifies a trace offline, from the file alone: who signed what, what was permitted, who recorded it.
+
+The order is: registry, transmissions, ledgers. It stops at the first thing that does not hold, because what
+follows rests on it; among transmissions that is the one with the lowest index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final
+
+from mesh.registry import View
+from mesh.trace.finding import Finding, Report
+from mesh.trace.ledgers import Ledgers
+from mesh.trace.opening import Damage
+from mesh.trace.reader import Trace
+from mesh.trace.recheck import Recheck
+from mesh.trace.registry_copy import registry_view
+
+Progress = Callable[[int, int], object]
+PROGRESS_EVERY: Final = 512
+"""Transmissions and ledger rows between two calls of `progress`."""
+
+
+def verify(trace: Trace, root_der: bytes | None = None, progress: Progress | None = None) -> Report:
+    """Check everything that a trace says, and return what was found; damage is a finding, too.
+
+    `root_der` is the root certificate that the trace must be of; without it the trace's own is taken, and
+    the report's `root` is for a person to compare. `progress(done, total)` is called now and then. A trace
+    that was interrupted verifies as far as it goes.
+    """
+    report = Report(complete=trace.complete)
+    try:
+        _verify(trace, root_der, report, progress)
+    except Finding as finding:
+        report.finding = finding
+    except Damage as damage:
+        report.finding = Finding("message_malformed", str(damage), index=damage.index)
+    return report
+
+
+def _verify(trace: Trace, root_der: bytes | None, report: Report, progress: Progress | None) -> None:
+    if trace.root_der:
+        report.root = sha256(trace.root_der).hexdigest()
+    if root_der is not None and root_der != trace.root_der:
+        raise Finding("key_unknown", "the trace's root certificate is not the one that was expected")
+    view = registry_view(trace)
+    report.trees += 1
+    total = trace.count("transmission") + trace.count("ledger")
+    recheck = Recheck(trace, view, report)
+    for done, sent in enumerate(trace.transmissions()):
+        recheck.transmission(sent)
+        if progress is not None and done % PROGRESS_EVERY == 0:
+            progress(done, total)
+    if (number := trace.unsent()) is not None:
+        raise Finding("correlation_mismatch", f"message {number} was never transmitted")
+    _verify_ledgers(trace, view, recheck, report, progress, total)
+    if progress is not None:
+        progress(total, total)
+
+
+def _verify_ledgers(
+    trace: Trace, view: View, recheck: Recheck, report: Report, progress: Progress | None, total: int
+) -> None:
+    ledgers = Ledgers(trace, view, recheck.seen, report)
+    ledgers.read_heads()
+    for done, row in enumerate(trace.ledger(), report.messages):
+        ledgers.row(row)
+        if progress is not None and done % PROGRESS_EVERY == 0:
+            progress(done, total)
+    ledgers.finish()

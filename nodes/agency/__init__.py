@@ -1,0 +1,1 @@
+"""National bodies and agencies: each file one system of one of them."""

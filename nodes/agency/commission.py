@@ -1,0 +1,146 @@
+"""The commission (個人情報保護委員会): it looks afterwards, and guides.
+
+Rules kept here:
+1. It keeps every party's signed heads, and takes a new one only with proof that it continues the old: who
+   rewrites a past that was once signed for is found.
+2. It lays requester's, broker's and provider's records side by side, and asks the code issuer whether both
+   ends mean one person: that alone finds a broker that swapped subjects.
+3. What it finds is guidance (指導・助言, 番号法33条): it stops nothing and orders nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from mesh import MeshError, Node, Refused
+from mesh.builtin import LEDGER_HEAD, LEDGER_ROWS, ROWS_MAX, HeadQuery, RowsQuery
+from mesh.ledger import Head, Row, check_tail, read_head, read_row, verify_consistency
+from mesh.merkle import EMPTY_ROOT
+from mesh.names import BROKER, Zone
+from nodes.agency.code_issuer import ISSUER, SAME_PERSON, SamePersonQuery
+from nodes.agency.reconciliation import Finding, Pair, compare, gather, pairs
+
+COMMISSION: Final = "gov/ppc/oversight"
+OVERSIGHT: Final = "oversight"
+"""The task under which it asks."""
+
+
+class Commission(Node):
+    """Inspects ledgers after the fact (番号法35条) and keeps what it found."""
+
+    zone = Zone.CLOUD
+    schema = """
+    CREATE TABLE head(party TEXT PRIMARY KEY, size INTEGER NOT NULL, root TEXT NOT NULL, token TEXT NOT NULL);
+    CREATE TABLE finding(
+      number INTEGER PRIMARY KEY, found_us INTEGER NOT NULL, code TEXT NOT NULL, party TEXT NOT NULL,
+      message TEXT NOT NULL, text TEXT NOT NULL, text_ja TEXT NOT NULL)
+    """
+
+    async def reconcile(self, parties: list[str]) -> list[Finding]:
+        """Inspect these parties and the broker; returns what does not agree, and keeps it.
+
+        Exchanges still under way when the inspection begins wait for the next one. A ledger that cannot be
+        had, or whose head does not hold, is a finding; the other ledgers are compared without it.
+        """
+        before_us = self.host.now_us()
+        ledgers: dict[str, list[Row]] = {}
+        findings: list[Finding] = []
+        for party in dict.fromkeys((*parties, BROKER)):
+            try:
+                ledgers[party] = await self._inspect(party)
+            except MeshError as error:
+                findings.append(_of_ledger(party, error))
+        for records in gather(ledgers, before_us):
+            findings += compare(records, ledgers)
+            for pair in pairs(records):
+                findings += await self._check_person(pair)
+        self._keep(findings)
+        return findings
+
+    def findings(self) -> list[sqlite3.Row]:
+        """All that was ever found, the oldest first: found_us, code, party, message, text, text_ja."""
+        return self.db.execute("SELECT * FROM finding ORDER BY number").fetchall()
+
+    async def _inspect(self, party: str) -> list[Row]:
+        """A party's records up to a head that it signed now; `ledger_broken`, or `Refused` by the party."""
+        known = self._known_head(party)
+        answer = await self.ask(party, LEDGER_HEAD, HeadQuery(known.size), procedure=OVERSIGHT)
+        head = read_head(answer.head, self._party.view.lookup(party).verify_key)
+        if head.party != party:
+            raise MeshError("ledger_broken", f"the head that {party} gave is another party's")
+        path = [bytes.fromhex(one) for one in answer.path]
+        verify_consistency(known.size, head.size, path, bytes.fromhex(known.root), bytes.fromhex(head.root))
+        rows = await self._fetch_rows(party, head.size)
+        check_tail(rows, head)
+        with self.effect():
+            self.db.execute(
+                "INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?)", (party, head.size, head.root, answer.head)
+            )
+        return [read_row(row) for row in rows]
+
+    def _known_head(self, party: str) -> Head:
+        row = self.db.execute("SELECT size, root FROM head WHERE party = ?", (party,)).fetchone()
+        return (
+            Head(party, 0, EMPTY_ROOT.hex(), 0) if row is None else Head(party, row["size"], row["root"], 0)
+        )
+
+    async def _fetch_rows(self, party: str, size: int) -> list[bytes]:
+        rows: list[bytes] = []
+        while len(rows) < size:
+            query = RowsQuery(len(rows), min(size, len(rows) + ROWS_MAX))
+            answer = await self.ask(party, LEDGER_ROWS, query, procedure=OVERSIGHT)
+            if not answer.rows:
+                break
+            rows += (row.encode() for row in answer.rows)
+        return rows
+
+    async def _check_person(self, pair: Pair) -> list[Finding]:
+        """Whether both ends meant one person; only the code issuer can say."""
+        query = SamePersonQuery(pair.asked, pair.answered)
+        try:
+            same = (await self.ask(ISSUER, SAME_PERSON, query, procedure=OVERSIGHT)).same
+        except Refused as refused:
+            if refused.code not in ("linkage_code_unknown", "schema_invalid"):
+                raise
+            same = False
+        return [] if same else [_of_persons(pair)]
+
+    def _keep(self, findings: list[Finding]) -> None:
+        found_us = self.host.now_us()
+        with self.effect():
+            for one in findings:
+                self.db.execute(
+                    "INSERT INTO finding(found_us, code, party, message, text, text_ja) VALUES (?, ?, ?, ?, ?, ?)",
+                    (found_us, one.code, one.party, one.message, one.text, one.text_ja),
+                )
+
+
+def _of_ledger(party: str, error: MeshError) -> Finding:
+    """A ledger as a whole does not hold, or could not be had."""
+    if isinstance(error, Refused) and error.code != "not_found":
+        return Finding(
+            error.code,
+            party,
+            "",
+            f"{party} could not be inspected ({error.code}); it is asked for a report",
+            f"{party} を検査できませんでした（{error.code}）。報告を求めます",
+        )
+    return Finding(
+        "ledger_broken",
+        party,
+        "",
+        f"the ledger of {party} does not hold: {error.text}; it is asked to explain",
+        f"{party} の記録は署名付き要約と一致しません。説明を求めます",
+    )
+
+
+def _of_persons(pair: Pair) -> Finding:
+    return Finding(
+        "ledger_broken",
+        BROKER,
+        pair.key[1],
+        f"{pair.key[0]} asked about one person and {pair.provider} answered about another; "
+        "the broker, which translates the codes, is asked to explain",
+        f"{pair.key[0]} の照会と {pair.provider} の提供は別人のものです。符号を変換した情報提供ネットワークシステムに説明を求めます",
+    )

@@ -1,0 +1,1 @@
+"""What the simulated nation rests on: its law, its papers, its municipalities, and where people come from."""

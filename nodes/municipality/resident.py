@@ -1,0 +1,196 @@
+"""The resident register (住民基本台帳): who lives in the city, with whom, and where they came from.
+
+Rules kept here:
+1. The personal number (個人番号) stands in a table of its own and in no answer; the register alone has it.
+2. A household is shown inside the same body only, where ordinance allows it (番号法9条2項).
+3. An event says that something happened, and nothing about it: who needs more asks for it.
+
+The ladder 業務宛名番号 → 団体内統合宛名番号 → 符号 is folded into one: a person's key in every system of the
+city is the city's linkage code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Annotated, ClassVar
+
+from msgspec import Meta, Struct
+from stdnum.jp.in_ import calc_check_digit
+
+from mesh import Caller, EventType, Node, NotFound, PersonalService, serves
+from mesh.names import Zone
+from mesh.service import Code, Date, Word
+from nodes.data.people import Household, Move, Person
+
+CityCode = Annotated[str, Meta(pattern="^[0-9]{5}$")]
+"""The first five digits of a municipality's code."""
+
+
+class HouseholdQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks for a person's household; `january` is the year whose 1 January city matters."""
+
+    january: Annotated[int, Meta(ge=1900, le=2200)] | None = None
+
+
+class Member(Struct, frozen=True):
+    """One member of a household."""
+
+    code: Code
+    relation: Word
+    """`head`, `spouse` or `child`."""
+    born: Date
+    january_city: CityCode | None
+    """Where they lived on 1 January of the year asked about (1月1日住所地)."""
+    protected: bool
+    """不開示該当: a victim under protection (支援措置), whose history must not show where they live."""
+
+
+class HouseholdReply(Struct, frozen=True):
+    """The members, the head first."""
+
+    members: tuple[Member, ...]
+
+
+HOUSEHOLD = PersonalService(
+    "resident.household.v1",
+    HouseholdQuery,
+    HouseholdReply,
+    title="Household of a resident",
+    title_ja="世帯情報",
+)
+BIRTH = EventType("resident.birth.v1", title="A child was entered in the register", title_ja="出生による記載")
+MOVE_IN = EventType("resident.move-in.v1", title="A person moved in", title_ja="転入による記載")
+
+
+class ResidentRegister(Node):
+    """The system 住民基本台帳 of one municipality."""
+
+    zone: ClassVar[str] = Zone.MYNUMBER
+    schema: ClassVar[str] = """
+    CREATE TABLE resident(
+      code TEXT PRIMARY KEY, resident_code TEXT NOT NULL UNIQUE, name TEXT NOT NULL, kana TEXT NOT NULL,
+      born TEXT NOT NULL, sex TEXT, household INTEGER NOT NULL, relation TEXT NOT NULL, since TEXT NOT NULL,
+      protected INTEGER NOT NULL DEFAULT 0);
+    CREATE TABLE personal_number(code TEXT PRIMARY KEY REFERENCES resident, number TEXT NOT NULL UNIQUE);
+    CREATE TABLE move(
+      code TEXT NOT NULL REFERENCES resident, on_date TEXT NOT NULL, from_city TEXT NOT NULL,
+      to_city TEXT NOT NULL);
+    """
+
+    # What its staff does.
+
+    def enter(self, household: Household, codes: dict[str, str]) -> None:
+        """Enter a household that lives here already; `codes` are this city's, by handle."""
+        since = household.moves[-1].on if household.moves else household.members[-1].born
+        with self.effect():
+            for person in household.members:
+                self._enter(person, codes[person.handle], household, since)
+
+    def register_move_in(self, household: Household, codes: dict[str, str]) -> str:
+        """Accept a 転入届 and say so to whom the law names; returns the event's message id."""
+        with self.effect():
+            for person in household.members:
+                self._enter(person, codes[person.handle], household, household.moves[-1].on)
+            return self.publish(MOVE_IN, codes[household.head.handle])
+
+    async def register_birth(
+        self, *, resident_code: str, code: str, name: str, kana: str, born: str, parent_code: str
+    ) -> None:
+        """Accept a 出生届: write the newborn into the parent's household and say so to whom the law names.
+
+        `code` and `parent_code` are this member's linkage codes, `born` a date. Raises `NotFound` if the
+        parent does not live here.
+        """
+        with self.effect():
+            household = self._household_of(parent_code)
+            self.db.execute(
+                "INSERT INTO resident(code, resident_code, name, kana, born, household, relation, since)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'child', ?)",
+                (code, resident_code, name, kana, born, household, born),
+            )
+            self._number(code)
+            self.publish(BIRTH, code)
+
+    def protect(self, code: str) -> None:
+        """Take up support measures for a victim (支援措置): what is asked about them is not shown."""
+        with self.effect():
+            self.db.execute("UPDATE resident SET protected = 1 WHERE code = ?", (code,))
+
+    def personal_numbers(self) -> Iterable[str]:
+        """Every personal number held here; for tests that look for them elsewhere."""
+        return [row["number"] for row in self.db.execute("SELECT number FROM personal_number ORDER BY code")]
+
+    # What it answers.
+
+    @serves(HOUSEHOLD)
+    async def household(self, query: HouseholdQuery, caller: Caller, person: str) -> HouseholdReply:
+        """The household of a person, for another office of this city."""
+        number = self._household_of(person)
+        rows = self.db.execute(
+            "SELECT code, relation, born, protected FROM resident WHERE household = ? ORDER BY rowid",
+            (number,),
+        )
+        return HouseholdReply(
+            tuple(
+                Member(
+                    row["code"],
+                    row["relation"],
+                    row["born"],
+                    None if query.january is None else self._city_on(row["code"], date(query.january, 1, 1)),
+                    bool(row["protected"]),
+                )
+                for row in rows
+            )
+        )
+
+    # Inside.
+
+    def _household_of(self, code: str) -> int:
+        row = self.db.execute("SELECT household FROM resident WHERE code = ?", (code,)).fetchone()
+        if row is None:
+            raise NotFound("the register has no such resident")
+        return int(row["household"])
+
+    def _city_on(self, code: str, day: date) -> str:
+        """Where a person lived on a day, by the moves that the register knows of."""
+        moves = self.db.execute(
+            "SELECT on_date, from_city, to_city FROM move WHERE code = ? ORDER BY on_date", (code,)
+        ).fetchall()
+        city = moves[0]["from_city"] if moves else self.address.split("/")[1]
+        for move in moves:
+            if move["on_date"] <= day.isoformat():
+                city = move["to_city"]
+        return str(city)
+
+    def _enter(self, person: Person, code: str, household: Household, since: date) -> None:
+        self.db.execute(
+            "INSERT INTO resident(code, resident_code, name, kana, born, sex, household, relation, since)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                code,
+                person.resident_code,
+                person.name,
+                person.kana,
+                person.born.isoformat(),
+                person.sex,
+                household.number,
+                person.relation,
+                since.isoformat(),
+            ),
+        )
+        self._number(code)
+        self.db.executemany(
+            "INSERT INTO move VALUES (?, ?, ?, ?)", [_move_row(code, move) for move in household.moves]
+        )
+
+    def _number(self, code: str) -> None:
+        """Enter a personal number; J-LIS makes it from the 住民票コード (番号法8条), here it is drawn."""
+        digits = f"{self.host.random.randrange(10**11):011d}"
+        self.db.execute(
+            "INSERT INTO personal_number VALUES (?, ?)", (code, digits + str(calc_check_digit(digits)))
+        )
+
+
+def _move_row(code: str, move: Move) -> tuple[str, str, str, str]:
+    return code, move.on.isoformat(), move.from_city, move.to_city

@@ -1,0 +1,124 @@
+"""Individual inhabitant tax (個人住民税): income as assessed, and the copy of it that answers requests.
+
+Rules kept here:
+1. The assessment is the original (正本); requests are answered from the copy (副本) that the office registers.
+2. A copy that was not registered is `replica_missing`; a correction of the original changes no answer until
+   the copy is registered again.
+3. 提供不可 withholds a record; 自動応答不可 leaves the answer to an official.
+
+A tax year is that of the levy (年度): of the income of the year before, by the city of residence on its
+1 January (地方税法39条, 294条, 318条).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from mesh import Caller, ManualReview, Node, NotFound, PersonalService, ReplicaMissing, Withheld, serves
+from mesh.names import Zone
+
+Yen = Annotated[int, Meta(ge=0)]
+Year = Annotated[int, Meta(ge=1950, le=2200)]
+
+
+class IncomeQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks for the income on which the tax of a year was levied."""
+
+    tax_year: Year
+
+
+class Income(Struct, frozen=True):
+    """What 課税証明書 would say."""
+
+    tax_year: Year | UnsetType = UNSET
+    total_income_yen: Yen | UnsetType = UNSET
+    """総所得金額等: after deductions for employment, before personal ones."""
+    taxable_income_yen: Yen | UnsetType = UNSET
+    dependants: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+    """扶養親族等の数."""
+    tax_yen: Yen | UnsetType = UNSET
+
+
+INCOME = PersonalService(
+    "tax.income.v1",
+    IncomeQuery,
+    Income,
+    title="Income and inhabitant tax of a year",
+    title_ja="所得・個人住民税情報",
+)
+
+
+class TaxOffice(Node):
+    """The system 個人住民税 of one municipality."""
+
+    zone: ClassVar[str] = Zone.MYNUMBER
+    schema: ClassVar[str] = """
+    CREATE TABLE levy(
+      code TEXT NOT NULL, tax_year INTEGER NOT NULL, total_income_yen INTEGER NOT NULL,
+      taxable_income_yen INTEGER NOT NULL, dependants INTEGER NOT NULL, tax_yen INTEGER NOT NULL,
+      PRIMARY KEY (code, tax_year));
+    CREATE TABLE replica(
+      code TEXT NOT NULL, tax_year INTEGER NOT NULL, total_income_yen INTEGER NOT NULL,
+      taxable_income_yen INTEGER NOT NULL, dependants INTEGER NOT NULL, tax_yen INTEGER NOT NULL,
+      registered_us INTEGER NOT NULL, PRIMARY KEY (code, tax_year));
+    CREATE TABLE flag(code TEXT NOT NULL, flag TEXT NOT NULL, PRIMARY KEY (code, flag));
+    """
+
+    # What its staff does.
+
+    def assess(self, code: str, tax_year: int, *, total_income_yen: int, dependants: int = 0) -> None:
+        """Assess a person, or correct the assessment: the original alone, the copy stays as it is.
+
+        The deduction and the rate are rounded and illustrative (430,000 yen and 10 percent, 地方税法34条, 35条).
+        """
+        taxable_yen = max(total_income_yen - 430_000 - 330_000 * dependants, 0) // 1000 * 1000
+        with self.effect():
+            self.db.execute(
+                "INSERT OR REPLACE INTO levy VALUES (?, ?, ?, ?, ?, ?)",
+                (code, tax_year, total_income_yen, taxable_yen, dependants, taxable_yen // 10),
+            )
+
+    def register_replica(self, code: str, tax_year: int) -> None:
+        """Register the copy of a person's assessment (副本登録), in place of the one before."""
+        with self.effect():
+            self.db.execute(
+                "INSERT OR REPLACE INTO replica SELECT *, ? FROM levy WHERE code = ? AND tax_year = ?",
+                (self.host.now_us(), code, tax_year),
+            )
+
+    def withhold(self, code: str) -> None:
+        """Set 提供不可."""
+        self._flag(code, "withheld")
+
+    def review_manually(self, code: str) -> None:
+        """Set 自動応答不可."""
+        self._flag(code, "manual")
+
+    def _flag(self, code: str, flag: str) -> None:
+        with self.effect():
+            self.db.execute("INSERT OR IGNORE INTO flag VALUES (?, ?)", (code, flag))
+
+    # What it answers.
+
+    @serves(INCOME)
+    async def income(self, query: IncomeQuery, caller: Caller, person: str) -> Income:
+        """Income of a person in a tax year, from the copy."""
+        flags = [row["flag"] for row in self.db.execute("SELECT flag FROM flag WHERE code = ?", (person,))]
+        if "withheld" in flags:
+            raise Withheld
+        if "manual" in flags:
+            raise ManualReview
+        key = (person, query.tax_year)
+        row = self.db.execute("SELECT * FROM replica WHERE code = ? AND tax_year = ?", key).fetchone()
+        if row is None:
+            assessed = self.db.execute("SELECT 1 FROM levy WHERE code = ? AND tax_year = ?", key).fetchone()
+            raise NotFound if assessed is None else ReplicaMissing
+        return Income(
+            tax_year=row["tax_year"],
+            total_income_yen=row["total_income_yen"],
+            taxable_income_yen=row["taxable_income_yen"],
+            dependants=row["dependants"],
+            tax_yen=row["tax_yen"],
+        )

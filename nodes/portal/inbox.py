@@ -1,0 +1,189 @@
+"""The resident's portal (マイナポータル): letters, history, applications, consents.
+
+Rules kept here:
+1. It is a member of its own and knows residents by its own linkage code only.
+2. A letter invites; nothing is granted until the resident applies (DOMAIN.md rule 12).
+3. History is read from the broker when the resident looks, and not kept.
+4. Consents are signed here and published as one rising list. A consent holds the firm's own code, so the
+   portal alone can join the two, for those who consented.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from msgspec import Struct
+
+from mesh import Caller, Node, NoticeType, Refused, UsageError, receives
+from mesh.builtin import CONSENTS, HISTORY, ConsentsQuery, Empty, HistoryLine
+from mesh.consent import Consent, ConsentList, sign_consent, sign_list
+from mesh.names import BROKER, Zone
+from mesh.service import Date, Name, PersonalService, Q, R
+
+PORTAL: Final = "gov/portal/inbox"
+HISTORY_PROCEDURE: Final = "portal-history"
+CONSENTS_PROCEDURE: Final = "portal-consents"
+DAY_US: Final = 86_400_000_000
+
+
+class Letter(Struct, frozen=True, forbid_unknown_fields=True):
+    """A letter to a resident: a phrase in two languages, and the last day to act, in Japan."""
+
+    title: Name
+    title_ja: Name
+    due: Date
+
+
+PORTAL_LETTER = NoticeType("portal.letter.v1", Letter, title="Letter to a resident", title_ja="お知らせ")
+
+
+class Portal(Node):
+    """Acts for residents; `person` is always the portal's own linkage code of one."""
+
+    zone = Zone.CLOUD
+    schema = """
+    CREATE TABLE letter(
+      source TEXT NOT NULL, message TEXT NOT NULL, person TEXT NOT NULL, procedure TEXT NOT NULL,
+      title TEXT NOT NULL, title_ja TEXT NOT NULL, due TEXT NOT NULL, received_us INTEGER NOT NULL,
+      PRIMARY KEY (source, message)) WITHOUT ROWID;
+    CREATE TABLE application(
+      number INTEGER PRIMARY KEY, person TEXT NOT NULL, recipient TEXT NOT NULL, service TEXT NOT NULL,
+      filed_us INTEGER NOT NULL, outcome TEXT NOT NULL);
+    CREATE TABLE consent(
+      number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, person TEXT NOT NULL, firm TEXT NOT NULL,
+      token TEXT NOT NULL, withdrawn INTEGER NOT NULL DEFAULT 0);
+    CREATE TABLE listing(version INTEGER PRIMARY KEY)
+    """
+
+    # Letters.
+
+    @receives(PORTAL_LETTER)
+    async def take_letter(self, letter: Letter, caller: Caller, person: str) -> None:
+        """Put a letter into the resident's inbox, once."""
+        with self.effect():
+            self.db.execute(
+                "INSERT INTO letter VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    caller.address,
+                    caller.message,
+                    person,
+                    caller.procedure or "",
+                    letter.title,
+                    letter.title_ja,
+                    letter.due,
+                    self.host.now_us(),
+                ),
+            )
+
+    def letters(self, person: str) -> list[sqlite3.Row]:
+        """The resident's letters, the oldest first: source, procedure, title, title_ja, due, received_us."""
+        return self.db.execute(
+            "SELECT * FROM letter WHERE person = ? ORDER BY received_us, message", (person,)
+        ).fetchall()
+
+    # History.
+
+    async def read_history(self, person: str) -> tuple[HistoryLine, ...]:
+        """Who asked what about the resident (やりとり履歴), as the broker may show it."""
+        answer = await self.ask(BROKER, HISTORY, Empty(), subject=person, procedure=HISTORY_PROCEDURE)
+        return answer.exchanges
+
+    # Applications.
+
+    async def apply(
+        self, person: str, to: str, service: PersonalService[Q, R], query: Q, *, procedure: str
+    ) -> R:
+        """File what the resident filled in and confirmed; keeps what came of it. Raises `Refused`."""
+        filed_us = self.host.now_us()
+        try:
+            answer = await self.ask(to, service, query, subject=person, procedure=procedure, attempts=3)
+        except Refused as refused:
+            self._keep_application(person, to, service.name, filed_us, refused.code)
+            raise
+        self._keep_application(person, to, service.name, filed_us, "received")
+        return answer
+
+    def _keep_application(self, person: str, to: str, service: str, filed_us: int, outcome: str) -> None:
+        with self.effect():
+            self.db.execute(
+                "INSERT INTO application(person, recipient, service, filed_us, outcome) VALUES (?, ?, ?, ?, ?)",
+                (person, to, service, filed_us, outcome),
+            )
+
+    def applications(self, person: str) -> list[sqlite3.Row]:
+        """What the resident filed, the oldest first: recipient, service, filed_us, outcome."""
+        return self.db.execute(
+            "SELECT * FROM application WHERE person = ? ORDER BY number", (person,)
+        ).fetchall()
+
+    # Consents.
+
+    async def grant(
+        self,
+        person: str,
+        *,
+        firm: str,
+        firm_code: str,
+        procedure: str,
+        services: tuple[str, ...],
+        items: tuple[str, ...],
+        days: int,
+        uses: int,
+    ) -> str:
+        """Sign what the resident consents to and publish it; returns the consent's id.
+
+        `firm_code` is the firm's own linkage code of the resident, which the firm brings along when it
+        sends the resident here. The term begins now.
+        """
+        now_us = self.host.now_us()
+        consent = Consent(
+            id=self.host.new_id(now_us),
+            firm=firm,
+            subject=firm_code,
+            procedure=procedure,
+            services=services,
+            items=items,
+            from_us=now_us,
+            until_us=now_us + days * DAY_US,
+            uses=uses,
+        )
+        token = sign_consent(consent, self._party.keys.signing)
+        with self.effect():
+            self.db.execute(
+                "INSERT INTO consent(id, person, firm, token) VALUES (?, ?, ?, ?)",
+                (consent.id, person, firm, token),
+            )
+        await self.publish_consents()
+        return consent.id
+
+    async def withdraw(self, person: str, consent_id: str) -> None:
+        """Withdraw a consent of this resident; from the broker's next decision on it no longer holds."""
+        with self.effect():
+            changed = self.db.execute(
+                "UPDATE consent SET withdrawn = 1 WHERE id = ? AND person = ?", (consent_id, person)
+            ).rowcount
+        if not changed:
+            raise UsageError("the resident gave no such consent; look at consents(person)")
+        await self.publish_consents()
+
+    def consents(self, person: str) -> list[sqlite3.Row]:
+        """The resident's consents, the oldest first: id, firm, withdrawn."""
+        return self.db.execute(
+            "SELECT id, firm, withdrawn FROM consent WHERE person = ? ORDER BY number", (person,)
+        ).fetchall()
+
+    async def publish_consents(self) -> int:
+        """Send the broker the whole list under the next version; returns the version it goes by."""
+        with self.effect():
+            cursor = self.db.execute("INSERT INTO listing DEFAULT VALUES")
+            version = cursor.lastrowid or 0
+        rows = self.db.execute("SELECT id, token, withdrawn FROM consent ORDER BY number").fetchall()
+        listing = ConsentList(
+            version,
+            tuple(row["token"] for row in rows),
+            tuple(row["id"] for row in rows if row["withdrawn"]),
+        )
+        query = ConsentsQuery(sign_list(listing, self._party.keys.signing))
+        answer = await self.ask(BROKER, CONSENTS, query, procedure=CONSENTS_PROCEDURE)
+        return answer.version

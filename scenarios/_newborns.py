@@ -1,0 +1,107 @@
+"""What the scenario `birth` needs besides its story: families, a curious office, and looks at the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mesh import Event, Node, Simulation, receives
+from mesh.names import BROKER
+from mesh.sealing import open_sealed
+from mesh.testing import Transmission, messages
+from nodes.agency.jlis import acquire_code
+from nodes.agency.pension import PENSION, PensionBody
+from nodes.data.people import Household, Person
+from nodes.municipality.assembly import City
+from nodes.municipality.resident import BIRTH
+
+
+class TourismOffice(Node):
+    """Would like to hear of births, to sell keepsakes. It declares the event; no row of the law names it."""
+
+    schema = "CREATE TABLE heard(event TEXT NOT NULL)"
+
+    @receives(BIRTH)
+    async def hear(self, event: Event, caller: object, person: str) -> None:
+        """Keep what it should never get."""
+        with self.effect():
+            self.db.execute("INSERT INTO heard VALUES (?)", (event.id,))
+
+    def heard(self) -> int:
+        """How many births it heard of."""
+        return int(self.db.execute("SELECT count(*) FROM heard").fetchone()[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A household, its newborn, and the city's code of each that matters."""
+
+    household: Household
+    child: Person
+    child_code: str
+    parent_code: str
+
+    @property
+    def parent(self) -> Person:
+        """Who claims."""
+        return self.household.head
+
+
+def settle(sim: Simulation, city: City, home: Household) -> None:
+    """A couple that lives here, whose income and pension the authorities know."""
+    city.settle(home)
+    pension = sim.node(PENSION, PensionBody)
+    for place, parent in enumerate(home.parents):
+        city.tax.assess(city.code(parent), 2026, total_income_yen=4_800_000 - 2_000_000 * place)
+        city.tax.register_replica(city.code(parent), 2026)
+        code = sim.code("org/nenkin", parent.handle)
+        pension.enrol(code, "employees", "private", 96)
+        pension.register_replica(code)
+
+
+async def register(sim: Simulation, city: City, child: Person, home: Household) -> Family:
+    """The register acquires the newborn's code, enters the child and says so to whom the law names."""
+    code = await acquire_code(city.resident, child.resident_code)
+    family = Family(home, child, code, city.code(home.head))
+    await city.resident.register_birth(
+        resident_code=child.resident_code,
+        code=code,
+        name=child.name,
+        kana=child.kana,
+        born=child.born.isoformat(),
+        parent_code=family.parent_code,
+    )
+    return family
+
+
+def deliveries(sim: Simulation, to: str | None = None) -> list[Transmission]:
+    """The events that the broker passed on, to one recipient or to all."""
+    passed = [one for one in messages(sim, Event) if one.sender == BROKER]
+    return [one for one in passed if to in (None, one.recipient)]
+
+
+def heard_code_in(sim: Simulation, party: str) -> bool:
+    """Whether anything that a party was sent holds a linkage code."""
+    key = sim.keys_of(party).sealing
+    seals = [one.message.data for one in messages(sim) if one.recipient == party and one.message is not None]
+    return any(b"muni/01208:" in open_sealed(seal, key) for seal in seals)
+
+
+def state_of(sim: Simulation, city: City) -> tuple[int, ...]:
+    """What the subscribers hold because of births."""
+    medical = sim.node(city.address("child-medical"))
+    return (
+        rows_in(city.child_allowance, "invitation"),
+        rows_in(city.health, "plan"),
+        rows_in(medical, "offer"),
+        rows_in(medical, "mesh_inbox"),
+    )
+
+
+def rows_in(node: Node, table: str) -> int:
+    """How many rows a table of a node has."""
+    return int(node.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+
+
+def portal_code(sim: Simulation, person: Person) -> str:
+    """The portal's own linkage code of a person, who is signed in."""
+    return sim.code("gov/portal", person.handle)

@@ -1,0 +1,115 @@
+"""The tables of nodes/data: what ships is sound, and a broken row is named by file, row and column."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mesh.errors import UsageError
+from mesh.policy import FOREVER_US, Policy
+from nodes.data.law import read_law
+from nodes.data.municipalities import check_digit, municipality, read_municipalities
+from nodes.data.papers import paper, read_papers
+from nodes.data.table import HERE
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for file in sorted(HERE.glob("*.csv")):
+        shutil.copy(file, tmp_path)
+    return tmp_path
+
+
+def break_row(folder: Path, name: str, old: str, new: str) -> None:
+    text = (folder / name).read_text(encoding="utf-8")
+    assert old in text
+    (folder / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_the_shipped_law_is_enacted():
+    law, policy = read_law(), Policy()
+    law.enact(policy)
+    assert len({basis.id for basis in law.bases}) == len(law.bases) == len(policy.bases)
+    assert policy.procedures["child-allowance"].title_ja == "児童手当の支給に関する事務"
+    assert all(basis.citation for basis in law.bases)
+
+
+def test_dates_are_those_of_japan():
+    old, new = (next(one for one in read_law().bases if one.id == key) for key in ("ca-tax-cap", "ca-tax"))
+    first_of_october_us = 1_727_708_400_000_000  # 2024-09-30T15:00Z
+    assert old.until_us == new.from_us == first_of_october_us
+    assert new.until_us == FOREVER_US
+    assert "dependants" in old.items
+    assert "dependants" not in new.items
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("legal_basis.csv", "id,requester", "id,asker", "legal_basis.csv, row 1"),
+        ("legal_basis.csv", "ca-tax-cap,", ",", "legal_basis.csv, row 2, column id"),
+        ("legal_basis.csv", "ca-tax,", "ca-tax-cap,", "legal_basis.csv, row 3, column id"),
+        ("legal_basis.csv", "muni/*/child-allowance,", "muni/child-allowance,", "row 2, column requester"),
+        ("legal_basis.csv", ",child-allowance,muni", ",child-allowances,muni", "row 2, column procedure"),
+        ("legal_basis.csv", ",muni/*/tax,", ",MUNI,", "row 2, column provider"),
+        ("legal_basis.csv", "tax.income.v1", "tax.income", "row 2, column service"),
+        ("legal_basis.csv", "2024-05-27", "2024-05-32", "row 2, column from"),
+        ("legal_basis.csv", "2024-05-27", "2024-11-01", "row 2, column until"),
+        ("legal_basis.csv", ",assessment", ",assesment", "row 2, column flags"),
+        ("legal_basis.csv", ",assessment", ",subjects_max=0", "row 2, column flags"),
+        ("legal_basis.csv", ",assessment", ",assessment,more", "row 2, column flags: 11 cells"),
+        ("procedures.csv", "児童手当の支給に関する事務", "", "procedures.csv, row 2, column title_ja"),
+        ("zone_paths.csv", ",cloud,mynumber,", ",sky,mynumber,", "zone_paths.csv, row 2, column start"),
+        ("zone_paths.csv", ",cloud,mynumber,", ",cloud,sea,", "zone_paths.csv, row 2, column end"),
+    ],
+)
+def test_a_broken_row_of_the_law_is_named(folder: Path, file: str, old: str, new: str, said: str):
+    break_row(folder, file, old, new)
+    with pytest.raises(UsageError) as raised:
+        read_law(folder)
+    assert said in str(raised.value)
+    assert str(raised.value).startswith(file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("窓口,300,", "窓口,three,", r"papers\.csv, row 2, column fee_yen"),
+        ("窓口,300,", "窓口,-1,", r"papers\.csv, row 2, column fee_yen"),
+        ("illustrative: set by ordinance of each municipality", "", r"papers\.csv, row 2, column source"),
+    ],
+)
+def test_a_broken_paper_is_named(folder: Path, old: str, new: str, said: str):
+    break_row(folder, "papers.csv", old, new)
+    with pytest.raises(UsageError, match=said):
+        read_papers(folder)
+
+
+@pytest.mark.parametrize("wrong", ["012083", "01208", "0120８4"])
+def test_a_broken_municipality_is_named(folder: Path, wrong: str):
+    break_row(folder, "municipalities.csv", "012084", wrong)
+    with pytest.raises(UsageError, match=r"municipalities\.csv, row 2, column code"):
+        read_municipalities(folder)
+
+
+def test_papers_are_found_by_key():
+    certificate = paper("income-certificate")
+    assert (certificate.fee_yen, certificate.source[:12]) == (300, "illustrative")
+    assert paper("pension-proof").fee_yen == 0
+    with pytest.raises(UsageError, match="no paper 'passport'"):
+        paper("passport")
+
+
+@pytest.mark.parametrize(("code", "digit"), [("01208", "4"), ("28100", "0"), ("13101", "6"), ("01100", "2")])
+def test_the_check_digit_of_a_municipality(code: str, digit: str):
+    """Sapporo 011002, Chiyoda 131016: public codes of 総務省."""
+    assert check_digit(code) == digit
+
+
+def test_municipalities_are_found_by_code():
+    assert municipality("01208").name_ja == "北見市"
+    assert municipality("28100").member == "muni/28100"
+    with pytest.raises(UsageError, match="no municipality 99999"):
+        municipality("99999")

@@ -1,0 +1,172 @@
+"""Declarations: named and versioned, without room for a personal number, and read by everything else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from mesh.errors import CODES, MeshError
+from mesh.node import Node
+from mesh.service import (
+    Caller,
+    Code,
+    Date,
+    DeclarationError,
+    EventType,
+    MessageId,
+    Month,
+    Name,
+    NoticeType,
+    PersonalService,
+    Service,
+    Word,
+    declarations_of,
+    receives,
+    serves,
+)
+
+
+class Query(Struct, frozen=True, forbid_unknown_fields=True):
+    year: int
+
+
+class Answer(Struct, frozen=True):
+    kind: str | UnsetType = UNSET
+    yen: int | UnsetType = UNSET
+    found: bool = True
+
+
+class Income(Struct, frozen=True):
+    yen: int | UnsetType = UNSET
+    name: Name | UnsetType = UNSET
+    found: bool = True
+
+
+INCOME = PersonalService("t.income.v1", Query, Income, title="Income", title_ja="所得")
+PLACES = Service("t.places.v1", Query, Answer, title="Places", title_ja="空き")
+BIRTH = EventType("t.birth.v1", title="Birth", title_ja="出生")
+LETTER = NoticeType("t.letter.v1", Income, title="Letter", title_ja="手紙")
+
+
+def of(annotation: Any) -> type[Struct]:
+    return msgspec.defstruct("Made", [("field", annotation)], frozen=True)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        str,
+        str | None,
+        list[str],
+        tuple[str, ...],
+        dict[str, int],
+        Any,
+        bytes,
+        msgspec.Raw,
+        of(str),
+        list[of(str)],  # type: ignore[misc]
+        Annotated[str, Meta(max_length=12)],
+        Annotated[str, Meta(min_length=3)],
+        Annotated[str, Meta(pattern="^[0-9-]+$")],
+        Annotated[str, Meta(pattern="[0-9]")],
+        str | UnsetType,
+    ],
+    ids=str,
+)
+def test_a_text_with_room_for_a_personal_number_is_not_declared(annotation: Any) -> None:
+    for query, reply in ((of(annotation), of(int)), (of(int), of(annotation))):
+        with pytest.raises(DeclarationError, match="personal number"):
+            PersonalService("t.x.v1", query, reply, title="x", title_ja="x")
+    with pytest.raises(DeclarationError, match="personal number"):
+        NoticeType("t.x.v1", of(annotation), title="x", title_ja="x")
+    # About no person there is none to expose.
+    Service("t.x.v1", of(annotation), of(annotation), title="x", title_ja="x")
+
+
+@pytest.mark.parametrize(
+    "annotation", [int, float, bool, Word, Name, Date, Month, Code, MessageId, list[Word], of(Name)]
+)
+def test_everything_else_is_declared(annotation: Any) -> None:
+    assert PersonalService("t.x.v1", of(annotation), of(annotation), title="x", title_ja="x").items == (
+        "field",
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["income", "t.income", "t.income.v0", "T.income.v1", "t.income.v1 ", "", "t..v1", "所得.v1"]
+)
+def test_a_name_has_a_version(name: str) -> None:
+    for make in (
+        lambda: Service(name, Query, Answer, title="x", title_ja="x"),
+        lambda: EventType(name, title="x", title_ja="x"),
+    ):
+        with pytest.raises(DeclarationError, match="named like"):
+            make()
+
+
+def test_items_are_the_fields_of_the_reply() -> None:
+    assert INCOME.items == ("found", "name", "yen")
+    assert INCOME.fixed_items == {"found"}
+    assert (INCOME.personal, PLACES.personal) == (True, False)
+
+
+@given(st.sets(st.sampled_from(["found", "name", "yen", "other"])))
+def test_nobody_gets_more_than_the_items(items: set[str]) -> None:
+    reply = INCOME.without_unasked(Income(yen=5, name="山田"), frozenset(items))
+    told = set(msgspec.to_builtins(reply))
+    assert told == {"found"} | (items & {"name", "yen"})
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_raise_only_a_mesh_error(data: bytes) -> None:
+    for read in (INCOME.decode_query, INCOME.decode_reply, LETTER.decode_body):
+        try:
+            read(data)
+        except MeshError as error:
+            code = error.code
+            assert code in CODES
+
+
+def test_a_query_has_no_more_than_its_fields() -> None:
+    assert INCOME.decode_query(b'{"year":2025}') == Query(2025)
+    for text, code in (
+        (b'{"year":2025,"more":1}', "schema_invalid"),
+        (b'{"year":"2025"}', "schema_invalid"),
+        (b"{}", "schema_invalid"),
+        (b'{"year":1,"year":2}', "message_malformed"),
+        (b'{"year":9007199254740993}', "message_malformed"),
+        (b"{", "message_malformed"),
+    ):
+        with pytest.raises(MeshError, match=code):
+            INCOME.decode_query(text)
+
+
+def test_a_node_offers_what_its_class_and_bases_serve() -> None:
+    class Office(Node):
+        @serves(INCOME)
+        async def income(self, query: Query, caller: Caller, person: str) -> Income:
+            return Income()
+
+        @receives(BIRTH)
+        async def birth(self, event: Any, caller: Caller, person: str) -> None: ...
+
+    class Branch(Office):
+        @serves(PLACES)
+        async def places(self, query: Query, caller: Caller) -> Answer:
+            return Answer()
+
+        @serves(INCOME)
+        async def other_income(self, query: Query, caller: Caller, person: str) -> Income:
+            return Income()
+
+    own = set(declarations_of(Node))
+    assert set(Office.offers()) == own | {INCOME.name}
+    assert set(Branch.offers()) == own | {INCOME.name, PLACES.name}
+    assert Office.takes() == Branch.takes() == (BIRTH.name,)
+    assert declarations_of(Branch)[INCOME.name] == (INCOME, "other_income")
+    assert list(Branch.declarations) == sorted(Branch.declarations)
