@@ -75,11 +75,13 @@ def parse(token: bytes | str) -> Token:
     # With fewer or more than three parts, one of them is empty or holds a dot, and does not decode.
     signing_input, _, signature_text = token.rpartition(b".")
     header, _, body = signing_input.partition(b".")
-    kid, typ = _read_header(header)
-    signature = base64url.decode(signature_text)
+    kid, typ, alg = _read_header(header)
+    payload, signature = base64url.decode(body), base64url.decode(signature_text)
     if len(signature) != 64:
-        raise MeshError("message_malformed", "an Ed25519 signature has 64 bytes")
-    return Token(kid, typ, signing_input, base64url.decode(body), signature)
+        raise MeshError("message_malformed", "a signature has 64 bytes")
+    if alg != "Ed25519":
+        raise MeshError("algorithm_unsupported")
+    return Token(kid, typ, signing_input, payload, signature)
 
 
 def _to_bytes(token: object) -> bytes:
@@ -97,16 +99,14 @@ def _header_of(kid: str, typ: str) -> bytes:
 
 
 @lru_cache(maxsize=65536)
-def _read_header(segment: bytes) -> tuple[str, str]:
-    """`kid` and `typ` of a header: a few headers make all of the traffic, hence the cache."""
+def _read_header(segment: bytes) -> tuple[str, str, str]:
+    """`kid`, `typ` and `alg` of a header: a few headers make all of the traffic, hence the cache."""
     header = parse_json(base64url.decode(segment))
     if not isinstance(header, dict) or header.keys() != _MEMBERS:
         raise MeshError("message_malformed", "a header has exactly alg, kid and typ")
     alg, kid, typ = header["alg"], header["kid"], header["typ"]
     if not (isinstance(alg, str) and isinstance(kid, str) and isinstance(typ, str)):
         raise MeshError("message_malformed", "alg, kid and typ are strings")
-    if alg != "Ed25519":
-        raise MeshError("algorithm_unsupported")
     if _THUMBPRINT.fullmatch(kid) is None or _TYP.fullmatch(typ) is None:
         raise MeshError("message_malformed", "kid is a thumbprint and typ a kind of message")
-    return kid, typ
+    return kid, typ, alg

@@ -595,7 +595,10 @@ class Node:
         self._party.ledger.signed_size, self._party.ledger.signed_us = ledger.signed_size, ledger.signed_us
 
 
-_HANDLER_STEPS = (Step.PROVIDER, Step.AUTHORISATION, Step.CONTENT, Step.LEDGER)
+_HANDLER_STEPS = (
+    Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.AUTHORISATION, Step.CONTENT, Step.PROVIDER, Step.LEDGER,
+)  # fmt: skip
+"""Steps whose codes a handler may raise: what it decides itself, and what is wrong with a token in a question."""
 
 
 def _check_restricted(caller: Caller) -> None:

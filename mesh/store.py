@@ -31,7 +31,17 @@ CREATE TABLE IF NOT EXISTS mesh_outbox(
   number INTEGER PRIMARY KEY, recipient TEXT NOT NULL, digest TEXT NOT NULL, line BLOB NOT NULL,
   expiry_us INTEGER NOT NULL, added_us INTEGER NOT NULL, stage TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS mesh_meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+-- A provider's answer is a ledger row and a kept outcome. As one statement it is a transaction by itself,
+-- which costs half of four statements where commits cannot be shared.
+CREATE VIEW IF NOT EXISTS mesh_answer AS
+  SELECT position, row, source, id, digest, line, keep_us FROM mesh_ledger, mesh_outcome;
+CREATE TRIGGER IF NOT EXISTS mesh_answered INSTEAD OF INSERT ON mesh_answer BEGIN
+  INSERT INTO mesh_ledger VALUES (NEW.position, NEW.row);
+  INSERT INTO mesh_outcome(source, id, digest, line, keep_us)
+    VALUES (NEW.source, NEW.id, NEW.digest, NEW.line, NEW.keep_us);
+END;
 """
+_ANSWER: Final = "INSERT INTO mesh_answer VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 _WRITES: Final = {
     "ledger": "INSERT INTO mesh_ledger VALUES (?, ?)",
@@ -51,6 +61,12 @@ _WRITES: Final = {
 }
 
 PURGE_ROWS_MAX: Final = 512
+_PURGE_OUTCOMES: Final = f"""
+DELETE FROM mesh_outcome WHERE keep_us < ? AND number IN
+  (SELECT number FROM mesh_outcome ORDER BY number LIMIT {PURGE_ROWS_MAX}) RETURNING source, id"""  # noqa: S608
+_PURGE_INBOX: Final = f"""
+DELETE FROM mesh_inbox WHERE keep_us < ? AND done = 1 AND number IN
+  (SELECT number FROM mesh_inbox ORDER BY number LIMIT {PURGE_ROWS_MAX})"""  # noqa: S608
 _GROUP_FROM: Final = 4
 
 
@@ -64,29 +80,49 @@ class Store:
         self.db.row_factory = sqlite3.Row
         self._execute = self.db.execute
         self._executemany = self.db.executemany
+        # Writing leaves nothing to fetch, so that one cursor serves all of it.
+        self._write = self.db.cursor().execute
         if path is not None:
             self.db.execute("PRAGMA journal_mode = DELETE")
         fresh = self.db.execute("PRAGMA user_version").fetchone()[0] == 0
         self.db.executescript(_SCHEMA + (schema if fresh else "") + "; PRAGMA user_version = 1;")
         self.in_effect = False
+        self._kept: dict[tuple[str, str], None] = {
+            (row[0], row[1]): None for row in self._execute("SELECT source, id FROM mesh_outcome")
+        }
+        """The keys of the kept outcomes: nearly every question is new, and need not be looked up."""
 
     def commit(self, writes: Sequence[Write]) -> None:
         """Commit the writes, and an effect that is open, as one transaction; all or nothing."""
-        if len(writes) == 1 and not self.in_effect:
+        if self.in_effect or not self._commit_alone(writes):
+            self._commit_together(writes)
+        for name, values in writes:
+            if name == "outcome":
+                self._kept[values[0], values[1]] = None
+
+    def _commit_alone(self, writes: Sequence[Write]) -> bool:
+        """Commit what is one statement, and so a transaction by itself; False if it is more."""
+        if len(writes) == 1:
             name, values = writes[0]
-            self._execute(_WRITES[name], values)
-            return
+            self._write(_WRITES[name], values)
+            return True
+        if len(writes) == 2 and writes[0][0] == "ledger" and writes[1][0] == "outcome":
+            self._write(_ANSWER, writes[0][1] + writes[1][1])
+            return True
+        return False
+
+    def _commit_together(self, writes: Sequence[Write]) -> None:
         if not self.in_effect:
-            self._execute("BEGIN")
+            self._write("BEGIN")
         self.in_effect = False
         try:
             if len(writes) < _GROUP_FROM:
                 for name, values in writes:
-                    self._execute(_WRITES[name], values)
+                    self._write(_WRITES[name], values)
             else:
                 for name, rows in _grouped(writes).items():
                     self._executemany(_WRITES[name], rows)
-            self._execute("COMMIT")
+            self._write("COMMIT")
         except BaseException:
             self.db.rollback()
             raise
@@ -106,6 +142,8 @@ class Store:
 
     def kept(self, source: str, message_id: str) -> tuple[str, bytes] | None:
         """Digest and line of the outcome of a message, if it is kept."""
+        if (source, message_id) not in self._kept:
+            return None
         row = self._execute(
             "SELECT digest, line FROM mesh_outcome WHERE id = ? AND source = ?", (message_id, source)
         ).fetchone()
@@ -165,12 +203,9 @@ class Store:
 
     def purge(self, now_us: int) -> None:
         """Forget outcomes and handled pushes that nobody may repeat any more, the oldest first."""
-        for table, condition in (("mesh_outcome", "1"), ("mesh_inbox", "done = 1")):
-            self._execute(
-                f"DELETE FROM {table} WHERE {condition} AND keep_us < ? AND number IN"  # noqa: S608
-                f" (SELECT number FROM {table} ORDER BY number LIMIT {PURGE_ROWS_MAX})",
-                (now_us,),
-            )
+        for row in self._execute(_PURGE_OUTCOMES, (now_us,)).fetchall():
+            self._kept.pop((row[0], row[1]), None)
+        self._write(_PURGE_INBOX, (now_us,))
 
     def close(self) -> None:
         """Close the database; what was not committed is gone."""
