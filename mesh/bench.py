@@ -11,19 +11,26 @@ Rules kept here:
 from __future__ import annotations
 
 import asyncio
+import resource
+import statistics
+import sys
+import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mesh import jws
 from mesh.clock import VirtualLoop
 from mesh.errors import NotFound
+from mesh.keys import COUNTS
 from mesh.message import Kind
 from mesh.node import Node
 from mesh.policy import LegalBasis
+from mesh.runner import calm_collector
 from mesh.service import Caller, PersonalService, serves
 from mesh.simulation import Simulation
 from mesh.trace.writer import TraceWriter
@@ -38,6 +45,8 @@ SIGNATURES = 3
 VERIFICATIONS = 5
 NATION = 34_820
 """Standard business systems of all municipalities: 1,741 × 20."""
+FEW, MANY = 10, 2000
+SHORT, LONG = 1_000, 100_000
 
 Progress = Callable[[str, int, int], None]
 
@@ -105,7 +114,7 @@ class World:
 
     async def _exchange(self, number: int) -> None:
         desk, _, codes = self._pairs[number % len(self._pairs)]
-        _, tax, _ = self._pairs[(number + 1) % len(self._pairs)]
+        tax = self._pairs[(number + 1) % len(self._pairs)][1]
         await desk.ask(
             tax,
             INCOME,
@@ -166,3 +175,101 @@ class Cryptography:
                 for _ in range(times):
                     verify(signature, signed)
         return time.process_time() - start
+
+
+def run_bench(progress: Progress) -> dict[str, Any]:
+    """Every figure, and how many signatures and verifications one exchange made.
+
+    `progress(text, done, total)` is told of each step. Returns what `bench --json` prints.
+    """
+    figures: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as name, calm_collector():
+        folder = Path(name)
+        progress("enrolling the nation", 0, 5)
+        figures["idle_node_kib"] = _figure([_idle_node_kib(folder)], "KiB")
+        progress("warming a small mesh", 1, 5)
+        small = World("small", FEW, folder)
+        small.run(SHORT)
+        counts = _measure_exchange(small, figures)
+        progress("warming 2,000 nodes", 2, 5)
+        before_kib = _peak_kib()
+        large = World("large", MANY, folder)
+        figures["active_node_kib"] = _figure([(_peak_kib() - before_kib) / MANY], "KiB")
+        large.run(MANY)
+        figures["nodes_2000_to_10"] = _figure(_rates(large, small), "ratio")
+        large.close()
+        old = World("old", FEW, folder)
+        for done in range(0, LONG, SHORT):
+            progress(f"making {LONG:,} exchanges", done, LONG)
+            old.run(SHORT)
+        progress("comparing with a mesh that made 1,000", 4, 5)
+        young = World("young", FEW, folder)
+        young.run(SHORT)
+        figures["exchanges_100k_to_1k"] = _figure(_rates(old, young), "ratio")
+        for world in (small, old, young):
+            world.close()
+    progress("done", 5, 5)
+    return {"figures": figures, "counts": counts}
+
+
+def _measure_exchange(world: World, figures: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The exchange against its own cryptography, slice by slice, and the counts of one exchange."""
+    cryptography = Cryptography(world)
+    shares, beyond_us, whole_us = [], [], []
+    signed, verified = COUNTS.sign, COUNTS.verify
+    own = [0, 0]
+    for _ in range(PAIRS):
+        before = (COUNTS.sign, COUNTS.verify)
+        whole = world.run(SLICE)
+        own[0] += COUNTS.sign - before[0]
+        own[1] += COUNTS.verify - before[1]
+        limit = cryptography.run(SLICE)
+        shares.append(limit / whole)
+        beyond_us.append((whole - limit) / SLICE * 1e6)
+        whole_us.append(whole / SLICE * 1e6)
+    limits = (COUNTS.sign - signed - own[0], COUNTS.verify - verified - own[1])
+    exchanges = PAIRS * SLICE
+    if limits != (SIGNATURES * exchanges, VERIFICATIONS * exchanges):
+        raise AssertionError("the limit did not make the cryptography of an exchange")
+    figures["exchange_to_crypto"] = _figure(shares, "ratio")
+    figures["overhead_us"] = _figure(beyond_us, "µs")
+    figures["exchange_us"] = _figure(whole_us, "µs")
+    return {"sign": own[0] / exchanges, "verify": own[1] / exchanges}
+
+
+def _rates(larger: World, smaller: World) -> list[float]:
+    """The larger's rate ÷ the smaller's, in alternating slices."""
+    ratios = []
+    for _ in range(PAIRS):
+        slow = larger.run(SLICE)
+        ratios.append(smaller.run(SLICE) / slow)
+    return ratios
+
+
+def _idle_node_kib(folder: Path) -> float:
+    """Memory of a node that is enrolled and was never addressed, over all systems of the nation."""
+    sim = Simulation(loop=VirtualLoop(), trace=TraceWriter(folder / "idle.trace"))
+    tracemalloc.start()
+    for number in range(NATION):
+        sim.add(BenchTax, f"muni/{number // 20:05d}/system-{number % 20}")
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    sim.close()
+    sim.trace.close()
+    return used / NATION / 1024
+
+
+def _peak_kib() -> float:
+    """The most memory that this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 if sys.platform == "darwin" else peak
+
+
+def _figure(values: list[float], unit: str) -> dict[str, Any]:
+    """Median, unit, lowest and highest, and over how many pairs."""
+    return {
+        "value": round(statistics.median(values), 4),
+        "unit": unit,
+        "spread": [round(min(values), 4), round(max(values), 4)],
+        "pairs": len(values),
+    }

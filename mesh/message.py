@@ -190,6 +190,7 @@ def _second(second: int) -> str:
     return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S.")
 
 
+@lru_cache(maxsize=1024)
 def format_time(time_us: int) -> str:
     """Microseconds since 1970 UTC as RFC 3339, always with six decimals and `Z`."""
     second, rest_us = divmod(time_us, 1_000_000)

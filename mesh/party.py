@@ -52,6 +52,14 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     Kind.NOTICE: msgspec.json.Decoder(Notice),
     Kind.RECEIPT: msgspec.json.Decoder(Receipt),
 }
+
+
+class _Binding(msgspec.Struct, gc=False):
+    id: str
+    source: str
+    recipient: str
+
+
 _permit_decoder = msgspec.json.Decoder(Permit)
 _body_decoder = msgspec.json.Decoder(Body)
 
@@ -133,12 +141,16 @@ class Party:
 
     def seal(self, message_id: str, to: str, data: bytes, recipient: str, key: SealPublicKey) -> str:
         """Seal content for a key's holder, bound to the message (id, this source, `to`) that carries it."""
-        body = encode(Body(message_id, self.address, to, msgspec.Raw(data)))
-        return self.sealer.seal(body, recipient, key)
+        return self.sealer.seal(_binding(message_id, self.address, to) + data + b"}", recipient, key)
 
     def unseal(self, token: str, message: Request | Reply | Notice | Event) -> bytes:
         """The content of a seal, if it was made for this very message and party; else `seal_invalid`."""
-        body = decode_body(self.opener.open(token, sender=message.source))
+        plaintext = self.opener.open(token, sender=message.source)
+        binding = _binding(message.id, message.source, self.address)
+        if plaintext.startswith(binding) and plaintext.endswith(b"}"):
+            # The canonical form, as this party would have written it; the content is judged by who reads it.
+            return plaintext[len(binding) : -1]
+        body = decode_body(plaintext)
         if body.id != message.id or body.source != message.source or body.recipient != self.address:
             raise MeshError("seal_invalid", "the seal belongs to another message")
         return bytes(body.data)
@@ -174,6 +186,12 @@ def read_line(line: bytes) -> Any:
     """The document of a line that this party verified before it stored it: a message or a permit."""
     token = jws.parse(line)
     return decode_bounded(token.payload, _DECODERS.get(token.typ, _permit_decoder))
+
+
+def _binding(message_id: str, source: str, recipient: str) -> bytes:
+    """How the canonical plaintext of a seal begins: what binds it to its message."""
+    start = encode(_Binding(message_id, source, recipient))
+    return start[:-1] + b',"data":'
 
 
 def decode_body(plaintext: bytes) -> Body:

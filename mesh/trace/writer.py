@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from mesh.bulk import insert_rows
 from mesh.errors import MeshError, UsageError
 from mesh.exchange import digest_of
 from mesh.jws import parse as parse_token
@@ -28,10 +29,11 @@ from mesh.party import Admitted
 from mesh.recorder import Passage
 from mesh.trace.schema import APPLICATION_ID, COMMIT_EVERY, FORMAT, PAGE_SIZE, SCHEMA
 
-INSERT_EVERY = 64
+INSERT_EVERY = 128
 # sqlite3 looks for an adapter for None, as it does for bytes; empty values become NULL in SQLite instead.
-_INSERT_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, NULLIF(?, ''), NULLIF(?, ''), NULLIF(?, ''), ?)"
-_INSERT_TRANSMISSION = "INSERT INTO transmission VALUES (?, ?, ?, ?, ?, ?, NULLIF(?, 0), ?, NULLIF(?, ''))"
+_MESSAGE = "(?, ?, ?, NULLIF(?, ''), NULLIF(?, ''), NULLIF(?, ''), ?)"
+_TRANSMISSION = "(?, ?, ?, ?, ?, ?, NULLIF(?, 0), ?, NULLIF(?, ''))"
+_LEDGER = "(?, ?, ?, ?)"
 _NEWLINE = 0x0A
 """As a number: asking `in` with bytes makes CPython raise and drop an error first."""
 RECENT_MAX = 2**17
@@ -78,6 +80,7 @@ class TraceWriter:
         self.db = self._create(path)
         self._parties: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
+        self._older: dict[str, int] = {}
         self._messages: list[tuple[Any, ...]] = []
         self._transmissions: list[tuple[Any, ...]] = []
         self._ledger: list[tuple[Any, ...]] = []
@@ -192,10 +195,13 @@ class TraceWriter:
     def _message(self, line: bytes, admitted: Admitted | None) -> int:
         if admitted is None:
             digest = digest_of(line)
-            if digest in self._numbers:
-                return self._numbers[digest]
+            known = self._numbers.get(digest) or self._older.get(digest)
+            if known is not None:
+                return known
             kind, message_id, service, code = index_of(line)
             return self._new_message(line, digest, (kind, message_id or "", service or "", code or ""))
+        if admitted.digest in self._older:
+            return self._older[admitted.digest]
         message = admitted.message
         code = message.code if admitted.kind == Kind.REFUSAL else ""
         return self._new_message(line, admitted.digest, (admitted.kind, message.id, message.type, code))
@@ -211,7 +217,8 @@ class TraceWriter:
     def _new_message(self, line: bytes, digest: str, index: tuple[str, str, str, str]) -> int:
         self._message_count = number = self._message_count + 1
         if len(self._numbers) >= RECENT_MAX:
-            del self._numbers[next(iter(self._numbers))]
+            # Two generations: taking single entries from a dict's front gets slower with every one.
+            self._older, self._numbers = self._numbers, {}
         self._numbers[digest] = number
         # sqlite3 binds a bytearray as it is, but looks for an adapter for every bytes object.
         self._messages.append((number, bytearray.fromhex(digest), *index, bytearray(line)))
@@ -248,9 +255,9 @@ class TraceWriter:
     def _insert(self) -> None:
         """Hand over what has gathered, while the processor's cache still holds it."""
         db = self.db
-        db.executemany(_INSERT_MESSAGE, self._messages)
-        db.executemany(_INSERT_TRANSMISSION, self._transmissions)
-        db.executemany("INSERT INTO ledger VALUES (?, ?, ?, ?)", self._ledger)
+        insert_rows(db, "message", _MESSAGE, self._messages)
+        insert_rows(db, "transmission", _TRANSMISSION, self._transmissions)
+        insert_rows(db, "ledger", _LEDGER, self._ledger)
         self._messages.clear()
         self._transmissions.clear()
         self._ledger.clear()

@@ -1,0 +1,30 @@
+"""Bulk inserts into SQLite: many rows in one statement.
+
+sqlite3 hands the interpreter's lock over at every step of a statement, so rows one by one cost about
+half as much again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any, Final
+
+ROWS: Final = 32
+"""Rows in one statement; nine columns of them stay under every SQLite's limit of parameters, 999."""
+
+
+def insert_rows(db: sqlite3.Connection, table: str, values: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows into a table; `values` is the text of one row, as `(?, NULLIF(?, ''))`."""
+    whole = len(rows) - len(rows) % ROWS
+    for start in range(0, whole, ROWS):
+        db.execute(_statement(table, values, ROWS), list(chain.from_iterable(rows[start : start + ROWS])))
+    if whole < len(rows):
+        db.executemany(_statement(table, values, 1), rows[whole:])
+
+
+@lru_cache(maxsize=64)
+def _statement(table: str, values: str, count: int) -> str:
+    return f"INSERT INTO {table} VALUES {', '.join([values] * count)}"  # noqa: S608: names are the caller's own
