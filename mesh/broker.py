@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
+from mesh.authoriser import Authoriser
 from mesh.builtin import (
     CONSENTS,
     HISTORY,
@@ -33,7 +34,7 @@ from mesh.outbox import Outbox
 from mesh.party import Admitted, Party
 from mesh.policy import Policy
 from mesh.post import Post
-from mesh.routing import Authoriser, Router
+from mesh.routing import Router
 from mesh.service import Caller, serves
 
 

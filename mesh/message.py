@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -33,12 +33,15 @@ __all__ = [
     "Reply",
     "Request",
     "decode",
+    "decode_content",
     "encode",
     "format_time",
     "items_of",
     "parse_json",
     "parse_time",
 ]
+
+T = TypeVar("T")
 
 Text = Annotated[str, Meta(max_length=512)]
 Digest = Annotated[str, Meta(min_length=64, max_length=64)]
@@ -181,6 +184,16 @@ class Body(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 encode: Final = msgspec.json.Encoder().encode
 """Structs to canonical JSON bytes: fields in order of declaration, absent ones left out."""
+
+def decode_content(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """What was under a seal, in the decoder's type; `seal_invalid` if it is no JSON, or `schema_invalid`."""
+    try:
+        return decode(data, decoder)
+    except MeshError as error:
+        if error.code == "message_malformed":
+            raise MeshError("seal_invalid", "what is under the seal is no JSON document") from None
+        raise
+
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -34,8 +34,8 @@ from mesh.message import (
 from mesh.names import BROKER, member_of
 from mesh.parsing import decode_bounded
 from mesh.personal_number import personal_numbers_in
-from mesh.registry import View
 from mesh.sealing import Opener, Sealer
+from mesh.view import View
 
 FUTURE_TOLERANCE_US = 300_000_000
 REQUEST_LIFE_US = 600_000_000

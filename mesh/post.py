@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from mesh.authoriser import Authoriser
 from mesh.errors import MeshError
 from mesh.exchange import Turn
 from mesh.ledger import Row
@@ -17,7 +18,6 @@ from mesh.names import BROKER, matches, member_of
 from mesh.outbox import Delivery, Outbox
 from mesh.party import PUSH_LIFE_US, Admitted, check_time, read_line
 from mesh.policy import LegalBasis
-from mesh.routing import Authoriser
 from mesh.subscriber import KEEP_US
 
 

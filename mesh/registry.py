@@ -14,9 +14,7 @@ Rules kept here:
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -24,16 +22,13 @@ from msgspec import Meta, Struct
 from mesh import jws, merkle
 from mesh.errors import MeshError
 from mesh.keys import NodeKeys, SealPublicKey, VerifyKey, load_public_key, load_seal_key
-from mesh.names import Zone, check_address, member_of
+from mesh.names import Zone, check_address
 from mesh.parsing import decode
 
 if TYPE_CHECKING:
     from mesh.authority import Authority
 
 TYP: Final = "registry"
-HEADS_KEPT: Final = 64
-"""How many verified heads a process keeps ready for views that catch up."""
-
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Proven = tuple[bytes, list[bytes], int, int]
 """An entry's bytes, its inclusion path, its index, and the size of the tree."""
@@ -124,7 +119,7 @@ class Registry:
         data = _encode(entry)
         entry = decode(data, _entry_decoder)
         address = check_address(entry.address)
-        kids = [_load_keys(record)[0].kid for record in entry.keys]
+        kids = [load_keys(record)[0].kid for record in entry.keys]
         if any(self._address_of.get(kid, address) != address for kid in kids):
             raise MeshError("sender_mismatch", "a key belongs to one node")
         leaf = merkle.leaf_hash(data)
@@ -185,251 +180,8 @@ class Registry:
         return [(position, address, data) for address, (position, data) in self._stored.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class KnownKey:
-    """A verified signing key of a node, and when it counts, in µs since 1970."""
-
-    address: str
-    zone: Zone
-    verify_key: VerifyKey
-    valid_from_us: int
-    valid_until_us: int
-    revoked_us: int | None
-
-    def check(self, at_us: int) -> None:
-        """`MeshError` certificate_expired, _not_yet_valid or _revoked if it does not count at that time."""
-        if at_us > self.valid_until_us:
-            raise MeshError("certificate_expired")
-        if at_us < self.valid_from_us:
-            raise MeshError("certificate_not_yet_valid")
-        if self.revoked_us is not None and at_us >= self.revoked_us:
-            raise MeshError("certificate_revoked")
-
-
-@dataclass(frozen=True, slots=True)
-class KnownNode:
-    """A verified entry. `keys` are all its signing keys, the newest last, which `verify_key` is of."""
-
-    address: str
-    member: str
-    zone: Zone
-    services: tuple[str, ...]
-    events: tuple[str, ...]
-    verify_key: VerifyKey
-    seal_key: SealPublicKey
-    tls_key: VerifyKey
-    keys: tuple[KnownKey, ...]
-
-
-class RegistrySource(Protocol):
-    """Where a view fetches: the registry, a copy of it in a trace, a connection.
-
-    It raises nothing but `MeshError`. `entry` proves against the head that `head` gives next. `current` is
-    that head while it stands, or empty when `head` has to be asked.
-    """
-
-    current: bytes
-
-    def head(self) -> bytes:
-        """The newest head, a compact JWS."""
-
-    def entry(self, address: str) -> Proven | None:
-        """An entry with its proof."""
-
-    def address_of(self, kid: str) -> str | None:
-        """Whose signing key this may be."""
-
-
-class _Snapshot:
-    """A verified head, and what has been proven to be under it."""
-
-    __slots__ = ("head", "keys", "nodes", "renew_us", "root", "token")
-
-    def __init__(self, token: bytes, head: Head) -> None:
-        self.token = token
-        self.head = head
-        self.root = bytes.fromhex(head.root)
-        self.renew_us = (head.time_us + head.next_update_us) // 2
-        """Half of the head's life is over: a younger one should be had."""
-        self.nodes: dict[str, KnownNode] = {}
-        self.keys: dict[str, KnownKey] = {}
-
-
-# Older than every real head and expired at any time; nothing is ever proven under it.
-_NOTHING: Final = _Snapshot(b"no head yet", Head(0, merkle.EMPTY_ROOT.hex(), 0, 0, -1))
-
-
-class Shared:
-    """What the views of one process have verified, so that it is verified once."""
-
-    def __init__(self) -> None:
-        self._by_root: dict[bytes, _Verified] = {}
-
-    def under(self, root_der: bytes) -> _Verified:
-        """The part that was verified against this root certificate."""
-        if root_der not in self._by_root:
-            self._by_root[root_der] = _Verified(root_der)
-        return self._by_root[root_der]
-
-
-class _Verified:
-    """Heads by their bytes and entries by their digest, verified against one root certificate."""
-
-    __slots__ = ("_nodes", "_root_der", "_snapshots")
-
-    def __init__(self, root_der: bytes) -> None:
-        self._root_der = root_der
-        self._snapshots: dict[bytes, _Snapshot] = {}
-        self._nodes: dict[bytes, KnownNode] = {}
-
-    def snapshot(self, token: bytes) -> _Snapshot:
-        """The head of these bytes; any `MeshError` of a token, or schema_invalid."""
-        from mesh.authority import root_key  # cryptography.x509 takes 50 ms to import.
-
-        if token not in self._snapshots:
-            payload = jws.verify(token, root_key(self._root_der), typ=TYP)
-            made = _Snapshot(token, decode(payload, _head_decoder))
-            if len(self._snapshots) >= HEADS_KEPT:
-                del self._snapshots[next(iter(self._snapshots))]
-            self._snapshots[token] = made
-        return self._snapshots[token]
-
-    def prove(self, snapshot: _Snapshot, address: str, proven: Proven) -> KnownNode:
-        """Enter a node under a head; signature_invalid unless the proof holds."""
-        data, path, index, _ = proven  # The size that counts is the signed one.
-        leaf = merkle.leaf_hash(data)
-        try:
-            merkle.verify_inclusion(leaf, index, snapshot.head.size, path, snapshot.root)
-        except MeshError:
-            raise MeshError("signature_invalid", "the registry entry is not under the signed head") from None
-        if leaf not in self._nodes:
-            self._nodes[leaf] = _known_node(data, self._root_der)
-        node = self._nodes[leaf]
-        if node.address != address:
-            raise MeshError("recipient_unknown", "the registry answered with another node's entry")
-        snapshot.nodes[address] = node
-        for key in node.keys:
-            snapshot.keys[key.verify_key.kid] = key
-        return node
-
-
-class View:
-    """One node's knowledge of the registry: a reference to the newest head that it has seen.
-
-    Every call first takes over a newer head, so that a revocation counts at once; while the registry
-    gives none that can be accepted, the view goes on with the one it has.
-    """
-
-    __slots__ = ("_registry", "_snapshot", "_verified")
-
-    def __init__(self, registry: RegistrySource, root_der: bytes, shared: Shared) -> None:
-        self._registry = registry
-        self._verified = shared.under(root_der)
-        self._snapshot = _NOTHING
-
-    @property
-    def version(self) -> int:
-        """The version of the head in use; 0 before the first."""
-        return self._snapshot.head.version
-
-    def key(self, kid: str) -> KnownKey:
-        """The signing key of this name; `MeshError` key_unknown, or what verifying its entry raised."""
-        if self._registry.current is not self._snapshot.token:
-            self._follow()
-        known = self._snapshot.keys.get(kid)
-        return self._find_key(kid) if known is None else known
-
-    def lookup(self, address: str) -> KnownNode:
-        """The node of this address; `MeshError` recipient_unknown, or what verifying its entry raised."""
-        if self._registry.current is not self._snapshot.token:
-            self._follow()
-        known = self._snapshot.nodes.get(address)
-        return self._find_node(address) if known is None else known
-
-    def check_fresh(self, now_us: int) -> None:
-        """`MeshError` registry_stale when the newest head to be had is past its next update."""
-        if now_us >= self._snapshot.renew_us:
-            with suppress(MeshError):
-                self.refresh()
-            if now_us > self._snapshot.head.next_update_us:
-                raise MeshError("registry_stale")
-
-    def refresh(self) -> None:
-        """Take over the registry's head.
-
-        `MeshError` registry_stale for one of a lower version or another one of the same version, or what
-        verifying it raised.
-        """
-        self._adopt(self._registry.head())
-
-    def _follow(self) -> None:
-        try:
-            token = self._registry.head()
-            if token is not self._snapshot.token:
-                self._adopt(token)
-        except MeshError:
-            if self._snapshot is _NOTHING:
-                raise
-
-    def _adopt(self, token: bytes) -> None:
-        fetched, own = self._verified.snapshot(token), self._snapshot
-        if fetched.head.version < own.head.version:
-            raise MeshError("registry_stale", "the registry offers an older head than is known here")
-        if fetched.head.version == own.head.version and fetched.head != own.head:
-            raise MeshError("registry_stale", "there are two registry heads of one version")
-        self._snapshot = fetched
-
-    def _find_key(self, kid: str) -> KnownKey:
-        address = self._registry.address_of(kid)
-        if address is not None:
-            try:
-                self._find_node(address)
-            except MeshError as error:
-                if error.code != "recipient_unknown":
-                    raise
-        known = self._snapshot.keys.get(kid)
-        if known is None:
-            raise MeshError("key_unknown")
-        return known
-
-    def _find_node(self, address: str) -> KnownNode:
-        proven = self._registry.entry(address)
-        if proven is None:
-            raise MeshError("recipient_unknown")
-        # Asking may have made the entry, and with it a new head.
-        self._follow()
-        return self._verified.prove(self._snapshot, address, proven)
-
-
-def _known_node(data: bytes, root_der: bytes) -> KnownNode:
-    """The verified content of an entry; key_unknown if a certificate does not cover its key and time."""
-    from mesh.authority import verify_chain
-
-    entry = decode(data, _entry_decoder)
-    known = []
-    for record in entry.keys:
-        signing, sealing, tls = _load_keys(record)
-        certificate = verify_chain(record.chain, root_der, address=entry.address)
-        covered = certificate.not_before_us <= record.from_us <= record.until_us <= certificate.not_after_us
-        if certificate.public.raw != record.sign or not covered:
-            raise MeshError("key_unknown", "the certificate is for another key or another time")
-        known.append(
-            KnownKey(entry.address, entry.zone, signing, record.from_us, record.until_us, record.revoked_us)
-        )
-    return KnownNode(
-        entry.address,
-        member_of(entry.address),
-        entry.zone,
-        entry.services,
-        entry.events,
-        signing,
-        sealing,
-        tls,
-        tuple(known),
-    )
-
-
-def _load_keys(record: KeyRecord) -> tuple[VerifyKey, SealPublicKey, VerifyKey]:
+def load_keys(record: KeyRecord) -> tuple[VerifyKey, SealPublicKey, VerifyKey]:
+    """The signing, sealing and TLS key of a record; key_weak or message_malformed."""
     if len({record.sign, record.seal, record.tls}) != 3:
         raise MeshError("key_weak", "a node has three different keys")
     return load_public_key(record.sign), load_seal_key(record.seal), load_public_key(record.tls)

@@ -9,44 +9,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
 
-import msgspec
-
-from mesh import jws
-from mesh.consent import ConsentBook
+from mesh.authoriser import Authoriser
 from mesh.errors import CODES, MeshError, Step
 from mesh.exchange import BROKER as BROKER_TABLE
 from mesh.exchange import Happening, State, Turn, advance, digest_of
 from mesh.ledger import Row
-from mesh.linkage import CodeBook
 from mesh.message import (
-    Event,
-    Kind,
-    Permit,
     Refusal,
     Reply,
     Request,
-    decode,
-    encode,
-    format_time,
     items_of,
     parse_time,
 )
-from mesh.names import BROKER, member_of
+from mesh.names import member_of
 from mesh.party import (
-    PERMIT_LIFE_US,
     REQUEST_LIFE_US,
     Admitted,
-    Party,
     check_time,
 )
-from mesh.policy import LegalBasis, Policy
+from mesh.policy import LegalBasis
 from mesh.provider import KEEP_US
-
-_subject_decoder = msgspec.json.Decoder(str)
-NO_BASIS = LegalBasis("*/*/*", "", "*/*/*", "", id="none", citation="about no person")
-"""Stands in a permit for a service that is about no person and that no row restricts."""
 
 _KEPT_STEPS = (Step.ZONE, Step.AUTHORISATION)
 
@@ -78,92 +61,6 @@ class Routed:
         self.state = State.NEW
         self.permits: tuple[str, ...] = ()
         self.refusal: bytes | None = None
-
-
-class RateLimit:
-    """How many requests a second one requester may make; approximate, since brokers do not share it."""
-
-    def __init__(self, per_second_max: int | None = None) -> None:
-        self.per_second_max = per_second_max
-        self._windows: dict[str, tuple[int, int]] = {}
-
-    def count(self, requester: str, now_us: int) -> None:
-        """Count one request; `rate_limited` above the limit."""
-        if self.per_second_max is None:
-            return
-        second = now_us // 1_000_000
-        start, used = self._windows.get(requester, (second, 0))
-        used = used + 1 if start == second else 1
-        self._windows[requester] = (second, used)
-        if used > self.per_second_max:
-            raise MeshError("rate_limited")
-
-
-class Authoriser:
-    """The part of the gate that requests and pushes share: zone, law, consent, codes."""
-
-    def __init__(self, party: Party, policy: Policy, codes: CodeBook) -> None:
-        self.party = party
-        self.policy = policy
-        self.codes = codes
-        self.consents = ConsentBook()
-        self.rates = RateLimit()
-
-    def check_zone(self, start: str, end: str, requester: str, provider: str) -> None:
-        """`zone_forbidden` unless the two nodes may speak across their zones (三層分離)."""
-        if not self.policy.may_cross(start, end, requester, provider):
-            raise MeshError("zone_forbidden", f"{requester} in {start} has no path to {provider} in {end}")
-
-    def basis_of(self, request: Request, items: frozenset[str], now_us: int) -> LegalBasis:
-        """The row under which a request is lawful. Decided before anybody looks the person up."""
-        policy = self.policy
-        if request.procedure is None or request.subject is None:
-            if request.subject is not None or (policy.restricts(request.type) and request.procedure is None):
-                raise MeshError("no_legal_basis", "the request names no procedure")
-            if not policy.restricts(request.type):
-                return NO_BASIS
-        return policy.decide(
-            request.source, request.procedure or "", request.recipient, request.type, items, now_us
-        )
-
-    def person_of(self, message: Any) -> bytes:
-        """Whom a sealed subject means, by the sender's own code; linkage_code_*, seal_invalid or schema_invalid."""
-        code = decode(self.party.unseal(message.subject, message), _subject_decoder)
-        return self.codes.person(code, member_of(message.source))
-
-    def permit(
-        self,
-        message: Any,
-        digest: str,
-        recipient: str,
-        basis: LegalBasis,
-        subject: str | None,
-        now_us: int,
-        *,
-        consent: str | None = None,
-        accepted: str | None = None,
-    ) -> tuple[bytes, str]:
-        """A signed permit for one delivery of the message, and its digest."""
-        permit = Permit(
-            broker=BROKER,
-            requestdigest=digest,
-            requester=message.source,
-            recipient=recipient,
-            service=message.type,
-            procedure=basis.procedure if isinstance(message, Event) else message.procedure,
-            items=None if isinstance(message, Event) else message.items,
-            basis=basis.id,
-            subject=subject,
-            consent=consent,
-            undisclosed=basis.undisclosed,
-            subjectsmax=basis.subjects_max,
-            registry=self.party.view.version,
-            time=format_time(now_us),
-            expiry=format_time(now_us + PERMIT_LIFE_US),
-            accepted=accepted,
-        )
-        line = jws.sign(encode(permit), self.party.keys.signing, typ=Kind.PERMIT)
-        return line, digest_of(line)
 
 
 class Router:
@@ -252,11 +149,10 @@ class Router:
     def _consent(self, request: Request, items: frozenset[str], basis: LegalBasis, now_us: int) -> str | None:
         if not basis.consent:
             return None
-        subject = self._authoriser.party.unseal(request.subject or "", request)
         return self._authoriser.consents.check(
             request.consent,
             firm=member_of(request.source),
-            subject=decode(subject, _subject_decoder),
+            subject=self._authoriser.subject_of(request),
             procedure=request.procedure or "",
             service=request.type,
             items=items,

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mesh import names
-from mesh.parsing import decode
+from mesh.message import decode_content
 
 Q = TypeVar("Q", bound=Struct)
 R = TypeVar("R", bound=Struct)
@@ -95,12 +95,12 @@ class _Question(Generic[Q, R]):
         return f"{type(self).__name__}({self.name!r})"
 
     def decode_query(self, data: bytes) -> Q:
-        """A query from its JSON; `MeshError` schema_invalid or message_malformed."""
-        return decode(data, self._query_decoder)
+        """A query from its JSON; `MeshError` schema_invalid or seal_invalid."""
+        return decode_content(data, self._query_decoder)
 
     def decode_reply(self, data: bytes) -> R:
-        """A reply from its JSON; `MeshError` schema_invalid or message_malformed."""
-        return decode(data, self._reply_decoder)
+        """A reply from its JSON; `MeshError` schema_invalid or seal_invalid."""
+        return decode_content(data, self._reply_decoder)
 
     def without_unasked(self, reply: R, items: frozenset[str]) -> R:
         """The reply with every field removed that was not asked for: nobody gets more than the items."""
@@ -150,8 +150,8 @@ class NoticeType(Push, Generic[Q]):
         _check_no_number_fits(name, body)
 
     def decode_body(self, data: bytes) -> Q:
-        """A body from its JSON; `MeshError` schema_invalid or message_malformed."""
-        return decode(data, self._decoder)
+        """A body from its JSON; `MeshError` schema_invalid or seal_invalid."""
+        return decode_content(data, self._decoder)
 
 
 Declaration = Service[Any, Any] | PersonalService[Any, Any] | EventType | NoticeType[Any]

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, overload
 from mesh import names
 from mesh.broker import Broker
 from mesh.clock import VirtualLoop
+from mesh.endpoint import last_message
 from mesh.errors import CODES, MeshError, UsageError
 from mesh.faults import Disturbance
 from mesh.host import Host
@@ -26,15 +27,16 @@ from mesh.ledger import Ledger
 from mesh.linkage import CodeBook
 from mesh.message import parse_time
 from mesh.names import BROKER, Zone, check_address, member_of
-from mesh.node import Node, last_message
+from mesh.node import Node
 from mesh.party import Party
 from mesh.policy import LegalBasis, Policy, ZonePath
-from mesh.registry import Entry, Registry, Shared, View, key_record
+from mesh.registry import Entry, Registry, key_record
 from mesh.report import Fallback, Paper, Report
 from mesh.sealing import Sealer
 from mesh.store import Store
 from mesh.trace.writer import Expectation, TraceWriter
 from mesh.transport.memory import LATENCY_US, MemoryTransport
+from mesh.view import Shared, View
 
 JST = timezone(timedelta(hours=9), "JST")
 STARTS = "2026-04-01T09:00:00+09:00"

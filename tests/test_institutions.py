@@ -23,6 +23,7 @@ from mesh import (
     ZonePath,
     serves,
 )
+from mesh.authoriser import Authoriser
 from mesh.builtin import (
     CONSENTS,
     HISTORY,
@@ -38,7 +39,6 @@ from mesh.consent import Consent, ConsentList, sign_consent, sign_list
 from mesh.ledger import Row, read_row
 from mesh.message import Request, encode
 from mesh.names import BROKER, Zone, member_of
-from mesh.routing import Authoriser
 from mesh.testing import Forger, messages, simulation
 from nodes.agency.code_issuer import (
     ACQUISITION,
@@ -644,7 +644,7 @@ class TestConsents:
         with refuses("no_legal_basis"):
             await sim.node(CITY).ask(BROKER, CONSENTS, ConsentsQuery(listing), procedure=CONSENTS_PROCEDURE)
         portal = sim.node(PORTAL, Portal)
-        with refuses("handler_failed"):
+        with refuses("key_unknown"):
             await portal.ask(BROKER, CONSENTS, ConsentsQuery(listing), procedure=CONSENTS_PROCEDURE)
         assert await portal.publish_consents() == 2
 

@@ -20,11 +20,11 @@ from mesh.ledger import Head, Row, read_head
 from mesh.merkle import Tree, leaf_hash
 from mesh.parsing import decode
 from mesh.party import read_line
-from mesh.registry import View
 from mesh.trace.agreement import Agreement
 from mesh.trace.finding import Finding, Report
 from mesh.trace.reader import LedgerRow, Trace
 from mesh.trace.recheck import Seen
+from mesh.view import View
 
 _row_decoder = msgspec.json.Decoder(Row)
 

@@ -8,9 +8,10 @@ from mesh import jws
 from mesh.errors import MeshError
 from mesh.merkle import FixedTree, leaf_hash
 from mesh.parsing import decode
-from mesh.registry import TYP, Entry, Head, Proven, Shared, View
+from mesh.registry import TYP, Entry, Head, Proven
 from mesh.trace.finding import Finding
 from mesh.trace.reader import Trace
+from mesh.view import Shared, View
 
 _entry_decoder = msgspec.json.Decoder(Entry)
 _head_decoder = msgspec.json.Decoder(Head)

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
-from mesh.registry import View
 from mesh.trace.finding import Finding, Report
 from mesh.trace.ledgers import Ledgers
 from mesh.trace.opening import Damage
 from mesh.trace.reader import Trace
 from mesh.trace.recheck import Recheck
 from mesh.trace.registry_copy import registry_view
+from mesh.view import View
 
 Progress = Callable[[int, int], object]
 PROGRESS_EVERY: Final = 512

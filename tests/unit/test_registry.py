@@ -16,7 +16,15 @@ from mesh.authority import Authority
 from mesh.errors import MeshError
 from mesh.keys import COUNTS, NodeKeys
 from mesh.names import Zone
-from mesh.registry import TYP, Entry, Head, Proven, Registry, Shared, View, key_record
+from mesh.registry import (
+    TYP,
+    Entry,
+    Head,
+    Proven,
+    Registry,
+    key_record,
+)
+from mesh.view import Shared, View
 
 NOW_US = 1_775_001_600_000_000
 DAY_US = 86_400_000_000

@@ -1,0 +1,348 @@
+"""A party's end of the mesh: brings lines to the sans-IO role that each is for, and does what it wants done.
+
+Everything between a transport and a node's own methods is here: gate, refusals, handlers, repeats, and
+coming up again after a crash. What a node's author sees is in `mesh.node`.
+"""
+
+from __future__ import annotations
+
+import traceback
+from contextvars import ContextVar
+from typing import Any, ClassVar, Final
+
+from mesh import jws, service
+from mesh.builtin import CONSENTS
+from mesh.consent import ConsentUses
+from mesh.deadlines import Deadlines
+from mesh.errors import MeshError, Refused, Step
+from mesh.exchange import Turn, digest_of
+from mesh.host import Host
+from mesh.keys import VerifyKey
+from mesh.ledger import Ledger
+from mesh.message import Kind, Notice, encode, items_of, parse_time
+from mesh.names import BROKER, matches
+from mesh.outbox import Outbox
+from mesh.party import Admitted, Party
+from mesh.policy import Policy
+from mesh.provider import Asked, Provider
+from mesh.publisher import Publisher
+from mesh.recorder import Passage
+from mesh.requester import Requester
+from mesh.routing import refused_row
+from mesh.service import Caller, NoticeType, PersonalService, Service
+from mesh.subscriber import Pushed, Subscriber
+
+PURGE_EVERY: Final = 256
+"""Commits between two purges of kept outcomes."""
+
+_HANDLER_STEPS = (
+    Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.AUTHORISATION, Step.CONTENT, Step.PROVIDER, Step.LEDGER,
+)  # fmt: skip
+"""Steps whose codes a handler may raise: what it decides itself, and what is wrong with a token in a question."""
+_REFUSABLE = (Kind.REQUEST, Kind.EVENT, Kind.NOTICE)
+
+last_message: ContextVar[str] = ContextVar("last_message", default="")
+"""The id of the message that the running task sent or received last; expectations point to it."""
+current_work: ContextVar[Asked | Pushed | None] = ContextVar("current_work", default=None)
+"""What the running task handles."""
+
+
+class Endpoint:
+    """One party on the mesh. A subclass declares its handlers; `declarations` is read from it."""
+
+    declarations: ClassVar[dict[str, tuple[service.Declaration, str]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.declarations = service.declarations_of(cls)
+
+    @classmethod
+    def offers(cls) -> tuple[str, ...]:
+        """The names of the services that such a node answers."""
+        return tuple(n for n, (d, _) in cls.declarations.items() if isinstance(d, Service | PersonalService))
+
+    @classmethod
+    def takes(cls) -> tuple[str, ...]:
+        """The names of the pushes that such a node receives."""
+        return tuple(n for n, (d, _) in cls.declarations.items() if isinstance(d, service.Push))
+
+    def __init__(self, host: Host, party: Party, policy: Policy) -> None:
+        self.host = host
+        self.address = party.address
+        self.member = party.member
+        self._party = party
+        self._policy = policy
+        self._methods = {name: getattr(self, method) for name, (_, method) in self.declarations.items()}
+        self._requester = Requester(party)
+        uses = ConsentUses(self._signer, self._is_portal, lambda one: host.store.number(f"consent {one}"))
+        self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses)
+        self._subscriber = Subscriber(party, frozenset(self.takes()), host.store.received)
+        self._publisher = Publisher(party, Outbox(host.random.randrange))
+        self._deadlines = Deadlines(host, self._requester)
+        self._pump_us: int | None = None
+        self._rows_since_purge = 0
+        self._admitted: Admitted | None = None
+        self._permit_digest: str | None = None
+        host.committed = self._after_commit
+        host.commit_failed = self._reload
+
+    def _signer(self, kid: str) -> tuple[str, VerifyKey]:
+        known = self._party.view.key(kid)
+        return known.address, known.verify_key
+
+    def _is_portal(self, address: str) -> bool:
+        """Whether the law lets that node publish consents."""
+        return any(matches(row.requester, address) for row in self._policy.rows(CONSENTS.name))
+
+    def sign_head(self) -> bytes:
+        """Sign the head of this node's ledger and report it."""
+        token = self._party.ledger.sign_head(self._party.keys.signing, self.host.now_us())
+        self.host.record_head(token)
+        return token
+
+    # Between transport and roles.
+
+    def receive(self, line: bytes, peer: str) -> Passage:
+        """Take a line in; returns what the gate made of it."""
+        turn = Turn()
+        code = None
+        self._admitted = self._permit_digest = None
+        try:
+            self._route(line, peer, turn)
+        except MeshError as error:
+            code = error.code
+        self.host.perform(turn)
+        return Passage(code, self._admitted, self._permit_digest)
+
+    def unreachable(self, line: bytes, recipient: str) -> None:
+        """Nobody was at the address: what is in the outbox goes again, what was asked times out."""
+
+    def _route(self, line: bytes, peer: str, turn: Turn) -> None:
+        """Bring a line to the role that it is for, through the gate. Refuses what may be refused."""
+        head, two, permit_line = line.partition(b"\n")
+        now_us = self.host.now_us()
+        if two:
+            self._route_permitted(head, permit_line, peer, now_us, turn)
+            return
+        try:
+            self._admitted = admitted = self._party.admit(line, now_us)
+        except MeshError as error:
+            self._refuse_unknown(line, error, peer, now_us, turn)
+            raise
+        if admitted.kind == Kind.REPLY:
+            self._requester.on_answer(admitted, now_us, turn)
+        elif admitted.kind == Kind.RECEIPT:
+            self._publisher.on_receipt(admitted, now_us, turn)
+        elif admitted.kind == Kind.REFUSAL:
+            if not self._publisher.on_refusal(admitted, now_us, turn):
+                self._requester.on_answer(admitted, now_us, turn)
+        else:
+            missing = MeshError("no_legal_basis", "no permit of a broker came with the message")
+            self._refuse(admitted, missing, peer, now_us, turn)
+            raise missing
+
+    def _route_permitted(self, head: bytes, permit_line: bytes, peer: str, now_us: int, turn: Turn) -> None:
+        party = self._party
+        try:
+            permit, permit_digest = party.admit_permit(permit_line, now_us)
+            self._permit_digest = permit_digest
+            key_time_us = None if permit.accepted is None else parse_time(permit.accepted)
+            self._admitted = admitted = party.admit(head, now_us, key_time_us=key_time_us)
+        except MeshError as error:
+            self._refuse_unknown(head, error, peer, now_us, turn)
+            raise
+        try:
+            if admitted.kind == Kind.REQUEST:
+                asked = self._provider.on_request(admitted, permit, permit_digest, now_us, turn)
+                if asked is not None:
+                    self._begin(asked)
+            elif admitted.kind in _REFUSABLE:
+                pushed = self._subscriber.on_push(admitted, head, permit, permit_line, now_us, turn)
+                if pushed is not None:
+                    self._read_push(pushed)
+                    turn.calls.append((self._spawn_push, (pushed,)))
+            else:
+                raise MeshError("message_malformed", "a permit goes with a request or a push")
+        except MeshError as error:
+            self._refuse(admitted, error, peer, now_us, turn, permit_digest)
+            raise
+
+    def _refuse_unknown(self, line: bytes, error: MeshError, peer: str, now_us: int, turn: Turn) -> None:
+        """Refuse bytes whose sender is not proven: to the peer that sent them, and in no ledger."""
+        try:
+            kind = jws.parse(line).typ
+        except MeshError:
+            kind = ""
+        if kind in (Kind.REPLY, Kind.REFUSAL, Kind.RECEIPT, Kind.PERMIT):
+            return  # An answer is never answered, or two parties could refuse each other for ever.
+        refusal = self._party.refusal(error, to=peer, digest=digest_of(line), now_us=now_us)
+        turn.sends.append((peer, refusal))
+
+    def _refuse(
+        self,
+        admitted: Admitted,
+        error: MeshError,
+        peer: str,
+        now_us: int,
+        turn: Turn,
+        permit_digest: str | None = None,
+    ) -> None:
+        """Refuse a message of a known sender, and record it."""
+        message = admitted.message
+        line = self._party.refusal(
+            error,
+            to=message.source,
+            digest=admitted.digest,
+            now_us=now_us,
+            permit_digest=permit_digest,
+            about=message.type,
+        )
+        turn.writes.append(self._party.record(refused_row(admitted, error, line, now_us)))
+        turn.sends.append((peer, line))
+
+    # Handlers.
+
+    def _begin(self, asked: Asked) -> None:
+        """Read the question and hand it to its handler; what is wrong with it has no effect there."""
+        declaration = self.declarations[asked.request.type][0]
+        assert isinstance(declaration, Service | PersonalService)  # noqa: S101
+        query = declaration.decode_query(asked.data)
+        if declaration.batched and len(query.subjects) > asked.permit.subjectsmax:
+            raise MeshError("over_broad")
+        if declaration.personal and asked.permit.subject is None:
+            raise MeshError("no_legal_basis", "the service is about a person, and none is named")
+        self._provider.start(asked)
+        self.host.spawn(self._handle(asked, declaration, query), f"{self.address} answers {asked.request.id}")
+
+    async def _handle(
+        self, asked: Asked, declaration: Service[Any, Any] | PersonalService[Any, Any], query: Any
+    ) -> None:
+        request, permit = asked.request, asked.permit
+        items = items_of(permit.items) if permit.items else frozenset()
+        caller = Caller(request.source, permit.procedure, items, permit.consent, request.id, permit.basis)
+        current_work.set(asked)
+        last_message.set(request.id)
+        turn = Turn()
+        try:
+            method = self._methods[request.type]
+            if declaration.personal:
+                reply = declaration.without_unasked(await method(query, caller, permit.subject), items)
+            else:
+                reply = await method(query, caller)
+            self._provider.answer(asked, encode(reply), self.host.now_us(), turn)
+        except Exception as error:
+            self.host.store.undo_effect()
+            self._provider.refuse(asked, self._as_refusal(error), self.host.now_us(), turn)
+        turn.undo.append(lambda error: self._answer_unkept(asked, error))
+        self.host.perform(turn)
+        if self.host.store.in_effect:
+            self.host.flush()
+
+    def _as_refusal(self, error: Exception) -> MeshError:
+        """What a handler's exception is called on the mesh; its own text stays here."""
+        if isinstance(error, MeshError) and not isinstance(error, Refused) and error.step in _HANDLER_STEPS:
+            return error
+        self.log(error)
+        return MeshError("handler_failed")
+
+    def log(self, error: Exception) -> None:
+        """Say on the error stream what went wrong inside this node."""
+        traceback.print_exception(error)
+
+    def _answer_unkept(self, asked: Asked, error: MeshError) -> None:
+        """The outcome could not be stored: refuse this attempt, keep nothing, so a repeat is tried afresh."""
+        self._provider.abandon(asked)
+        line = self._party.refusal(
+            error,
+            to=asked.request.source,
+            digest=asked.digest,
+            now_us=self.host.now_us(),
+            permit_digest=asked.permit_digest,
+            about=asked.request.type,
+        )
+        self.host.send_unrecorded(BROKER, line)
+
+    def _read_push(self, pushed: Pushed) -> Any:
+        declaration = self.declarations[pushed.message.type][0]
+        if isinstance(declaration, NoticeType):
+            return declaration.decode_body(pushed.data)
+        return pushed.message
+
+    def _spawn_push(self, pushed: Pushed) -> None:
+        name = f"{self.address} handles {pushed.message.id}"
+        self.host.spawn(self._handle_push(pushed), name)
+
+    async def _handle_push(self, pushed: Pushed) -> None:
+        message, permit = pushed.message, pushed.permit
+        items = items_of(permit.items) if isinstance(message, Notice) and permit.items else frozenset()
+        caller = Caller(message.source, permit.procedure, items, None, message.id, permit.basis)
+        current_work.set(pushed)
+        last_message.set(message.id)
+        try:
+            await self._methods[message.type](self._read_push(pushed), caller, permit.subject)
+            # A handler that had nothing to write is done as well.
+            self.host.commit([("inbox_done", (message.id, message.source))])
+        except Exception as error:
+            # It stays in the inbox, unhandled, and is handled again when the node next comes up.
+            self.host.store.undo_effect()
+            self.log(error)
+
+    # The outbox.
+
+    def _arm(self) -> None:
+        """Wake for the outbox when its next delivery is due."""
+        due_us = self._outbox.next_due_us()
+        if due_us is None or (self._pump_us is not None and self._pump_us <= due_us):
+            return
+        self._pump_us = due_us
+        self.host.call_later(max(due_us - self.host.now_us(), 0), self._pump)
+
+    def _pump(self) -> None:
+        self._pump_us = None
+        turn = Turn()
+        self._deliver_due(self.host.now_us(), turn)
+        self.host.perform(turn)
+        self._arm()
+
+    @property
+    def _outbox(self) -> Outbox:
+        return self._publisher.outbox
+
+    def _deliver_due(self, now_us: int, turn: Turn) -> None:
+        ready, writes = self._outbox.take_due(now_us)
+        turn.writes.extend(writes)
+        turn.sends.extend((delivery.to, delivery.line) for delivery in ready)
+
+    # Coming up, and what a commit entails.
+
+    def start(self) -> None:
+        """Called once when the node comes up, also after a crash; for subclasses."""
+
+    def resume(self) -> None:
+        """Take up what the database holds: deliveries under way, pushes not handled yet."""
+        self._outbox.load(self.host.store.outbox(), self.host.now_us())
+        for line, permit_line in self.host.store.unhandled():
+            self._spawn_push(self._subscriber.reopen(line, permit_line))
+        self.start()
+        self._arm()
+
+    def finish(self) -> None:
+        """The run ends: commit what waits, and sign the head that covers it."""
+        self.host.flush()
+        if self._party.ledger.size != self._party.ledger.signed_size:
+            self.sign_head()
+
+    def _after_commit(self) -> None:
+        now_us = self.host.now_us()
+        if self._party.ledger.head_due(now_us):
+            self.sign_head()
+        self._rows_since_purge += 1
+        if self._rows_since_purge >= PURGE_EVERY:
+            self._rows_since_purge = 0
+            self.host.store.purge(now_us)
+
+    def _reload(self, error: MeshError) -> None:
+        """A commit failed: the ledger's end is what the database has, not what was about to be."""
+        ledger = self._party.ledger
+        self._party.ledger = Ledger(self.address, self.host.store.ledger_rows())
+        self._party.ledger.signed_size, self._party.ledger.signed_us = ledger.signed_size, ledger.signed_us

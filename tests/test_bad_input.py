@@ -1,0 +1,253 @@
+"""What cannot be used, typed at the whole program: one line on stderr, exit 2, and the folder as it was.
+
+tests/test_cli.py holds the rest of what can be wrong with a line; here stand files that fail to load, places
+that cannot be written and traces that cannot be read, against the nodes and scenarios that ship.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mesh.cli.app import make_root
+from mesh.trace.schema import FORMAT
+
+ROOT = Path(__file__).parent.parent
+
+GOOD = """
+from mesh import Simulation, scenario
+
+@scenario(title="Good", title_ja="良", rules=(1,), sources=("illustrative",))
+async def run(sim: Simulation, *, times: int = 1) -> None:
+    sim.expect("it holds", True, text_ja="成り立つ")
+"""
+
+FILES = {
+    "good.py": GOOD,
+    "syntax.py": "x = 1\nasync def run(sim:\n",
+    "missing.py": "from nowhere_at_all import thing\n",
+    "raises.py": "x = 1\ny = 2\nraise ValueError('two\\nlines of it')\n",
+    "leaves.py": "import sys\nsys.exit(3)\n",
+    "deep.py": "def f():\n    f()\nf()\n",
+    "none.py": "x = 1\n",
+    "plain.py": GOOD.replace("@scenario", "@(lambda **k: lambda f: f)"),
+    "untyped.py": GOOD.replace("times: int = 1", "times"),
+    "bytes.py": b"x = '\xff\xfe'\n",
+    "null.py": b"x = 1\x00\n",
+    "notes.txt": "a file",
+    "empty.trace": "",
+    "text.trace": "this is no trace\n" * 100,
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files above, and a trace with all that can be wrong with it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    (folder / "folder.py").mkdir()
+    line = ["run", "child_allowance", "--trace", str(folder / "whole.trace")]
+    assert CliRunner().invoke(make_root(nodes="nodes", scenarios="scenarios"), line).exit_code == 0
+    whole = (folder / "whole.trace").read_bytes()
+    (folder / "cut.trace").write_bytes(whole[: len(whole) // 2])
+    (folder / "header.trace").write_bytes(whole[:50])
+    (folder / "garbled.trace").write_bytes(whole[:100] + b"\xa5" * (len(whole) - 100))
+    shutil.copy(folder / "whole.trace", folder / "newer.trace")
+    change(folder / "newer.trace", "UPDATE meta SET value = ? WHERE key = 'format'", str(FORMAT + 1))
+    shutil.copy(folder / "whole.trace", folder / "tables.trace")
+    change(folder / "tables.trace", "DROP TABLE transmission")
+    change(folder / "tables.trace", "DROP TABLE ledger")
+    change(folder / "other.trace", "CREATE TABLE message(line BLOB)")
+    return folder
+
+
+def change(path: Path, sql: str, *values: object) -> None:
+    db = sqlite3.connect(path)
+    with db:
+        db.execute(sql, values)
+    db.close()
+
+
+@pytest.fixture
+def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of it as the current folder; whatever happens, it has to be as it was in the end."""
+    place = tmp_path / "here"
+    shutil.copytree(prepared, place)
+    monkeypatch.chdir(place)
+    before = content_of(place)
+    yield place
+    assert content_of(place) == before
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    """Every file below, but for what Python caches of its own accord."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def refuse(line: str) -> str:
+    """The one line that is said of what was typed."""
+    done = CliRunner().invoke(
+        make_root(nodes="nodes", scenarios="scenarios"), line.split(), prog_name="run_sim.py"
+    )
+    return one_line(done.exit_code, done.stdout, done.stderr)
+
+
+def one_line(code: int, stdout: str, stderr: str) -> str:
+    assert (code, stdout) == (2, ""), stdout + stderr
+    assert stderr.startswith("error: ")
+    assert stderr.endswith("\n")
+    assert len(stderr.splitlines()) == 1
+    assert any(mark in stderr[7:] for mark in ("; ", ": ", "--set ")), "what is wrong; how to mend it"
+    return stderr
+
+
+SCENARIOS = [
+    ("syntax.py", "syntax.py, line 2 cannot be imported: SyntaxError"),
+    ("missing.py", "No module named 'nowhere_at_all'"),
+    ("raises.py", "raises.py, line 3 cannot be imported: ValueError: two lines of it"),
+    ("leaves.py", "leaves.py, line 2 cannot be imported: SystemExit"),
+    ("deep.py", "RecursionError"),
+    ("none.py", "declares no scenario"),
+    ("plain.py", "declares no scenario"),
+    ("untyped.py", "times"),
+    ("bytes.py", "bytes.py"),
+    ("null.py", "null"),
+    ("folder.py", "folder.py"),
+]
+
+
+@pytest.mark.parametrize(("name", "says"), SCENARIOS)
+@pytest.mark.parametrize("line", ["run {} --trace new/t.trace --data new/d", "run good.py {} --trace new/"])
+def test_a_scenario_that_cannot_be_loaded(folder: Path, line: str, name: str, says: str) -> None:
+    """Also beside a good one, which is not run then."""
+    assert says in refuse(line.format(name))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("run child_alowance", "did you mean child_allowance?"),
+        ("child_alowance", "did you mean child_allowance?"),
+        ("run good.py child_alowance --trace new/", "did you mean child_allowance?"),
+        ("run child_allowance --set children", "key=value"),
+        ("run child_allowance --set =3", "no setting ''"),
+        ("run child_allowance --set childern=3", "children"),
+        ("run child_allowance --set children=three", "takes int"),
+        ("run child_allowance --set children=9 --trace new.trace", "--set"),
+        ("run child_allowance --set rules=2023-01 --trace new.trace", "--set"),
+        ("run birth --set away_s=-1 --data new", "--set"),
+        ("run --all --set nothing=1 --trace new/", "nothing"),
+        ("services none.py extra", "extra"),
+        ("services syntax.py", "SyntaxError"),
+        ("new node tax --into notes.txt", "notes.txt"),
+        ("new scenario good --into .", "exists"),
+    ],
+)
+def test_what_does_not_exist_or_fit(folder: Path, line: str, says: str) -> None:
+    assert says in refuse(line)
+
+
+@pytest.mark.parametrize(
+    "option", ["--trace {}/t.trace", "--trace {}/", "--trace {}/a/b/t.trace", "--data {}/d"]
+)
+@pytest.mark.parametrize("names", ["child_allowance", "good.py child_allowance"])
+def test_a_place_that_cannot_be_written(folder: Path, names: str, option: str) -> None:
+    """Below a file, where not even root can write."""
+    if " " in names and option.endswith(".trace"):
+        pytest.skip("several runs go to a folder")
+    assert "notes.txt" in refuse(f"run {names} {option.format('notes.txt')}")
+
+
+def test_a_trace_is_not_left_half_written_when_the_data_cannot_be(folder: Path) -> None:
+    assert "notes.txt" in refuse("run child_allowance --trace new.trace --data notes.txt/d")
+
+
+READERS = {
+    "verify": "trace verify {}",
+    "show": "trace show {}",
+    "digest": "trace digest {} --json",
+    "history": "trace history {} --person r-000001",
+    "list": "trace list {}",
+}
+TRACES = [
+    ("gone.trace", "no trace gone.trace"),
+    ("empty.trace", "is no trace"),
+    ("text.trace", "is no trace"),
+    ("good.py", "is no trace"),
+    ("header.trace", "is no trace"),
+    ("cut.trace", "is truncated"),
+    ("garbled.trace", "is damaged"),
+    ("newer.trace", "update"),
+    ("other.trace", "is a database, but no trace"),
+    ("folder.py", "is a folder"),
+]
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(("name", "says"), TRACES)
+def test_a_trace_that_cannot_be_read(folder: Path, reader: str, name: str, says: str) -> None:
+    if (reader, name) == (READERS["list"], "folder.py"):
+        pytest.skip("a folder is what it lists")
+    assert says in refuse(reader.format(name))
+
+
+@pytest.mark.parametrize("reader", [READERS[name] for name in ("show", "list", "history")])
+def test_a_trace_without_tables_that_it_needs(folder: Path, reader: str) -> None:
+    assert "damaged" in refuse(reader.format("tables.trace"))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("show whole.trace --code no_legal_bases", "did you mean no_legal_basis?"),
+        ("show whole.trace --kind requst", "request"),
+        ("show whole.trace --person r-999999", "r-"),
+        ("show whole.trace --person", "--person"),
+        ("show whole.trace --node Not/An!Address", "muni/01208/tax"),
+        ("show whole.trace --message 99999", "from 0 to"),
+        ("show whole.trace --message 00000000-0000-0000-0000-000000000000", "from 0 to"),
+        ("show whole.trace --message 3 --code timeout", "leave the filters out"),
+        ("show whole.trace --limit 0", "--limit"),
+        ("history whole.trace", "--person"),
+        ("history whole.trace --person r-999999", "r-"),
+        ("verify whole.trace --root gone.pem", "64 hex digits"),
+        ("verify whole.trace --root notes.txt", "no certificate"),
+        ("verify whole.trace --root folder.py", "folder.py"),
+    ],
+)
+def test_a_question_that_a_trace_cannot_answer(folder: Path, line: str, says: str) -> None:
+    assert says in refuse(f"trace {line}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "run raises.py --trace new.trace",
+        "run child_allowance --trace notes.txt/t.trace",
+        "trace verify cut.trace",
+    ],
+)
+def test_the_process_itself_says_the_same(folder: Path, line: str, sayer: Callable[[str], str]) -> None:
+    assert sayer(line) == refuse(line)
+
+
+@pytest.fixture
+def sayer() -> Callable[[str], str]:
+    def say(line: str) -> str:
+        command = [sys.executable, str(ROOT / "run_sim.py"), *line.split()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return one_line(done.returncode, done.stdout, done.stderr)
+
+    return say

@@ -1,0 +1,262 @@
+"""The documents against the program: commands run as they stand, output shown is real, drawings are drawn.
+
+A command of README runs in a folder of its own, with a home of its own: `uv run X.py` becomes this interpreter on
+the same file, and everything else is left to bash. `uv run pytest tests/test_docs.py --renew` redraws the
+state diagrams in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import pytest
+
+from mesh import exchange
+from mesh.cli.app import make_root
+from mesh.drawing import draw_states
+
+ROOT = Path(__file__).parent.parent
+READMES = ("README.md", "README.ja.md")
+DOCUMENTS = (*READMES, "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE")
+NOT_RUN = {
+    "pip install": "it installs uv, or runs all tests from within a test",
+    "uv run run_sim.py bench": "it measures for a long time; tests of its own cover it",
+}
+"""How a command begins that is not run here, and why."""
+OMITTED = "…"
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SAVED_AS = re.compile(r"`~/mine/(\w+\.py)`[^`]*\Z")
+
+
+class Fence(NamedTuple):
+    """One fenced block: its language, its text, and the file as which the sentence before it saves it."""
+
+    language: str
+    text: str
+    saved_as: str | None
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def fences(text: str) -> list[Fence]:
+    found = []
+    for match in _FENCE.finditer(text):
+        saved = _SAVED_AS.search(text[: match.start()])
+        found.append(Fence(match[1], match[2], saved[1] if saved and match[1] == "python" else None))
+    return found
+
+
+class Shell:
+    """Runs blocks of README in a folder outside the repository."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.cwd = folder / "work"
+        self.mine = self.home / "mine"
+        self.mine.mkdir(parents=True)
+        self.cwd.mkdir()
+
+    def run(self, block: str) -> str:
+        """What the block prints; the test fails if one of its commands does."""
+        python = shlex.quote(sys.executable)
+        script = block.replace("uv run run_sim.py", f"{python} {shlex.quote(str(ROOT / 'run_sim.py'))}")
+        script = script.replace("uv run --project PATH/TO/CLONE meshsim", f"{python} -P -m run_sim")
+        script = script.replace("uv run ", f"{python} ")
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self.mine if "PATH/TO/CLONE" in block else self.cwd,
+            env=os.environ | {"HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("reader"))
+
+
+def first_unreal(shown: str, printed: list[str]) -> str | None:
+    """The first part of a shown output that was not printed so; only at … may lines be left out."""
+    at, gap = 0, False
+    for part in re.split(rf"^{OMITTED}$\n?", shown, flags=re.MULTILINE):
+        wanted = part.splitlines()
+        starts = range(at, len(printed) - len(wanted) + 1) if gap else (at,)
+        found = next((start for start in starts if printed[start : start + len(wanted)] == wanted), None)
+        if found is None:
+            return part
+        at, gap = found + len(wanted), True
+    left_out = shown.splitlines()[-1] == OMITTED
+    return None if at == len(printed) or left_out else "\n".join(printed[at:])
+
+
+@pytest.mark.parametrize(
+    ("shown", "real"),
+    [
+        ("a\nb\n…\n", True),
+        ("a\nb\nc\nd\n", True),
+        ("…\nd\n", True),
+        ("a\n…\nc\n…\n", True),
+        ("b\n…\n", False),
+        ("a\nb\n", False),
+        ("a\nc\nd\n", False),
+        ("a\n…\nx\n…\n", False),
+    ],
+)
+def test_only_marked_omissions_pass(shown: str, real: bool) -> None:
+    assert (first_unreal(shown, ["a", "b", "c", "d"]) is None) is real
+
+
+def save_snippets(shell: Shell, text: str) -> None:
+    for fence in fences(text):
+        if fence.language == "python":
+            assert fence.saved_as, f"README does not say as what this is saved:\n{fence.text}"
+            (shell.mine / fence.saved_as).write_text(fence.text, encoding="utf-8")
+
+
+def blocks(text: str) -> Iterator[tuple[str, str | None]]:
+    """Each block of commands that is run here, with the output that README shows of it."""
+    found = fences(text)
+    for fence, following in zip(found, [*found[1:], None], strict=True):
+        if fence.language == "bash" and not any(start in fence.text for start in NOT_RUN):
+            shown = following.text if following is not None and following.language == "text" else None
+            yield fence.text, shown
+
+
+def check_block(shell: Shell, block: str, shown: str | None) -> None:
+    printed = shell.run(block).splitlines()
+    unreal = None if shown is None else first_unreal(shown, printed)
+    assert unreal is None, f"README shows of\n{block}what it does not print so:\n{unreal}"
+
+
+def test_what_readme_says_runs_and_prints_what_it_shows(shell: Shell) -> None:
+    """Everything in the order of reading, as a reader would type it."""
+    text = read("README.md")
+    save_snippets(shell, text)
+    for block, shown in blocks(text):
+        if "openssl" not in block:
+            check_block(shell, block, shown)
+
+
+@pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="NO OPENSSL HERE: README's check of a JWS did not run"
+)
+def test_readme_checks_a_signature_with_openssl(shell: Shell) -> None:
+    text = read("README.md")
+    save_snippets(shell, text)
+    shell.run("uv run run_sim.py run child_allowance --trace traces/child_allowance.trace")
+    ((block, shown),) = [one for one in blocks(text) if "openssl" in one[0]]
+    check_block(shell, block, shown)
+    # The check can fail: another message's bytes do not have this signature.
+    (shell.cwd / "signed").write_bytes((shell.cwd / "signed").read_bytes() + b"A")
+    with pytest.raises(AssertionError, match="Verif"):
+        shell.run(block.splitlines()[-1])
+
+
+def test_both_readmes_have_the_same_commands_and_snippets() -> None:
+    english, japanese = (fences(read(name)) for name in READMES)
+    assert english == japanese
+
+
+def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command with what is typed for it."""
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_command_and_option_is_in_readme(name: str) -> None:
+    text = read(name)
+    root = make_root(nodes=None, scenarios=None)
+    known = [("run_sim.py", root), *commands(root, "run_sim.py")]
+    assert [typed for typed, _ in known if f"`{typed}" not in text] == []
+    options = {
+        option
+        for _, command in known
+        for one in command.params
+        if isinstance(one, click.Option)
+        for option in one.opts
+    }
+    assert [option for option in sorted(options) if f"`{option}" not in text] == []
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_readme_names_no_command_that_does_not_exist(name: str) -> None:
+    root = make_root(nodes="nodes", scenarios="scenarios")
+    known = {typed.split(maxsplit=1)[1] for typed, _ in commands(root, "run_sim.py")}
+    named = re.findall(r"run_sim\.py ([a-z]+(?: [a-z]+)?)", read(name))
+    assert [one for one in named if one not in known and one.split()[0] not in known] == []
+
+
+@pytest.mark.parametrize("name", ["REQUESTER", "BROKER", "PROVIDER"])
+def test_the_drawings_of_the_life_cycles_are_drawn_from_the_tables(name: str, renew: bool) -> None:
+    drawn = f"\n```mermaid\n{draw_states(getattr(exchange, name))}\n```\n"
+    opening, closing = f"<!-- drawn: {name} -->", "<!-- /drawn -->"
+    before, _, rest = read("ARCHITECTURE.md").partition(opening)
+    stored, _, after = rest.partition(closing)
+    if renew:
+        whole = f"{before}{opening}{drawn}{closing}{after}"
+        (ROOT / "ARCHITECTURE.md").write_text(whole, encoding="utf-8")
+        return
+    assert stored == drawn, "redraw with `uv run pytest tests/test_docs.py --renew`"
+
+
+def test_a_drawing_shows_start_end_and_every_transition() -> None:
+    lines = draw_states({("new", "ask"): "open", ("open", "answer"): "closed", ("open", "refuse"): "closed"})
+    assert lines.splitlines() == [
+        "stateDiagram-v2",
+        "    [*] --> new",
+        "    new --> open: ask",
+        "    open --> closed: answer, refuse",
+        "    closed --> [*]",
+    ]
+
+
+def test_readme_opens_with_the_two_commands() -> None:
+    for name in READMES:
+        first, second, *_ = fences(read(name))
+        assert first.text == "pip install uv && uv run run_sim.py\n"
+        assert second.text == "pip install uv && uv run pytest\n"
+
+
+def test_the_changelog_has_the_version_of_the_package() -> None:
+    version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
+    assert f"\n## [{version}]" in read("CHANGELOG.md")
+
+
+def test_every_dependency_has_its_reason_in_the_architecture() -> None:
+    project = tomllib.loads(read("pyproject.toml"))
+    groups = project["dependency-groups"]
+    wanted = [*project["project"]["dependencies"], *(one for group in groups.values() for one in group)]
+    names = [re.split(r"[<>=!~\[ ]", one)[0] for one in wanted]
+    text = read("ARCHITECTURE.md")
+    assert [one for one in names if f"`{one}`" not in text] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_what_a_document_links_to_exists(name: str) -> None:
+    targets = [target for target in re.findall(r"\]\(([^)#]+)", read(name)) if "://" not in target]
+    assert [target for target in targets if not (ROOT / target).exists()] == []

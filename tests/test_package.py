@@ -1,0 +1,101 @@
+"""What is shipped: the wheel holds the whole simulator and nothing else, the repository nothing of one machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("mesh", "nodes", "scenarios")
+
+# Written so that this file does not match itself.
+MACHINE = re.compile(r"(?<![\w.~$}*-])/(?:home|root|Users|work)/(?=[\w.])|[A-Z]:\\(?=Users)")
+REGISTRY = re.compile(
+    r"(?:index-url|find-links|extra-index|trusted-host)(?=\s*=)|\bpythonhosted\b|\.org/(?=simple)"
+)
+
+
+def tracked() -> list[str]:
+    """The files of the repository, with those that are not ignored and will be."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout; the repository's files cannot be listed")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in made.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The names in a wheel built now. `uv run` names itself in UV; its cache has hatchling, so no network."""
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv is None:
+        pytest.skip("there is no uv: the wheel was NOT built; `pip install uv` and run this again")
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [uv, "build", "--wheel", "--quiet", "--out-dir", str(folder), str(ROOT)]
+    done = subprocess.run([*build, "--offline"], capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        done = subprocess.run(build, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    with ZipFile(path) as file:
+        return file.namelist()
+
+
+def test_the_wheel_holds_the_whole_simulator(wheel: list[str]) -> None:
+    source = [
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    assert {"mesh/templates/node.txt", "nodes/data/legal_basis.csv", "mesh/py.typed"} <= set(source)
+    assert set(wheel) >= {"run_sim.py", *source}
+
+
+def test_the_wheel_holds_nothing_else(wheel: list[str]) -> None:
+    roots = {name.split("/")[0] for name in wheel if ".dist-info/" not in name}
+    assert roots == {"run_sim.py", *PACKAGES}
+    assert [name for name in wheel if "test_" in name or name.endswith((".trace", ".pyc", ".sqlite"))] == []
+
+
+def test_the_wheel_installs_the_command_and_the_license(wheel: list[str]) -> None:
+    names = {name.partition(".dist-info/")[2] for name in wheel}
+    assert {"entry_points.txt", "METADATA", "licenses/LICENSE"} <= names
+
+
+def test_no_lock_file_and_no_recording_is_kept() -> None:
+    left = [name for name in tracked() if name.endswith(("uv.lock", ".trace", ".sqlite", ".whl", ".pyc"))]
+    assert left == []
+
+
+def test_no_file_names_a_registry_or_a_place_of_one_machine() -> None:
+    found = []
+    for name in tracked():
+        text = (ROOT / name).read_text(encoding="utf-8", errors="replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            if MACHINE.search(line) or REGISTRY.search(line):
+                found.append(f"{name}:{number}: {line.strip()[:100]}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("see /" + "home/anna/mesh", True),
+        ('path = "/' + 'work/main"', True),
+        ("index-url" + " = 'https://example.test'", True),
+        ("https://files.python" + "hosted.org/x", True),
+        ("https://pypi.org/" + "simple/", True),
+        ("a path such as ~/mine or work/tmp", False),
+        ("https://example.test/home/page", False),
+        ("traces/ and /home", False),
+    ],
+)
+def test_the_search_finds_them(line: str, found: bool) -> None:
+    assert bool(MACHINE.search(line) or REGISTRY.search(line)) is found
