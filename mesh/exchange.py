@@ -2,7 +2,8 @@
 
 This file holds every state and every event of requester, provider and broker; nothing else decides what
 may follow what. It does no I/O. A role's code looks up its next state here and fails with
-`correlation_mismatch` where the table has none; docs/ draws its pictures from these same tables.
+`correlation_mismatch` where the table has none; ARCHITECTURE.md's pictures are drawn from these same tables
+(`mesh.drawing`).
 
 A transition returns a `Turn`: first what must be durable, then what may leave. The shell commits all
 writes that are ready in one turn of the loop as one transaction, and only then sends. So nothing is ever
