@@ -21,7 +21,7 @@ from msgspec import Struct
 from mesh import jws, sealing
 from mesh.clock import VirtualLoop
 from mesh.errors import MeshError
-from mesh.exchange import digest_of
+from mesh.exchange import Turn, digest_of
 from mesh.keys import NodeKeys, SealingKey
 from mesh.ledger import Row, read_row
 from mesh.message import Body, Kind, Permit, Refusal, Request, encode, format_time
@@ -34,6 +34,7 @@ __all__ = [
     "HoldsPersonalNumbers",
     "Transmission",
     "answers_to",
+    "keep_record",
     "ledger",
     "loop_factory",
     "messages",
@@ -149,6 +150,30 @@ class Forger:
         line = payload if isinstance(payload, bytes) else self.line(payload)
         self._sim.transmit(self.address, to, line)
         return line
+
+
+def keep_record(sim: Simulation, line: bytes) -> None:
+    """Write the `opened` row of a request into its source's own ledger.
+
+    For an attacker inside a member that keeps its books all the same: else `trace verify` rightly finds a
+    permitted request that its requester never opened.
+    """
+    request = read_line(line)
+    node = sim.node(request.source)
+    turn = Turn()
+    row = Row(
+        "opened",
+        sim.now_us(),
+        request.id,
+        request.source,
+        provider=request.recipient,
+        service=request.type,
+        procedure=request.procedure,
+        items=request.items,
+        requestdigest=digest_of(line),
+    )
+    turn.writes.append(node._party.record(row))
+    node.host.perform(turn)
 
 
 @dataclass(frozen=True, slots=True)

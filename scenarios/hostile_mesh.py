@@ -31,7 +31,7 @@ from mesh.message import Reply, Request, encode
 from mesh.names import BROKER, Zone, member_of
 from mesh.registry import Entry, key_record
 from mesh.service import Word
-from mesh.testing import Forger, Transmission, answers_to, ledger, messages
+from mesh.testing import Forger, Transmission, answers_to, keep_record, ledger, messages
 
 KITAMI, SAPPORO, THIEF = "muni/01208/desk", "muni/01100/desk", "muni/13101/desk"
 KOBE, SENDAI = "muni/28100/income", "muni/04100/income"
@@ -129,9 +129,15 @@ class Siege:
         by: str = THIEF,
         to: str = BROKER,
         permit: bytes = b"",
+        recorded: bool = False,
     ) -> Transmission | None:
-        """Transmit a line and expect that a signed refusal with the code comes back to the attacker."""
+        """Transmit a line and expect that a signed refusal with the code comes back to the attacker.
+
+        `recorded` is for an attacker inside a member: the member's ledger has the request as it must.
+        """
         before = len(messages(self.sim))
+        if recorded:
+            keep_record(self.sim, line)
         self.sim.transmit(by, to, line + b"\n" + permit if permit else line)
         await self.sim.sleep(1)
         after = messages(self.sim)[before:]
@@ -297,7 +303,12 @@ async def misuse_keys(siege: Siege) -> None:
     header = base64url.encode_text(json.dumps(members).encode())
     line = siege.kitami.line(msgspec.structs.replace(request, data=f"{header}.{rest}"))
     await siege.attack(
-        "key_weak", "A seal is made with a small-order key", "位数の小さい鍵で封緘する", line, by=KITAMI
+        "key_weak",
+        "A seal is made with a small-order key",
+        "位数の小さい鍵で封緘する",
+        line,
+        by=KITAMI,
+        recorded=True,
     )
 
 
@@ -314,6 +325,7 @@ async def lift(siege: Siege) -> None:
         "照会権限のある札幌市が、北見市の封緘内容を自分の電文に入れる",
         line,
         by=SAPPORO,
+        recorded=True,
     )
     request = msgspec.structs.replace(siege.question(sapporo), subject=captured.subject)
     await siege.attack(
@@ -369,6 +381,7 @@ async def ask_unlawfully(siege: Siege) -> None:
         "個人番号と読める値を照会に入れる",
         siege.kitami.line(siege.question(query=query)),
         by=KITAMI,
+        recorded=True,
     )
 
 
