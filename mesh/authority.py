@@ -3,7 +3,8 @@
 Rules kept here:
 1. Ed25519 everywhere, and one profile: a certificate has exactly the extensions that `_extensions` lists,
    when it is issued and when it is verified (RFC 5280, section 4.2). One that carries others is refused.
-2. Nothing is drawn here: keys come from the seed, serial numbers from the stream, dates from mesh time.
+2. Nothing is drawn here: keys come from the seed, dates from mesh time, and a serial number from the seed
+   and what is certified, so that a certificate does not depend on what was issued before it.
 3. Time is not judged here: `verify_chain` returns when the chain is valid, and the gate decides.
 4. There are no revocation lists. A revocation stands in the node's registry entry, whose signed head is
    younger than any list would be.
@@ -19,7 +20,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
-from random import Random
 from typing import Final
 
 from cryptography import x509
@@ -59,12 +59,11 @@ class _Issuer:
 class Authority:
     """The root of a simulation, and the CAs of its members, each made at first use.
 
-    `seed` is the simulation's, `rng` a stream for serial numbers, `now_us` mesh time in µs since 1970.
+    `seed` is the simulation's, `now_us` mesh time in µs since 1970.
     """
 
-    def __init__(self, seed: bytes, rng: Random, now_us: int) -> None:
+    def __init__(self, seed: bytes, now_us: int) -> None:
         self._seed = seed
-        self._rng = rng
         now = _time(now_us // _SECOND_US)
         self._lifetime = (now - _CA_LIFETIME, now + _CA_LIFETIME)
         self.signing = SigningKey.from_seed(derive(seed, "authority", "root"))
@@ -110,8 +109,10 @@ class Authority:
         lifetime: tuple[datetime, datetime] | None = None,
     ) -> bytes:
         not_before, not_after = lifetime or self._lifetime
+        dates = (not_before.isoformat(), not_after.isoformat())
+        drawn = derive(self._seed, "serial", subject.rfc4514_string(), public.raw.hex(), *dates)
         # A serial number is positive and at most 20 octets long (RFC 5280, section 4.1.2.2).
-        serial = self._rng.getrandbits(127) + 1
+        serial = (int.from_bytes(drawn[:16], "big") >> 1) + 1
         builder = x509.CertificateBuilder(issuer.name, subject, public.key, serial, not_before, not_after)
         for extension in _extensions(public.raw, issuer.key.public.raw, path_length, address):
             builder = builder.add_extension(extension.value, extension.critical)

@@ -34,7 +34,7 @@ from mesh.outbox import Outbox
 from mesh.party import Admitted, Party
 from mesh.policy import Policy
 from mesh.post import Post
-from mesh.routing import Router
+from mesh.routing import Ids, Router
 from mesh.service import Caller, serves
 
 
@@ -58,8 +58,9 @@ class Broker(Node):
     ) -> None:
         super().__init__(host, party, policy)
         self.authoriser = Authoriser(party, policy, codes)
-        self.router = Router(self.authoriser)
-        self.post = Post(self.authoriser, Outbox(host.random.randrange), host.store.kept, listeners)
+        ids = Ids(host.store.kept)
+        self.router = Router(self.authoriser, ids)
+        self.post = Post(self.authoriser, Outbox(host.random.randrange), ids, listeners)
 
     @property
     def _outbox(self) -> Outbox:

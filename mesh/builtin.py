@@ -1,6 +1,8 @@
 """What every node and every broker offers by itself: ledgers to the commission, history to the portal.
 
-All are restricted: without a row of the law that names the caller, the answer is no.
+Without a row of the law that names the caller the answer is no. `ledger.mark.v1` besides is for the
+requester of the very exchange, and `mesh.subscription.v1` needs no row of its own: it answers about the
+caller only, from the rows of the event.
 """
 
 from __future__ import annotations
@@ -10,6 +12,11 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from mesh.service import MessageId, PersonalService, Service
+
+# None of these can read as a personal number: each text has a letter or, where there is none, is empty.
+_ADDRESS = r"^([a-z]+/[a-z0-9-]{1,40}/[a-z0-9-]{1,40})?$"
+_NAME = r"^(?=[0-9.-]*[a-z])[a-z0-9.-]*$"
+_ITEMS = r"^((?=[0-9_ -]*[A-Za-z])[A-Za-z0-9_ -]*)?$"
 
 ROWS_MAX = 500
 """Rows in one answer of `ledger.rows.v1`."""
@@ -44,7 +51,7 @@ class RowsReply(Struct, frozen=True):
 
 
 class MarkQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Asks the other parties of an exchange to hide it from the person (番号法23条2項)."""
+    """Asks another party of an exchange of the caller to hide it from the person (番号法23条2項)."""
 
     message: MessageId
 
@@ -82,11 +89,11 @@ class HistoryLine(Struct, frozen=True, omit_defaults=True):
     """One exchange as its person may see it (やりとり履歴): parties, procedure, time, items; never values."""
 
     time_us: int
-    requester: Annotated[str, Meta(pattern="^[a-z]+/[a-z0-9-]+/[a-z-]+$")]
-    provider: Annotated[str, Meta(pattern="^[a-z]+/[a-z0-9-]+/[a-z-]+$")]
-    service: Annotated[str, Meta(pattern=r"^[a-z0-9.-]*[a-z][a-z0-9.-]*$")]
-    procedure: Annotated[str, Meta(pattern=r"^[a-z0-9.-]*[a-z][a-z0-9.-]*$")] | None = None
-    items: Annotated[str, Meta(pattern=r"^[a-z_ ]*$")] | None = None
+    requester: Annotated[str, Meta(pattern=_ADDRESS)]
+    provider: Annotated[str, Meta(pattern=_ADDRESS)]
+    service: Annotated[str, Meta(pattern=_NAME)]
+    procedure: Annotated[str, Meta(pattern=_NAME)] | None = None
+    items: Annotated[str, Meta(pattern=_ITEMS)] | None = None
     outcome: Annotated[str, Meta(pattern=r"^[a-z_]+$")] = "answered"
 
 

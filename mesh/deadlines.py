@@ -5,6 +5,8 @@ One timer serves all open questions, because nearly all of them are answered bef
 
 from __future__ import annotations
 
+import asyncio
+
 from mesh.errors import Refused
 from mesh.exchange import Turn
 from mesh.host import Host
@@ -13,15 +15,14 @@ from mesh.requester import Question, Requester
 
 
 class _Wait:
-    """One question: when its attempt is over, how long an attempt takes, and how many are left."""
+    """One question: when its attempt is over, and how long an attempt takes."""
 
-    __slots__ = ("attempts", "deadline_us", "question", "timeout_us")
+    __slots__ = ("deadline_us", "question", "timeout_us")
 
-    def __init__(self, question: Question, deadline_us: int, timeout_us: int, attempts: int) -> None:
+    def __init__(self, question: Question, deadline_us: int, timeout_us: int) -> None:
         self.question = question
         self.deadline_us = deadline_us
         self.timeout_us = timeout_us
-        self.attempts = attempts
 
 
 class Deadlines:
@@ -31,38 +32,54 @@ class Deadlines:
         self._host = host
         self._requester = requester
         self._waits: dict[str, _Wait] = {}
-        self._wake_us: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wake_us = 0
 
     def watch(self, question: Question, timeout_us: int, attempts: int) -> None:
         """Send the same bytes again after each time-out, up to so many attempts in all; then give up."""
         deadline_us = self._host.monotonic_us() + timeout_us
-        self._waits[question.digest] = _Wait(question, deadline_us, timeout_us, attempts - 1)
-        if self._wake_us is None or deadline_us < self._wake_us:
-            self._wake_us = deadline_us
-            self._host.call_later(timeout_us, self._check)
+        question.attempts_left = max(attempts, 1) - 1
+        self._waits[question.digest] = _Wait(question, deadline_us, timeout_us)
+        if self._timer is None or deadline_us < self._wake_us:
+            self._wake_at(deadline_us)
 
     def forget(self, question: Question) -> None:
-        """It is answered, or nobody waits for it any more."""
+        """It is answered, or its caller has gone."""
         self._waits.pop(question.digest, None)
+        if question.settle is not None and question.answer_id is None:
+            self._requester.expire(question)
+
+    def give_up_all(self) -> None:
+        """The party is going down: whoever waits hears that no answer came."""
+        for wait in list(self._waits.values()):
+            self._give_up(wait.question)
+
+    def _wake_at(self, when_us: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wake_us = when_us
+        self._timer = self._host.call_later(max(when_us - self._host.monotonic_us(), 0), self._check)
 
     def _check(self) -> None:
+        self._timer = None
         now_us = self._host.monotonic_us()
         turn = Turn()
         for wait in [wait for wait in self._waits.values() if wait.deadline_us <= now_us]:
-            if wait.attempts:
-                wait.attempts -= 1
+            question = wait.question
+            if question.attempts_left:
+                question.attempts_left -= 1
+                question.attempts += 1
                 wait.deadline_us = now_us + wait.timeout_us
-                turn.sends.append((BROKER, wait.question.line))
+                turn.sends.append((BROKER, question.line))
             else:
-                self._give_up(wait.question)
+                self._give_up(question)
         self._host.perform(turn)
-        self._wake_us = min((wait.deadline_us for wait in self._waits.values()), default=None)
-        if self._wake_us is not None:
-            self._host.call_later(self._wake_us - now_us, self._check)
+        if self._waits:
+            self._wake_at(min(wait.deadline_us for wait in self._waits.values()))
 
     def _give_up(self, question: Question) -> None:
-        self.forget(question)
+        self._waits.pop(question.digest, None)
         settle = question.settle
         if settle is not None and question.answer_id is None:
             self._requester.expire(question)
-            settle(Refused("timeout", message=question.id))
+            settle(Refused("timeout", message=question.id, attempts=question.attempts))

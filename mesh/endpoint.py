@@ -6,6 +6,8 @@ coming up again after a crash. What a node's author sees is in `mesh.node`.
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import traceback
 from contextvars import ContextVar
 from typing import Any, ClassVar, Final
@@ -19,9 +21,9 @@ from mesh.exchange import Turn, digest_of
 from mesh.host import Host
 from mesh.keys import VerifyKey
 from mesh.ledger import Ledger
-from mesh.message import Kind, Notice, encode, items_of, parse_time
+from mesh.message import Kind, Notice, Permit, encode, items_of, parse_time
 from mesh.names import BROKER, matches
-from mesh.outbox import Outbox
+from mesh.outbox import BACKOFF_FIRST_US, Outbox
 from mesh.party import Admitted, Party
 from mesh.policy import Policy
 from mesh.provider import Asked, Provider
@@ -33,7 +35,9 @@ from mesh.service import Caller, NoticeType, PersonalService, Service
 from mesh.subscriber import Pushed, Subscriber
 
 PURGE_EVERY: Final = 256
-"""Commits between two purges of kept outcomes."""
+"""Ledger rows between two purges of kept outcomes."""
+HANDLE_AGAIN_MAX_US: Final = 600_000_000
+"""Longest pause before a push whose handler failed is handled again."""
 
 _HANDLER_STEPS = (
     Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.AUTHORISATION, Step.CONTENT, Step.PROVIDER, Step.LEDGER,
@@ -79,15 +83,20 @@ class Endpoint:
         self._subscriber = Subscriber(party, frozenset(self.takes()), host.store.received)
         self._publisher = Publisher(party, Outbox(host.random.randrange))
         self._deadlines = Deadlines(host, self._requester)
-        self._pump_us: int | None = None
+        self._pump_timer: asyncio.TimerHandle | None = None
+        self._pump_us = 0
+        self._effect_of: Asked | None = None
+        """The question whose effect waits to be committed with its answer."""
         self._rows_since_purge = 0
         self._admitted: Admitted | None = None
         self._permit_digest: str | None = None
         host.committed = self._after_commit
         host.commit_failed = self._reload
+        host.going_down = self._deadlines.give_up_all
 
     def _signer(self, kid: str) -> tuple[str, VerifyKey]:
         known = self._party.view.key(kid)
+        known.check(self.host.now_us())
         return known.address, known.verify_key
 
     def _is_portal(self, address: str) -> bool:
@@ -145,13 +154,19 @@ class Endpoint:
         party = self._party
         try:
             permit, permit_digest = party.admit_permit(permit_line, now_us)
-            self._permit_digest = permit_digest
-            key_time_us = None if permit.accepted is None else parse_time(permit.accepted)
-            self._admitted = admitted = party.admit(head, now_us, key_time_us=key_time_us)
         except MeshError as error:
             self._refuse_unknown(head, error, peer, now_us, turn)
             raise
+        self._permit_digest = permit_digest
         try:
+            key_time_us = None if permit.accepted is None else parse_time(permit.accepted)
+            self._admitted = admitted = party.admit(head, now_us, key_time_us=key_time_us)
+        except MeshError as error:
+            self._refuse_permitted(head, permit, permit_digest, error, peer, now_us, turn)
+            raise
+        try:
+            if admitted.kind == Kind.REQUEST and permit.accepted is not None:
+                raise MeshError("message_malformed", "a request is judged now, not when it was accepted")
             if admitted.kind == Kind.REQUEST:
                 asked = self._provider.on_request(admitted, permit, permit_digest, now_us, turn)
                 if asked is not None:
@@ -166,6 +181,31 @@ class Endpoint:
         except MeshError as error:
             self._refuse(admitted, error, peer, now_us, turn, permit_digest)
             raise
+
+    def _refuse_permitted(
+        self,
+        line: bytes,
+        permit: Permit,
+        permit_digest: str,
+        error: MeshError,
+        peer: str,
+        now_us: int,
+        turn: Turn,
+    ) -> None:
+        """Refuse bytes whose sender is not proven here, but which a broker permitted: its requester hears so."""
+        digest = digest_of(line)
+        if permit.requestdigest != digest:
+            self._refuse_unknown(line, error, peer, now_us, turn)
+            return
+        refusal = self._party.refusal(
+            error,
+            to=permit.requester,
+            digest=digest,
+            now_us=now_us,
+            permit_digest=permit_digest,
+            about=permit.service,
+        )
+        turn.sends.append((peer, refusal))
 
     def _refuse_unknown(self, line: bytes, error: MeshError, peer: str, now_us: int, turn: Turn) -> None:
         """Refuse bytes whose sender is not proven: to the peer that sent them, and in no ledger."""
@@ -206,11 +246,11 @@ class Endpoint:
         """Read the question and hand it to its handler; what is wrong with it has no effect there."""
         declaration = self.declarations[asked.request.type][0]
         assert isinstance(declaration, Service | PersonalService)  # noqa: S101
+        if declaration.personal and asked.permit.subject is None:
+            raise MeshError("no_legal_basis", "the service is about a person, and none is named")
         query = declaration.decode_query(asked.data)
         if declaration.batched and len(query.subjects) > asked.permit.subjectsmax:
             raise MeshError("over_broad")
-        if declaration.personal and asked.permit.subject is None:
-            raise MeshError("no_legal_basis", "the service is about a person, and none is named")
         self._provider.start(asked)
         self.host.spawn(self._handle(asked, declaration, query), f"{self.address} answers {asked.request.id}")
 
@@ -229,6 +269,7 @@ class Endpoint:
                 reply = declaration.without_unasked(await method(query, caller, permit.subject), items)
             else:
                 reply = await method(query, caller)
+            self._check_effect(asked)
             self._provider.answer(asked, encode(reply), self.host.now_us(), turn)
         except Exception as error:
             self.host.store.undo_effect()
@@ -236,18 +277,31 @@ class Endpoint:
         turn.undo.append(lambda error: self._answer_unkept(asked, error))
         self.host.perform(turn)
         if self.host.store.in_effect:
+            self._effect_of = None
             self.host.flush()
 
+    def _check_effect(self, asked: Asked) -> None:
+        """An effect that was undone because its handler awaited after it must not be answered for."""
+        if self._effect_of is asked and not self.host.store.in_effect:
+            self._effect_of = None
+            raise RuntimeError("a handler returns after its effect without awaiting; this one's was undone")
+
     def _as_refusal(self, error: Exception) -> MeshError:
-        """What a handler's exception is called on the mesh; its own text stays here."""
+        """What a handler's exception is called on the mesh.
+
+        Its own text stays here: it may quote the question, and a refusal travels unsealed.
+        """
         if isinstance(error, MeshError) and not isinstance(error, Refused) and error.step in _HANDLER_STEPS:
-            return error
+            return MeshError(error.code)
         self.log(error)
         return MeshError("handler_failed")
 
     def log(self, error: Exception) -> None:
         """Say on the error stream what went wrong inside this node."""
-        traceback.print_exception(error)
+        if isinstance(error, MeshError):
+            print(f"{self.address}: {error}", file=sys.stderr)
+        else:
+            traceback.print_exception(error)
 
     def _answer_unkept(self, asked: Asked, error: MeshError) -> None:
         """The outcome could not be stored: refuse this attempt, keep nothing, so a repeat is tried afresh."""
@@ -268,11 +322,11 @@ class Endpoint:
             return declaration.decode_body(pushed.data)
         return pushed.message
 
-    def _spawn_push(self, pushed: Pushed) -> None:
+    def _spawn_push(self, pushed: Pushed, failures: int = 0) -> None:
         name = f"{self.address} handles {pushed.message.id}"
-        self.host.spawn(self._handle_push(pushed), name)
+        self.host.spawn(self._handle_push(pushed, failures), name)
 
-    async def _handle_push(self, pushed: Pushed) -> None:
+    async def _handle_push(self, pushed: Pushed, failures: int = 0) -> None:
         message, permit = pushed.message, pushed.permit
         items = items_of(permit.items) if isinstance(message, Notice) and permit.items else frozenset()
         caller = Caller(message.source, permit.procedure, items, None, message.id, permit.basis)
@@ -283,22 +337,26 @@ class Endpoint:
             # A handler that had nothing to write is done as well.
             self.host.commit([("inbox_done", (message.id, message.source))])
         except Exception as error:
-            # It stays in the inbox, unhandled, and is handled again when the node next comes up.
+            # It stays in the inbox, unhandled, and is handled again later, or when the node next comes up.
             self.host.store.undo_effect()
             self.log(error)
+            pause_us = min(BACKOFF_FIRST_US << min(failures, 16), HANDLE_AGAIN_MAX_US)
+            self.host.call_later(pause_us, lambda: self._spawn_push(pushed, failures + 1))
 
     # The outbox.
 
     def _arm(self) -> None:
         """Wake for the outbox when its next delivery is due."""
         due_us = self._outbox.next_due_us()
-        if due_us is None or (self._pump_us is not None and self._pump_us <= due_us):
+        if due_us is None or (self._pump_timer is not None and self._pump_us <= due_us):
             return
+        if self._pump_timer is not None:
+            self._pump_timer.cancel()
         self._pump_us = due_us
-        self.host.call_later(max(due_us - self.host.now_us(), 0), self._pump)
+        self._pump_timer = self.host.call_later(max(due_us - self.host.now_us(), 0), self._pump)
 
     def _pump(self) -> None:
-        self._pump_us = None
+        self._pump_timer = None
         turn = Turn()
         self._deliver_due(self.host.now_us(), turn)
         self.host.perform(turn)
@@ -332,11 +390,11 @@ class Endpoint:
         if self._party.ledger.size != self._party.ledger.signed_size:
             self.sign_head()
 
-    def _after_commit(self) -> None:
+    def _after_commit(self, rows: int) -> None:
         now_us = self.host.now_us()
         if self._party.ledger.head_due(now_us):
             self.sign_head()
-        self._rows_since_purge += 1
+        self._rows_since_purge += rows
         if self._rows_since_purge >= PURGE_EVERY:
             self._rows_since_purge = 0
             self.host.store.purge(now_us)

@@ -191,17 +191,29 @@ class MeshError(Exception):
 class Refused(MeshError):
     """The answer to `ask` was a refusal, or no answer came.
 
-    `by` is the address that refused, or None for the requester's own time-out; `definite` is what was
-    said of this attempt.
+    `by` is the address that refused, or None for the requester's own time-out. `definite` is False as soon
+    as one of several attempts may have had its effect.
     """
 
     def __init__(
-        self, code: str, text: str | None = None, *, by: str | None = None, message: str = ""
+        self,
+        code: str,
+        text: str | None = None,
+        *,
+        by: str | None = None,
+        message: str = "",
+        attempts: int = 1,
     ) -> None:
         super().__init__(code, text)
         self.by = by
+        self._attempts = attempts
         self.message = message
         """The id of the refusal, or of the request when none came."""
+
+    @property
+    def definite(self) -> bool:
+        """Whether nothing of the exchange had an effect: this attempt, and there was no other."""
+        return self._attempts == 1 and CODES[self.code].definite
 
 
 class NotFound(MeshError):

@@ -1,7 +1,8 @@
 """Who asked what about a person (やりとり履歴), read from the broker's ledger rows.
 
-One line for each exchange that was permitted; a push has one for each who received it. A row or a later `mark` that says undisclosed hides the whole
-exchange (番号法23条2項); the person's own view then has neither the line nor a gap.
+One line for each exchange that was permitted; a push has one for each who received it. A row or a later
+`mark` that says undisclosed hides the whole exchange (番号法23条2項); the person's own view then has neither
+the line nor a gap.
 """
 
 from __future__ import annotations

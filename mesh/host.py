@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context
 from random import Random
 from typing import Any, Protocol
 
@@ -50,9 +51,12 @@ class Host:
         self.now_us = now_us
         self.monotonic_us = monotonic_us
         self.alive = True
-        self.committed: Callable[[], None] | None = None
-        """Called after a commit that added to the ledger."""
+        self.committed: Callable[[int], None] | None = None
+        """Called after a commit that added so many rows to the ledger."""
         self.commit_failed: Callable[[MeshError], None] | None = None
+        """Called when what was to be committed is lost."""
+        self.going_down: Callable[[], None] | None = None
+        """Called by `kill`, when nothing has an effect any more."""
         self._loop = loop
         self._carrier = carrier
         self._recorder = recorder
@@ -71,8 +75,13 @@ class Host:
         if not self.alive:
             return
         if not self._turns:
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._flush_ready)
         self._turns.append(turn)
+
+    def _flush_ready(self) -> None:
+        # Whoever left an effect open has awaited since: it must not be committed with others' work.
+        self.store.undo_effect()
+        self.flush()
 
     def flush(self, also: Sequence[Write] = ()) -> MeshError | None:
         """Commit all turns that wait, an open effect and `also` as one transaction, then send.
@@ -89,24 +98,34 @@ class Host:
             try:
                 self.commit(writes)
             except (sqlite3.Error, OSError) as failure:
+                self.store.undo_effect()
                 error = storage_error(failure)
-                self._fail(turns, error)
+                self._undo(turns, error)
                 return error
+            if not self.alive:
+                return None
         carrier, address = self._carrier, self.address
         for turn in turns:
             for recipient, line in turn.sends:
                 carrier.send(address, recipient, line)
+        for turn in turns:
             for call, values in turn.calls:
                 call(*values)
         return None
 
-    def _fail(self, turns: list[Turn], error: MeshError) -> None:
+    def drop_turns(self, error: MeshError) -> None:
+        """Forget what waits to be committed: the effect that it belongs to has failed."""
+        turns, self._turns = self._turns, []
+        if turns:
+            self._undo(turns, error)
+
+    def _undo(self, turns: list[Turn], error: MeshError) -> None:
         """Nothing of these turns happened: who waits for them hears so."""
-        if self.commit_failed is not None:
-            self.commit_failed(error)
         for turn in turns:
             for undo in turn.undo:
                 undo(error)
+        if self.commit_failed is not None:
+            self.commit_failed(error)
 
     def commit(self, writes: Sequence[Write]) -> None:
         """The one sync point: everything durable passes here. Raises sqlite3.Error and OSError."""
@@ -117,7 +136,7 @@ class Host:
         if rows:
             self._recorder.ledger_rows(self.address, rows)
             if self.committed is not None:
-                self.committed()
+                self.committed(len(rows))
 
     def send_unrecorded(self, recipient: str, line: bytes) -> None:
         """Send what is in no ledger: the refusal of bytes whose sender is not known."""
@@ -133,7 +152,8 @@ class Host:
         if not self.alive:
             work.close()
             return
-        task = self._loop.create_task(work, name=name)
+        # A context of its own: a task must not take over what the one that spawned it is working on.
+        task = self._loop.create_task(work, name=name, context=Context())
         self._tasks[task] = None
         task.add_done_callback(self._done)
 
@@ -157,5 +177,7 @@ class Host:
         self.alive = False
         self._turns.clear()
         self.store.undo_effect()
+        if self.going_down is not None:
+            self.going_down()
         for task in list(self._tasks):
             task.cancel()

@@ -224,7 +224,9 @@ def parse_time(text: str) -> int:
 
 @lru_cache(maxsize=4096)
 def items_of(text: str) -> frozenset[str]:
-    """The names in an `items` attribute; `schema_invalid` unless they are sorted and distinct."""
+    """The names in an `items` attribute, none in ""; `schema_invalid` unless they are sorted and distinct."""
+    if not text:
+        return frozenset()
     names = text.split(" ")
     if not all(names) or any(a >= b for a, b in pairwise(names)):
         raise MeshError("schema_invalid", "items are sorted, distinct names with single spaces")

@@ -6,8 +6,10 @@ writes goes into an effect. Whatever it does to the world goes through its `Host
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, ClassVar, Final, overload
 
 from mesh import service
@@ -29,7 +31,7 @@ from mesh.exchange import Turn
 from mesh.host import Host
 from mesh.ledger import Row, read_row
 from mesh.merkle import consistency_path, leaf_hash
-from mesh.message import encode
+from mesh.message import encode, items_of
 from mesh.names import BROKER, Zone
 from mesh.party import Party
 from mesh.policy import Policy
@@ -120,11 +122,13 @@ class Node(Endpoint):
             procedure=procedure,
             items=wanted,
             consent=consent,
-            undisclosed=self._policy.hides(self.address, procedure, to, service.name),
+            undisclosed=self._policy.hides(
+                self.address, procedure, to, service.name, items_of(wanted or ""), host.now_us()
+            ),
         )
         last_message.set(question.id)
         future = host.future()
-        question.settle = future.set_result
+        question.settle = partial(_settle, future)
         turn = Turn()
         turn.writes.append(write)
         turn.sends.append((BROKER, question.line))
@@ -191,24 +195,42 @@ class Node(Endpoint):
         host, work = self.host, current_work.get()
         if not host.alive:
             raise RuntimeError(f"{self.address} is down")
-        host.store.begin_effect()
+        if not (isinstance(work, Asked) and self._effect_of is work and host.store.in_effect):
+            self._begin_effect()
         try:
             yield
         except BaseException:
             host.store.undo_effect()
+            host.drop_turns(MeshError("storage_unavailable", "the effect was undone"))
             raise
+        if not host.store.in_effect:
+            raise RuntimeError("an effect ends without awaiting: another took its turn, and it was undone")
         if isinstance(work, Asked):
+            self._effect_of = work
             return  # The handler returns next, and its outcome is committed with the effect.
         done = [("inbox_done", (work.message.id, work.message.source))] if isinstance(work, Pushed) else []
         failed = host.flush(done)
         if failed is not None:
             raise failed
 
-    async def hide(self, message_id: str, others: Iterable[str]) -> None:
-        """Hide an exchange of this node from its person, here and at the others (番号法23条2項)."""
+    def _begin_effect(self) -> None:
+        store = self.host.store
+        if self._effect_of is not None:
+            # Its handler has awaited since, or it would have answered: it was promised nothing.
+            store.undo_effect()
+            self._effect_of = None
+        # What waits is committed first, so that undoing the effect undoes nothing else.
+        self.host.flush()
+        store.begin_effect()
+
+    async def hide(self, message_id: str, others: Iterable[str], *, procedure: str) -> None:
+        """Hide an exchange of this node from its person, here and at the others (番号法23条2項).
+
+        A row of the law must let this node mark exchanges at the others for the procedure.
+        """
         self._mark(message_id)
         for address in others:
-            await self.ask(address, LEDGER_MARK, MarkQuery(message_id))
+            await self.ask(address, LEDGER_MARK, MarkQuery(message_id), procedure=procedure)
 
     def _settle_failed(self, question: Question, error: MeshError) -> None:
         self._requester.abandon(question)
@@ -241,6 +263,7 @@ class Node(Endpoint):
 
     @serves(LEDGER_MARK)
     async def _ledger_mark(self, query: MarkQuery, caller: Caller) -> Empty:
+        _check_restricted(caller)
         known = [read_row(row) for row in self.host.store.ledger_rows_with(query.message)]
         if not any(row.id == query.message and row.requester == caller.address for row in known):
             raise NotFound("no exchange of the caller has this id")
@@ -252,6 +275,11 @@ class Node(Endpoint):
         row = Row("mark", self.host.now_us(), message_id, requester or self.address, undisclosed=True)
         turn.writes.append(self._party.record(row))
         self.host.perform(turn)
+
+
+def _settle(future: asyncio.Future[bytes | Refused], outcome: bytes | Refused) -> None:
+    if not future.done():
+        future.set_result(outcome)
 
 
 def _check_restricted(caller: Caller) -> None:

@@ -6,7 +6,9 @@ Rules kept here:
    expires: then it is a dead letter, which a person can list and send again.
 3. At most 32 deliveries to one recipient are without a receipt at any time; the others wait their turn.
 
-Life of a delivery: waiting → sent (again and again) → receipted, or dead.
+4. What is held in memory is what the database has: when a commit fails, `forget` and `restore` say so.
+
+Life of a delivery: waiting → sent (again and again) → receipted, and so gone; or dead.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ class Stage(StrEnum):
 
     WAITING = "waiting"
     SENT = "sent"
-    RECEIPTED = "receipted"
     DEAD = "dead"
+    GONE = "gone"
+    """Receipted, or never committed: nothing is stored of it."""
 
 
 class Delivery:
@@ -51,13 +54,17 @@ class Delivery:
         self.attempts = 0
         self.stage = Stage.WAITING
 
+    def __lt__(self, other: Delivery) -> bool:
+        """The order among timers of the same time; one delivery may have two of them."""
+        return self.number < other.number
+
 
 class Outbox:
     """All deliveries of one party. `jitter_us(limit)` draws from 0 to below the limit."""
 
     def __init__(self, jitter_us: Callable[[int], int]) -> None:
         self._jitter_us = jitter_us
-        self._timers: list[tuple[int, int, Delivery]] = []
+        self._timers: list[tuple[int, Delivery]] = []
         self._live: dict[tuple[str, str], Delivery] = {}
         self._sent: dict[str, int] = {}
         self._held: dict[str, deque[Delivery]] = {}
@@ -100,7 +107,7 @@ class Outbox:
             timer = heapq.heappop(self._timers)
             if _is_stale(timer):
                 continue
-            delivery = timer[2]
+            delivery = timer[1]
             if delivery.expiry_us <= now_us:
                 writes.append(self.bury(delivery))
             elif delivery.stage is Stage.WAITING and self._sent.get(delivery.to, 0) >= UNRECEIPTED_MAX:
@@ -123,29 +130,41 @@ class Outbox:
     def _wake(self, delivery: Delivery, due_us: int) -> None:
         """Set its one timer that counts; earlier ones are stale from here on."""
         delivery.due_us = due_us
-        heapq.heappush(self._timers, (due_us, delivery.number, delivery))
+        heapq.heappush(self._timers, (due_us, delivery))
 
     def find(self, to: str, digest: str) -> Delivery | None:
         """The delivery of a message to a recipient, while it is neither receipted nor dead."""
         return self._live.get((to, digest))
 
-    def receipted(self, to: str, digest: str, now_us: int) -> list[Write]:
-        """The recipient signed for it; nothing to write when it had done so before."""
-        delivery = self._live.pop((to, digest), None)
-        if delivery is None:
-            return []
+    def receipted(self, delivery: Delivery, now_us: int) -> Write:
+        """The recipient signed for one that `find` found: it is not sent again and no longer stored."""
+        self._remove(delivery, now_us)
+        return ("outbox_gone", (delivery.number,))
+
+    def restore(self, delivery: Delivery) -> None:
+        """Its receipt could not be committed: it goes out again, when it would have gone anyway."""
+        delivery.stage = Stage.WAITING
+        self._enter(delivery)
+
+    def forget(self, to: str, digest: str) -> None:
+        """What was added could not be committed: it does not go out."""
+        delivery = self.find(to, digest)
+        if delivery is not None:
+            self._remove(delivery, delivery.added_us)
+
+    def _remove(self, delivery: Delivery, now_us: int) -> None:
+        self._live.pop((delivery.to, delivery.digest), None)
         self._leave(delivery, now_us)
-        delivery.stage = Stage.RECEIPTED
-        return [("outbox_done", (Stage.RECEIPTED.value, delivery.number))]
+        delivery.stage = Stage.GONE
 
     def bury(self, delivery: Delivery) -> Write:
-        """Make it a dead letter."""
+        """Make it a dead letter. If that is not committed, a restart finds it waiting and buries it again."""
         self._live.pop((delivery.to, delivery.digest), None)
         # Its own next time may be far ahead; whoever gets its place has waited since before that.
         self._leave(delivery, delivery.added_us)
         delivery.stage = Stage.DEAD
         self.dead[delivery.number] = delivery
-        return ("outbox_done", (Stage.DEAD.value, delivery.number))
+        return ("outbox_dead", (Stage.DEAD.value, delivery.number))
 
     def _leave(self, delivery: Delivery, now_us: int) -> None:
         """Give the place of a delivery to the next that is held back and still waits."""
@@ -169,6 +188,6 @@ class Outbox:
         return ("outbox_revived", (Stage.WAITING.value, expiry_us, number))
 
 
-def _is_stale(timer: tuple[int, int, Delivery]) -> bool:
-    due_us, _, delivery = timer
-    return delivery.due_us != due_us or delivery.stage in (Stage.RECEIPTED, Stage.DEAD)
+def _is_stale(timer: tuple[int, Delivery]) -> bool:
+    due_us, delivery = timer
+    return delivery.due_us != due_us or delivery.stage in (Stage.DEAD, Stage.GONE)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from mesh import jws
+from mesh.channels import Opener, Sealer
 from mesh.errors import CODES, MeshError
 from mesh.exchange import Write, digest_of
 from mesh.keys import NodeKeys, SealPublicKey
@@ -34,7 +35,6 @@ from mesh.message import (
 from mesh.names import BROKER, member_of
 from mesh.parsing import decode_bounded
 from mesh.personal_number import personal_numbers_in
-from mesh.sealing import Opener, Sealer
 from mesh.view import View
 
 FUTURE_TOLERANCE_US = 300_000_000

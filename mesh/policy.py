@@ -11,6 +11,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -22,6 +23,7 @@ from mesh.errors import MeshError
 from mesh.names import Zone, member_of
 
 FOREVER_US = 2**53 - 1
+_PROCEDURE = re.compile(r"(?=[0-9.-]*[a-z])[a-z0-9.-]+")
 
 
 class LegalBasis(Struct, frozen=True):
@@ -93,6 +95,8 @@ class Policy:
         """Put a row in force; it gets the next id unless it brings one."""
         if not (names.is_role(basis.requester) and names.is_role(basis.provider)):
             raise ValueError(f"roles are like muni/*/tax: {basis.requester!r}, {basis.provider!r}")
+        if _PROCEDURE.fullmatch(basis.procedure) is None:
+            raise ValueError(f"a procedure is named like child-allowance: {basis.procedure!r}")
         if not basis.id:
             basis = replace(basis, id=f"added-{len(self.bases) + 1}")
         self.bases.append(basis)
@@ -128,29 +132,55 @@ class Policy:
         items: frozenset[str],
         now_us: int,
     ) -> LegalBasis:
-        """The row that makes the exchange lawful now.
+        """The row that makes the exchange lawful now: the first in force that covers the items.
 
-        Raises `MeshError`: no_legal_basis, assessment_missing or item_not_permitted, in that order.
+        Raises `MeshError`: no_legal_basis, assessment_missing or item_not_permitted, in that order. Where
+        rows are in force and none covers the items, the first of them explains what is permitted.
         """
-        for basis in self._candidates(requester, procedure, provider, service):
-            if basis.from_us <= now_us < basis.until_us:
-                break
-        else:
+        basis, covers = self._choose(requester, procedure, provider, service, items, now_us)
+        if basis is None:
             raise MeshError("no_legal_basis", self._explain(requester, provider, service, now_us))
         if basis.assessment and (member_of(requester), procedure) in self._unassessed:
             raise MeshError("assessment_missing")
-        if not items.issubset(basis.items):
+        if not covers:
             raise MeshError(
                 "item_not_permitted",
                 f"row {basis.id} ({basis.citation}) permits only: {' '.join(sorted(basis.items)) or 'no items'}",
             )
         return basis
 
-    def hides(self, requester: str, procedure: str | None, provider: str, service: str) -> bool:
-        """Whether the law keeps such exchanges from the person's view (番号法23条2項)."""
+    def hides(
+        self,
+        requester: str,
+        procedure: str | None,
+        provider: str,
+        service: str,
+        items: frozenset[str],
+        now_us: int,
+    ) -> bool:
+        """Whether the row that `decide` goes by keeps the exchange from the person's view (番号法23条2項)."""
         if procedure is None:
             return False
-        return any(basis.undisclosed for basis in self._candidates(requester, procedure, provider, service))
+        basis, _ = self._choose(requester, procedure, provider, service, items, now_us)
+        return basis is not None and basis.undisclosed
+
+    def _choose(
+        self,
+        requester: str,
+        procedure: str,
+        provider: str,
+        service: str,
+        items: frozenset[str],
+        now_us: int,
+    ) -> tuple[LegalBasis | None, bool]:
+        """The first row in force that covers the items, or else the first in force; and whether it covers them."""
+        first = None
+        for basis, permitted in self._candidates(requester, procedure, provider, service):
+            if basis.from_us <= now_us < basis.until_us:
+                if items <= permitted:
+                    return basis, True
+                first = first or basis
+        return first, False
 
     def subscribers(self, publisher: str, event: str, now_us: int) -> list[LegalBasis]:
         """The rows that let somebody hear of the publisher's event now."""
@@ -160,9 +190,12 @@ class Policy:
             if names.matches(basis.provider, publisher) and basis.from_us <= now_us < basis.until_us
         ]
 
-    def _match(self, requester: str, procedure: str, provider: str, service: str) -> tuple[LegalBasis, ...]:
+    def _match(
+        self, requester: str, procedure: str, provider: str, service: str
+    ) -> tuple[tuple[LegalBasis, frozenset[str]], ...]:
+        """Every row for the four, whatever its dates, with the set of its items."""
         return tuple(
-            basis
+            (basis, frozenset(basis.items))
             for basis in self._rows_of.get(service, ())
             if basis.procedure == procedure
             and names.matches(basis.requester, requester)

@@ -16,15 +16,16 @@ from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Receipt, format_time, items_of, parse_time
 from mesh.names import BROKER, matches, member_of
 from mesh.outbox import Delivery, Outbox
-from mesh.party import PUSH_LIFE_US, Admitted, check_time, read_line
+from mesh.party import PERMIT_LIFE_US, PUSH_LIFE_US, Admitted, check_time, read_line
 from mesh.policy import LegalBasis
+from mesh.routing import Ids
 from mesh.subscriber import KEEP_US
 
 
 class Post:
     """Pushes on their way through a broker.
 
-    `kept(source, id)` looks up digest and receipt of a push taken over before; `listeners(event, role)`
+    `ids` knows which ids are taken, and the receipts of pushes taken over before; `listeners(event, role)`
     names the registered nodes with the role that take the event.
     """
 
@@ -32,13 +33,13 @@ class Post:
         self,
         authoriser: Authoriser,
         outbox: Outbox,
-        kept: Callable[[str, str], tuple[str, bytes] | None],
+        ids: Ids,
         listeners: Callable[[str, str], Iterable[str]],
     ) -> None:
         self._authoriser = authoriser
         self._party = authoriser.party
         self.outbox = outbox
-        self._kept = kept
+        self._ids = ids
         self._listeners = listeners
 
     def on_push(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
@@ -47,21 +48,23 @@ class Post:
         Raises `MeshError` with the codes of the steps address to authorisation.
         """
         message: Event | Notice = admitted.message
-        if isinstance(message, Event) and message.recipient != BROKER:
-            raise MeshError("audience_mismatch")
+        self._check_address(message)
         check_time(message.time, message.expiry, now_us, PUSH_LIFE_US)
-        kept = self._kept(message.source, message.id)
-        if kept is not None:
-            if kept[0] != admitted.digest:
-                raise MeshError("id_conflict")
-            turn.sends.append((message.source, kept[1]))
+        if self._ids.check(message.source, message.id, admitted.digest):
+            kept = self._ids.kept(message.source, message.id)
+            if kept is not None:
+                turn.sends.append((message.source, kept[1]))
+            # Else the first copy is about to be committed, and its receipt answers this one as well.
             return
         recipients = self._recipients(message, admitted.zone, now_us)
         self._authoriser.person_of(message)
         self._authoriser.rates.count(message.source, now_us)
         expiry_us = parse_time(message.expiry)
+        self._ids.take(message.source, message.id, admitted.digest)
         for recipient in recipients:
             turn.writes.append(self.outbox.add(recipient, admitted.digest, line, expiry_us, now_us))
+        turn.calls.append((self._ids.free, (message.source, message.id)))
+        turn.undo.append(lambda _: self._give_back(message, admitted.digest, recipients))
         receipt = Receipt(
             specversion="1.0",
             id=self._party.new_id(now_us),
@@ -77,6 +80,19 @@ class Post:
         )
         turn.sends.append((message.source, receipt_line))
 
+    def _give_back(self, message: Event | Notice, digest: str, recipients: Iterable[str]) -> None:
+        """The takeover could not be committed: the publisher sends the push again."""
+        self._ids.free(message.source, message.id)
+        for recipient in recipients:
+            self.outbox.forget(recipient, digest)
+
+    def _check_address(self, message: Event | Notice) -> None:
+        if isinstance(message, Notice):
+            if message.type not in self._party.view.lookup(message.recipient).events:
+                raise MeshError("service_unknown")
+        elif message.recipient != BROKER:
+            raise MeshError("audience_mismatch")
+
     def _recipients(self, message: Event | Notice, zone: str, now_us: int) -> list[str]:
         """Who gets the push: the recipient of a notice, or whom the law lets hear of the event."""
         if isinstance(message, Event):
@@ -87,8 +103,6 @@ class Post:
                 address for address in self._heard_by(message, rows) if self._reaches(message, zone, address)
             ]
         recipient = self._party.view.lookup(message.recipient)
-        if message.type not in recipient.events:
-            raise MeshError("service_unknown")
         self._authoriser.check_zone(zone, recipient.zone, message.source, message.recipient)
         self._basis_for(message, message.recipient, now_us)
         return [message.recipient]
@@ -165,29 +179,45 @@ class Post:
         receipt: Receipt = admitted.message
         if receipt.recipient != self._party.address:
             raise MeshError("audience_mismatch")
-        self._close(receipt.source, receipt, admitted.digest, None, now_us, turn)
-
-    def is_delivery(self, admitted: Admitted) -> bool:
-        """Whether a refusal is of a delivery. It goes out again until it expires: the recipient may mend."""
-        return self.outbox.find(admitted.message.source, admitted.message.requestdigest) is not None
-
-    def _close(
-        self, recipient: str, receipt: Receipt, answer: str, code: str | None, now_us: int, turn: Turn
-    ) -> None:
-        delivery = self.outbox.find(recipient, receipt.requestdigest)
+        delivery = self.outbox.find(receipt.source, receipt.requestdigest)
         if delivery is None:
             return
         message: Any = read_line(delivery.line)
-        turn.writes.extend(self.outbox.receipted(recipient, receipt.requestdigest, now_us))
+        turn.writes.append(self.outbox.receipted(delivery, now_us))
+        turn.undo.append(lambda _: self.outbox.restore(delivery))
         row = Row(
             "closed",
             now_us,
             message.id,
             message.source,
-            provider=recipient,
+            provider=delivery.to,
             requestdigest=delivery.digest,
             permitdigest=receipt.permitdigest,
-            replydigest=answer,
-            code=code,
+            replydigest=admitted.digest,
         )
         turn.writes.append(self._party.record(row))
+
+    def is_delivery(self, admitted: Admitted) -> bool:
+        """Whether a refusal is of a delivery. It goes out again until it expires: the recipient may mend."""
+        return self.outbox.find(admitted.message.source, admitted.message.requestdigest) is not None
+
+    def dead_letters(self) -> list[Delivery]:
+        """The deliveries that were given up, in the order in which they were taken over."""
+        return sorted(self.outbox.dead.values())
+
+    def send_again(self, number: int, now_us: int, turn: Turn) -> bool:
+        """Send a dead letter again, as a person decided; False if there is none, or it is too late.
+
+        It goes out for as long as its recipient remembers having had it, so that its effect stays one.
+        """
+        delivery = self.outbox.dead.get(number)
+        if delivery is None:
+            return False
+        # The last permit is in force for its life, and the recipient still remembers when it ends.
+        until_us = parse_time(read_line(delivery.line).expiry) + KEEP_US - PERMIT_LIFE_US
+        write = self.outbox.revive(number, until_us, now_us) if now_us < until_us else None
+        if write is None:
+            return False
+        turn.writes.append(write)
+        turn.undo.append(lambda _: self.outbox.bury(delivery))
+        return True

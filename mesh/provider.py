@@ -13,10 +13,12 @@ from msgspec import Struct
 from mesh.consent import ConsentUses
 from mesh.errors import MeshError
 from mesh.exchange import PROVIDER, Happening, State, Turn, advance, digest_of
+from mesh.jws import LINE_SIZE_MAX
 from mesh.ledger import Row
 from mesh.message import Kind, Permit, Reply, Request, format_time, items_of, parse_time
 from mesh.names import BROKER, member_of
 from mesh.party import (
+    FUTURE_TOLERANCE_US,
     REQUEST_LIFE_US,
     Admitted,
     Party,
@@ -73,8 +75,10 @@ class Provider:
         request: Request = admitted.message
         self._check_address(request, permit, admitted.digest)
         check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US)
-        if not parse_time(permit.time) - KEEP_US <= now_us <= parse_time(permit.expiry):
+        if now_us > parse_time(permit.expiry):
             raise MeshError("message_expired", "the permit is past its expiry")
+        if parse_time(permit.time) > now_us + FUTURE_TOLERANCE_US:
+            raise MeshError("message_from_future", "the permit is dated ahead")
         if self._is_repeat(request, admitted.digest, turn):
             return None
         consent = None if permit.consent is None else self._check_consent(permit.consent, request, now_us)
@@ -173,8 +177,11 @@ class Provider:
         self, asked: Asked, line: bytes, code: str | None, happening: str, now_us: int, turn: Turn
     ) -> None:
         request, permit = asked.request, asked.permit
+        if len(line) > LINE_SIZE_MAX:
+            raise MeshError("handler_failed", "the answer is longer than 1 MiB")
         advance(PROVIDER, State.HANDLING, happening)
-        del self._handling[request.source, request.id]
+        # Until the outcome is committed a repeat waits for it, as while the handler runs.
+        turn.calls.append((self._handling.pop, ((request.source, request.id), None)))
         row = Row(
             "answered",
             now_us,

@@ -1,18 +1,21 @@
 """Whoever pushes: an event to the subscribers that the law names, or a notice to one recipient.
 
 A push is recorded and kept in the publisher's outbox before it leaves, and goes out again until the broker
-has signed for it. An event carries no data; a notice carries a sealed body.
+has signed for it or refused it for good. An event carries no data; a notice carries a sealed body.
 """
 
 from __future__ import annotations
 
-from mesh.errors import MeshError
+from mesh.errors import CODES, MeshError, Step
 from mesh.exchange import Turn, digest_of
 from mesh.ledger import Row
-from mesh.message import Event, Kind, Notice, Receipt, format_time
+from mesh.message import Event, Kind, Notice, Receipt, Refusal, format_time
 from mesh.names import BROKER
 from mesh.outbox import Outbox
 from mesh.party import PUSH_LIFE_US, Admitted, Party, check_no_personal_number, read_line
+
+_PASSING = ("rate_limited", "registry_stale", "message_from_future")
+"""Refusals that time mends, besides all of `Step.DELIVERY`."""
 
 
 class Publisher:
@@ -110,6 +113,7 @@ class Publisher:
         )
         turn.writes.append(self._party.record(row))
         turn.writes.append(self.outbox.add(BROKER, digest, line, expiry_us, now_us))
+        turn.undo.append(lambda _: self.outbox.forget(BROKER, digest))
 
     def on_receipt(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
         """The broker signed for a push; a repeated receipt is dropped."""
@@ -121,16 +125,31 @@ class Publisher:
         self._close(receipt.requestdigest, admitted.digest, None, now_us, turn)
 
     def on_refusal(self, admitted: Admitted, now_us: int, turn: Turn) -> bool:
-        """Whether the refusal was of a push: then it is not sent again."""
-        return self._close(
-            admitted.message.requestdigest, admitted.digest, admitted.message.code, now_us, turn
-        )
+        """Whether the refusal is of a push: then it is not sent again, unless the reason may pass.
 
-    def _close(self, digest: str, answer_digest: str, code: str | None, now_us: int, turn: Turn) -> bool:
+        Raises `MeshError`: correlation_mismatch if another than the broker refuses the push,
+        audience_mismatch, and schema_invalid for a code that is not in the table.
+        """
+        refusal: Refusal = admitted.message
+        if self.outbox.find(BROKER, refusal.requestdigest) is None:
+            return False
+        if refusal.source != BROKER:
+            raise MeshError("correlation_mismatch", "only the broker refuses pushes to their publisher")
+        if refusal.recipient != self._party.address:
+            raise MeshError("audience_mismatch")
+        code = CODES.get(refusal.code)
+        if code is None:
+            raise MeshError("schema_invalid", "the refusal has no code of the table")
+        if code.step is not Step.DELIVERY and code.name not in _PASSING:
+            self._close(refusal.requestdigest, admitted.digest, code.name, now_us, turn)
+        return True
+
+    def _close(self, digest: str, answer_digest: str, code: str | None, now_us: int, turn: Turn) -> None:
         delivery = self.outbox.find(BROKER, digest)
         if delivery is None:
-            return False
-        turn.writes.extend(self.outbox.receipted(BROKER, digest, now_us))
+            return
+        turn.writes.append(self.outbox.receipted(delivery, now_us))
+        turn.undo.append(lambda _: self.outbox.restore(delivery))
         row = Row(
             "closed",
             now_us,
@@ -141,4 +160,3 @@ class Publisher:
             code=code,
         )
         turn.writes.append(self._party.record(row))
-        return True

@@ -60,24 +60,3 @@ class Recorder(Protocol):
 
     def tree_head(self, party: str, token: bytes) -> None:
         """A party signed the head of its ledger."""
-
-
-class NullRecorder:
-    """Keeps nothing."""
-
-    def __init__(self) -> None:
-        self._sent = -1
-
-    def sent(self) -> int:
-        """Count a transmission."""
-        self._sent += 1
-        return self._sent
-
-    def transmission(self, *_: object) -> None:
-        """Forget a transmission."""
-
-    def ledger_rows(self, *_: object) -> None:
-        """Forget rows."""
-
-    def tree_head(self, *_: object) -> None:
-        """Forget a head."""

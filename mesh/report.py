@@ -46,7 +46,7 @@ class Report:
     visits_saved: int = 0
     fallbacks: list[Fallback] = field(default_factory=list)
     disclosed: dict[str, list[str]] = field(default_factory=dict)
-    """Requester → distinct `service: item` that left a provider for it."""
+    """Requester → the distinct items that left providers for it."""
 
     def count_disclosed(self, rows: Iterable[Row]) -> None:
         """Take up what providers recorded as answered."""

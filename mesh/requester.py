@@ -7,6 +7,7 @@ open questions by the digest of their bytes, because that is what an answer name
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from mesh.errors import CODES, MeshError, Refused, Step
 from mesh.exchange import REQUESTER, Happening, State, Turn, Write, advance, digest_of
@@ -16,24 +17,28 @@ from mesh.names import BROKER
 from mesh.party import Admitted, Party, check_no_personal_number
 
 LATE_MAX = 1024
-"""Closed questions remembered, so that a repeated answer is known as one."""
+"""Closed and given up questions remembered, so that a repeated or late answer is known as one."""
+
+T = TypeVar("T")
 
 
 class Question:
     """One open question: what was sent, and who waits for the answer."""
 
-    __slots__ = ("answer_id", "digest", "id", "line", "sent_us", "service", "settle", "state", "to")
+    __slots__ = (
+        "answer_id", "attempts", "attempts_left", "digest", "id", "line", "service", "settle", "state", "to",
+    )  # fmt: skip
 
-    def __init__(
-        self, message_id: str, to: str, service: str, line: bytes, digest: str, sent_us: int
-    ) -> None:
+    def __init__(self, message_id: str, to: str, service: str, line: bytes, digest: str) -> None:
         self.id = message_id
         self.to = to
         self.service = service
         self.line = line
         self.digest = digest
-        self.sent_us = sent_us
         self.state = State.OPENED
+        self.attempts = 1
+        """How often it was sent."""
+        self.attempts_left = 0
         self.settle: Callable[[bytes | Refused], None] | None = None
         self.answer_id: str | None = None
 
@@ -44,6 +49,8 @@ class Requester:
     def __init__(self, party: Party) -> None:
         self._party = party
         self._open: dict[str, Question] = {}
+        self._late: dict[str, Question] = {}
+        """Given up, but an answer that still comes is recorded."""
         self._closed: dict[str, str] = {}
 
     def ask(
@@ -86,7 +93,7 @@ class Requester:
         )
         line = party.sign(request, Kind.REQUEST)
         digest = digest_of(line)
-        question = Question(message_id, to, service, line, digest, now_us)
+        question = Question(message_id, to, service, line, digest)
         question.state = advance(REQUESTER, State.NEW, Happening.ASK)
         self._open[digest] = question
         row = Row(
@@ -119,14 +126,18 @@ class Requester:
         party = self._party
         if answer.recipient != party.address:
             raise MeshError("audience_mismatch")
-        question = self._open.get(answer.requestdigest)
+        question = self._open.get(answer.requestdigest) or self._late.get(answer.requestdigest)
         if question is None:
             self._check_repeated(answer.requestdigest, admitted.digest)
             return
         outcome = self._read(question, answer)
-        question.state = advance(REQUESTER, question.state, Happening.ANSWER)
+        if question.attempts_left and isinstance(outcome, Refused) and is_transient(outcome):
+            return  # This attempt failed; the next one goes out when its time comes.
+        before = question.state
+        question.state = advance(REQUESTER, before, Happening.ANSWER)
         question.answer_id = answer.id
         self._close(question.digest, admitted.digest)
+        turn.undo.append(lambda _: self._reopen(question, before))
         row = Row(
             "closed",
             now_us,
@@ -156,20 +167,38 @@ class Requester:
         """The requester waits no longer; an answer that still comes is recorded."""
         question.state = advance(REQUESTER, question.state, Happening.TIMEOUT)
         question.settle = None
+        if self._open.pop(question.digest, None) is not None:
+            _remember(self._late, question.digest, question)
 
     def abandon(self, question: Question) -> None:
         """Forget a question whose opening could not be committed."""
         self._open.pop(question.digest, None)
 
     def _close(self, request_digest: str, answer_digest: str) -> None:
-        del self._open[request_digest]
-        if len(self._closed) >= LATE_MAX:
-            del self._closed[next(iter(self._closed))]
-        self._closed[request_digest] = answer_digest
+        if self._open.pop(request_digest, None) is None:
+            del self._late[request_digest]
+        _remember(self._closed, request_digest, answer_digest)
+
+    def _reopen(self, question: Question, state: str) -> None:
+        """The record of the answer could not be committed: the question is as open as before."""
+        self._closed.pop(question.digest, None)
+        question.state, question.answer_id = state, None
+        (self._open if state == State.OPENED else self._late)[question.digest] = question
 
     def _check_repeated(self, request_digest: str, answer_digest: str) -> None:
         if self._closed.get(request_digest) != answer_digest:
             raise MeshError("correlation_mismatch")
+
+
+def is_transient(error: MeshError) -> bool:
+    """Whether the same message may well pass when it is sent again."""
+    return error.step is Step.DELIVERY or error.code in ("rate_limited", "registry_stale")
+
+
+def _remember(recent: dict[str, T], key: str, value: T) -> None:
+    if len(recent) >= LATE_MAX:
+        del recent[next(iter(recent))]
+    recent[key] = value
 
 
 def _read_refusal(question: Question, refusal: Refusal) -> Refused:
@@ -181,4 +210,6 @@ def _read_refusal(question: Question, refusal: Refusal) -> Refused:
         raise MeshError("correlation_mismatch", "somebody refused who was not asked")
     if code.step is Step.PROVIDER and refusal.source != question.to:
         raise MeshError("correlation_mismatch", "only the provider can say so")
-    return Refused(code.name, refusal.data.text, by=refusal.source, message=refusal.id)
+    return Refused(
+        code.name, refusal.data.text, by=refusal.source, message=refusal.id, attempts=question.attempts
+    )

@@ -8,30 +8,50 @@ answer; that a repeat has one effect only is decided in the provider's database.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from mesh import jws
 from mesh.authoriser import Authoriser
 from mesh.errors import CODES, MeshError, Step
 from mesh.exchange import BROKER as BROKER_TABLE
 from mesh.exchange import Happening, State, Turn, advance, digest_of
 from mesh.ledger import Row
-from mesh.message import (
-    Refusal,
-    Reply,
-    Request,
-    items_of,
-    parse_time,
-)
+from mesh.message import Kind, Refusal, Reply, Request, items_of, parse_time
 from mesh.names import member_of
-from mesh.party import (
-    REQUEST_LIFE_US,
-    Admitted,
-    check_time,
-)
+from mesh.party import REQUEST_LIFE_US, Admitted, check_time, read_line
 from mesh.policy import LegalBasis
 from mesh.provider import KEEP_US
 
 _KEPT_STEPS = (Step.ZONE, Step.AUTHORISATION)
+
+
+class Ids:
+    """Which message of a source an id names: one only, be it a request or a push.
+
+    Holds what is under way; `kept(source, id)` looks up digest and outcome of what is in the database.
+    """
+
+    def __init__(self, kept: Callable[[str, str], tuple[str, bytes] | None]) -> None:
+        self.kept = kept
+        self._taken: dict[tuple[str, str], str] = {}
+
+    def check(self, source: str, message_id: str, digest: str) -> bool:
+        """Whether this very message is known; `id_conflict` if the id names another."""
+        known = self._taken.get((source, message_id))
+        if known is None:
+            kept = self.kept(source, message_id)
+            known = None if kept is None else kept[0]
+        if known is not None and known != digest:
+            raise MeshError("id_conflict")
+        return known is not None
+
+    def take(self, source: str, message_id: str, digest: str) -> None:
+        """The id names this message from here on."""
+        self._taken[source, message_id] = digest
+
+    def free(self, source: str, message_id: str) -> None:
+        """The message is kept in the database, or nothing came of it."""
+        self._taken.pop((source, message_id), None)
 
 
 class Routed:
@@ -64,18 +84,31 @@ class Routed:
 
 
 class Router:
-    """Requests and their answers on their way through a broker."""
+    """Requests and their answers on their way through a broker. `ids` is shared with its post."""
 
-    def __init__(self, authoriser: Authoriser) -> None:
+    def __init__(self, authoriser: Authoriser, ids: Ids) -> None:
         self._authoriser = authoriser
         self._party = authoriser.party
-        self._routed: dict[tuple[str, str], Routed] = {}
+        self._ids = ids
         self._by_digest: dict[str, Routed] = {}
         self._leaving: deque[Routed] = deque()
 
-    def load(self, rows: Iterable[Row], refusals: Iterable[tuple[str, str, str, bytes, int]]) -> None:
-        """Take up what a restart finds in the ledger and among the kept refusals."""
+    def load(self, rows: Iterable[Row], outcomes: Iterable[tuple[str, str, str, bytes, int]]) -> None:
+        """Take up what a restart finds: requests in the ledger, and its own refusals among the outcomes.
+
+        The receipts among the outcomes tell which rows are of pushes; other outcomes are answers of the
+        broker's own services.
+        """
+        refusals, pushed = [], set()
+        for outcome in outcomes:
+            kind = jws.parse(outcome[3]).typ
+            if kind == Kind.RECEIPT:
+                pushed.add(outcome[2])
+            elif kind == Kind.REFUSAL and read_line(outcome[3]).permitdigest is None:
+                refusals.append(outcome)
         for row in rows:
+            if row.requestdigest in pushed:
+                continue
             if row.entry == "permitted" and row.requestdigest and row.provider and row.service:
                 routed = self._by_digest.get(row.requestdigest) or self._enter(
                     row.requester, row.id, row.requestdigest, row.provider, row.service,
@@ -193,7 +226,7 @@ class Router:
     def on_unreachable(self, line: bytes, now_us: int, turn: Turn) -> None:
         """The transport found nobody at the recipient's address: say so to the requester, for this attempt."""
         routed = self._by_digest.get(digest_of(line.partition(b"\n")[0]))
-        if routed is None:
+        if routed is None or not routed.permits:
             return
         error = MeshError("recipient_unreachable")
         refusal = self._party.refusal(
@@ -231,7 +264,11 @@ class Router:
         )
         turn.writes.append(self._party.record(refused_row(admitted, error, line, now_us)))
         turn.sends.append((request.source, line))
-        if error.step in _KEPT_STEPS and error.code != "rate_limited" and self._is_new(request):
+        if (
+            error.step in _KEPT_STEPS
+            and error.code != "rate_limited"
+            and not self._ids.check(request.source, request.id, admitted.digest)
+        ):
             until_us = parse_time(request.expiry) + KEEP_US
             routed = self._enter(
                 request.source, request.id, admitted.digest, request.recipient, request.type, until_us
@@ -239,22 +276,18 @@ class Router:
             routed.state = advance(BROKER_TABLE, State.NEW, Happening.REFUSE)
             routed.refusal = line
             turn.writes.append(("outcome", (request.source, request.id, admitted.digest, line, until_us)))
-
-    def _is_new(self, request: Request) -> bool:
-        return (request.source, request.id) not in self._routed
+            turn.undo.append(lambda _: self._forget(routed))
 
     def _find(self, request: Request, digest: str, now_us: int) -> Routed | None:
         self._purge(now_us)
-        routed = self._routed.get((request.source, request.id))
-        if routed is not None and routed.digest != digest:
-            raise MeshError("id_conflict")
-        return routed
+        self._ids.check(request.source, request.id, digest)
+        return self._by_digest.get(digest)
 
     def _enter(
         self, requester: str, message_id: str, digest: str, provider: str, service: str, until_us: int
     ) -> Routed:
         routed = Routed(requester, message_id, digest, provider, service, until_us)
-        self._routed[requester, message_id] = routed
+        self._ids.take(requester, message_id, digest)
         self._by_digest[digest] = routed
         self._leaving.append(routed)
         return routed
@@ -262,9 +295,12 @@ class Router:
     def _purge(self, now_us: int) -> None:
         """Forget what nobody may repeat any more; entries leave in the order in which they came."""
         while self._leaving and self._leaving[0].until_us < now_us:
-            routed = self._leaving.popleft()
-            self._routed.pop((routed.requester, routed.id), None)
-            self._by_digest.pop(routed.digest, None)
+            self._forget(self._leaving.popleft())
+
+    def _forget(self, routed: Routed) -> None:
+        if self._by_digest.get(routed.digest) is routed:
+            del self._by_digest[routed.digest]
+            self._ids.free(routed.requester, routed.id)
 
 
 def refused_row(admitted: Admitted, error: MeshError, line: bytes, now_us: int) -> Row:

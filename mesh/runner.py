@@ -41,12 +41,13 @@ def run_scenario(
     cannot be written.
     """
     values = {setting.name: setting.default for setting in scenario.settings} | (settings or {})
+    made = data is not None and not data.exists()
     folder = _folder(data)
     starts = scenario.start(values)
     writer = TraceWriter(trace, scenario=scenario.name, seed=seed, settings=values, starts=starts)
     loop = VirtualLoop()
     failures: list[BaseException] = []
-    complete, error = False, None
+    complete, usable, error = False, True, None
     sim = Simulation(loop=loop, seed=seed, starts=starts, trace=writer, data=folder)
     if progress is not None:
         writer.on_commit = lambda: progress(writer.transmissions, loop.now_us)
@@ -56,6 +57,7 @@ def run_scenario(
             run(_main(sim, scenario, values, nodes, failures), loop=loop)
         complete = True
     except UsageError:
+        usable = False
         raise
     except Exception as failure:
         complete = True
@@ -67,6 +69,8 @@ def run_scenario(
         refusals = writer.refusals()
         sim.report.count_disclosed(map(read_row, writer.stored_rows()))
         writer.close(complete=complete)
+        if folder is not None and not usable:
+            _clear(folder, made=made)
     return Result(
         scenario=scenario.name,
         title=scenario.title,
@@ -116,6 +120,14 @@ def _folder(data: Path | None) -> Path | None:
     except OSError as error:
         raise UsageError(f"cannot write to {data}: {error.strerror}; name a writable folder") from None
     return data
+
+
+def _clear(folder: Path, *, made: bool) -> None:
+    """What could not run leaves no half-written databases behind, nor the folder made for them."""
+    for database in sorted(folder.glob("*.sqlite")):
+        database.unlink()
+    if made and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 @contextmanager

@@ -1,17 +1,13 @@
-"""Sealed content: compact JWE (RFC 7516), ECDH-ES over X25519 (RFC 8037) with A256GCM.
+"""Sealed content: compact JWE (RFC 7516), ECDH-ES over X25519 (RFC 8037) with A256GCM, and nothing else.
 
 Rules kept here:
 1. A header has exactly `alg enc epk apu apv kid typ cty`; `apu` and `apv` name sender and recipient and
    enter the key derivation (RFC 7518 section 4.6), so a seal says for whom and by whom it was made.
-2. A sender keeps one ephemeral key per recipient for at most an hour or 2^20 messages; the 96-bit IV is a
-   rising counter, so key and IV never repeat while the ephemeral is fresh. Where fresh ephemerals come
-   from is the caller's: the operating system, or a committed incarnation number in simulation.
-3. Both sides keep derived keys in a bounded least-recently-used cache.
+2. A channel's 96-bit IV is a rising counter, so key and IV never repeat while its ephemeral key is fresh.
+   How long a channel lives, and where fresh ephemerals come from, is in `mesh.channels`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -23,11 +19,6 @@ from mesh import base64url
 from mesh.errors import MeshError
 from mesh.keys import SealingKey, SealPublicKey, load_seal_key
 from mesh.parsing import decode
-
-EPHEMERAL_LIFE_US = 3_600_000_000
-EPHEMERAL_USES_MAX = 2**20
-CHANNELS_MAX = 8192
-"""Derived keys kept by one sealer or opener."""
 
 _TAG_SIZE = 16
 
@@ -85,73 +76,6 @@ class Channel:
         return (b"%b..%b.%b.%b" % (self._aad, encode(nonce), encode(content), encode(tag))).decode("ascii")
 
 
-class Sealer:
-    """All channels of one sender.
-
-    `ephemeral(recipient, number)` gives a fresh X25519 key for each new (recipient, number);
-    `monotonic_us` is the clock by which an ephemeral ages, which no one sets back.
-    """
-
-    def __init__(
-        self, sender: str, ephemeral: Callable[[str, int], SealingKey], monotonic_us: Callable[[], int]
-    ) -> None:
-        self._sender = sender
-        self._ephemeral = ephemeral
-        self._monotonic_us = monotonic_us
-        self._channels: dict[tuple[str, str], Channel] = {}
-        self._made = 0
-
-    def seal(self, plaintext: bytes, recipient: str, key: SealPublicKey) -> str:
-        """The compact JWE for the recipient's key."""
-        now_us = self._monotonic_us()
-        at = (recipient, key.kid)
-        channel = self._channels.get(at)
-        if (
-            channel is None
-            or channel.uses >= EPHEMERAL_USES_MAX
-            or now_us - channel.born_us >= EPHEMERAL_LIFE_US
-        ):
-            channel = self._open_channel(at, key, now_us)
-        return channel.seal(plaintext)
-
-    def _open_channel(self, at: tuple[str, str], key: SealPublicKey, now_us: int) -> Channel:
-        self._channels.pop(at, None)
-        if len(self._channels) >= CHANNELS_MAX:
-            del self._channels[next(iter(self._channels))]
-        self._made += 1
-        ephemeral = self._ephemeral(at[0], self._made)
-        channel = Channel(ephemeral, key, apu=self._sender, apv=at[0], born_us=now_us)
-        self._channels[at] = channel
-        return channel
-
-
-class Opener:
-    """What opens the seals made for one key; remembers the derived keys of recent senders."""
-
-    def __init__(self, recipient: str, key: SealingKey) -> None:
-        self._recipient = recipient
-        self._key = key
-        self._known: dict[bytes, tuple[str, AESGCM]] = {}
-
-    def open(self, token: str, *, sender: str) -> bytes:
-        """The plaintext of a seal by `sender` for this recipient; otherwise `seal_invalid`, `key_weak`."""
-        parts = _split(token)
-        segment = parts[0]
-        known = self._known.pop(segment, None) or self._derive(segment)
-        self._known[segment] = known
-        if known[0] != sender:
-            raise MeshError("seal_invalid")
-        return _decrypt(known[1], parts)
-
-    def _derive(self, segment: bytes) -> tuple[str, AESGCM]:
-        if len(self._known) >= CHANNELS_MAX:
-            del self._known[next(iter(self._known))]
-        apu, apv, cipher = _read_header(segment, self._key)
-        if apv != self._recipient:
-            raise MeshError("seal_invalid")
-        return apu, cipher
-
-
 def seal(plaintext: bytes, to: SealPublicKey, *, ephemeral: SealingKey, apu: str, apv: str) -> str:
     """Seal once for `to`. The ephemeral key must be fresh: its counter starts at zero."""
     return Channel(ephemeral, to, apu=apu, apv=apv).seal(plaintext)
@@ -165,14 +89,14 @@ def open_sealed(
     `apu` and `apv`, where given, must be the sender and recipient that the header names. Raises `MeshError`:
     seal_invalid, or key_weak for a small-order ephemeral.
     """
-    parts = _split(token)
-    sender, recipient, cipher = _read_header(parts[0], key)
+    parts = split(token)
+    sender, recipient, cipher = read_header(parts[0], key)
     if apu not in (None, sender) or apv not in (None, recipient):
         raise MeshError("seal_invalid")
-    return _decrypt(cipher, parts)
+    return decrypt(cipher, parts)
 
 
-def _split(token: str | bytes) -> list[bytes]:
+def split(token: str | bytes) -> list[bytes]:
     """The five parts of a compact JWE; the second, an encrypted key, is empty with ECDH-ES."""
     try:
         parts = (token.encode("ascii") if isinstance(token, str) else bytes(token)).split(b".")
@@ -189,7 +113,7 @@ def _derive(secret: bytes, apu: bytes, apv: bytes) -> AESGCM:
     return AESGCM(ConcatKDFHash(SHA256(), 32, info).derive(secret))
 
 
-def _read_header(segment: bytes, key: SealingKey) -> tuple[str, str, AESGCM]:
+def read_header(segment: bytes, key: SealingKey) -> tuple[str, str, AESGCM]:
     """Sender, recipient and cipher of a header that was made for the key."""
     try:
         header = decode(base64url.decode(segment), _decode_header)
@@ -205,7 +129,8 @@ def _read_header(segment: bytes, key: SealingKey) -> tuple[str, str, AESGCM]:
         raise MeshError("seal_invalid") from None
 
 
-def _decrypt(cipher: AESGCM, parts: list[bytes]) -> bytes:
+def decrypt(cipher: AESGCM, parts: list[bytes]) -> bytes:
+    """The plaintext of the parts; `seal_invalid` if any bit of them was changed."""
     header, _, nonce, ciphertext, tag = parts
     if len(nonce) != 16 or len(tag) != 22:
         raise MeshError("seal_invalid")

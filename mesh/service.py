@@ -7,13 +7,14 @@ checked when it is made, so that a service that could carry a personal number ca
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints, overload
+from functools import lru_cache, partial
+from itertools import combinations, pairwise
+from typing import Annotated, Any, Final, Generic, TypeVar, get_args, overload
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, inspect
 
 from mesh import names
 from mesh.message import decode_content
@@ -35,14 +36,13 @@ Month = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}$")]
 MessageId = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 """The id of a message."""
 
-_PROBES = (
-    "123456789018",
-    "1234-5678-9018",
-    "1234 5678 9018",
-    "１２３４５６７８９０１８",
-    "-123456789018",
-    "999999999999",
-)
+_ITEM = re.compile(r"(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]+")
+_WITHOUT_TEXT: Final = (
+    inspect.NoneType, inspect.BoolType, inspect.IntType, inspect.FloatType, inspect.DateTimeType,
+    inspect.DateType, inspect.TimeType, inspect.TimeDeltaType, inspect.UUIDType,
+)  # fmt: skip
+"""Kinds that are numbers in JSON, or texts whose form leaves no room for exactly twelve digits."""
+_RECORDS: Final = (inspect.StructType, inspect.DataclassType, inspect.TypedDictType, inspect.NamedTupleType)
 
 
 class DeclarationError(TypeError):
@@ -81,13 +81,15 @@ class _Question(Generic[Q, R]):
         self.title_ja = title_ja
         fields = msgspec.structs.fields(reply)
         self.items = tuple(sorted(field.encode_name for field in fields))
-        self.fixed_items = frozenset(field.encode_name for field in fields if not _may_be_unset(field.type))
+        self._optional = {field.encode_name: field.name for field in fields if _may_be_unset(field.type)}
+        self.fixed_items = frozenset(self.items).difference(self._optional)
         """Items that every answer has: the others are `T | UnsetType` and can be left out."""
         self.batched = "subjects" in query.__struct_fields__
         """Whether a question names subjects besides the one of its permit."""
         self._query_decoder = msgspec.json.Decoder(query)
         self._reply_decoder = msgspec.json.Decoder(reply)
         if self.personal:
+            _check_items(name, self.items)
             for struct in (query, reply):
                 _check_no_number_fits(name, struct)
 
@@ -105,9 +107,9 @@ class _Question(Generic[Q, R]):
     def without_unasked(self, reply: R, items: frozenset[str]) -> R:
         """The reply with every field removed that was not asked for: nobody gets more than the items."""
         surplus = {
-            name: UNSET
-            for name in self.items
-            if name not in items and name not in self.fixed_items and getattr(reply, name) is not UNSET
+            field: UNSET
+            for item, field in self._optional.items()
+            if item not in items and getattr(reply, field) is not UNSET
         }
         return msgspec.structs.replace(reply, **surplus) if surplus else reply
 
@@ -147,6 +149,7 @@ class NoticeType(Push, Generic[Q]):
         self.body = body
         self.items = tuple(sorted(field.encode_name for field in msgspec.structs.fields(body)))
         self._decoder = msgspec.json.Decoder(body)
+        _check_items(name, self.items)
         _check_no_number_fits(name, body)
 
     def decode_body(self, data: bytes) -> Q:
@@ -209,33 +212,77 @@ def _may_be_unset(annotation: Any) -> bool:
     return UnsetType in get_args(annotation)
 
 
-def _check_no_number_fits(name: str, struct: type[Struct]) -> None:
-    """Refuse a declaration in which a text field could hold twelve digits (番号法19条: numbers do not travel)."""
-    for path, annotation in _texts_of(struct, ()):
-        constraint = next((part for part in get_args(annotation) if isinstance(part, Meta)), None)
-        if constraint is None or not _excludes_numbers(constraint):
+def _check_items(name: str, items: tuple[str, ...]) -> None:
+    """Items stand in permits and histories, which have no room for a personal number either."""
+    for item in items:
+        if _ITEM.fullmatch(item) is None:
             raise DeclarationError(
-                f"{name}: the text field {path} could hold a personal number; give it a pattern or a "
-                "max_length of at most 11, for instance Annotated[str, Meta(max_length=11)]"
+                f"{name}: an item is named in ASCII with a letter, as tax_year is, not {item!r}"
             )
 
 
-def _excludes_numbers(constraint: Meta) -> bool:
-    if constraint.max_length is not None and constraint.max_length < 12:
-        return True
-    if constraint.pattern is None:
-        return False
-    pattern = re.compile(constraint.pattern)
-    return not any(pattern.search(probe) for probe in _PROBES)
+def _check_no_number_fits(name: str, struct: type[Struct]) -> None:
+    """Refuse a declaration in which a text field could hold twelve digits (番号法19条: numbers do not travel)."""
+    for path in _with_room(inspect.type_info(struct), "", []):
+        raise DeclarationError(
+            f"{name}: the field {path} could hold a personal number; give a text a pattern or a max_length of "
+            "at most 11, for instance Annotated[str, Meta(max_length=11)], and each part of a list or dict a type"
+        )
 
 
-def _texts_of(annotation: Any, path: tuple[str, ...]) -> list[tuple[str, Any]]:
-    """Every text field below a type, as (dotted path, annotation)."""
-    if annotation is str or (get_origin(annotation) is Annotated and get_args(annotation)[0] is str):
-        return [(".".join(path), annotation)]
-    if isinstance(annotation, type) and issubclass(annotation, Struct):
-        hints = get_type_hints(annotation, include_extras=True)
-        return [text for field, hint in hints.items() for text in _texts_of(hint, (*path, field))]
-    if annotation in (Any, object, msgspec.Raw, bytes):
-        return [(".".join(path), annotation)]
-    return [text for part in get_args(annotation) if part is not ... for text in _texts_of(part, path)]
+def _with_room(kind: inspect.Type, path: str, seen: list[inspect.Type]) -> Iterator[str]:
+    """The dotted paths below a type where twelve digits fit. What is not understood has room for anything."""
+    if isinstance(kind, inspect.Metadata):
+        yield from _with_room(kind.type, path, seen)
+    elif isinstance(kind, _RECORDS):
+        if not any(kind is one for one in seen):  # A record may hold records of its own kind.
+            seen.append(kind)
+            for field in kind.fields:
+                yield from _with_room(field.type, f"{path}.{field.name}".lstrip("."), seen)
+    elif isinstance(kind, inspect.UnionType | inspect.TupleType):
+        for part in kind.types if isinstance(kind, inspect.UnionType) else kind.item_types:
+            yield from _with_room(part, path, seen)
+    elif isinstance(kind, inspect.CollectionType):
+        yield from _with_room(kind.item_type, path, seen)
+    elif isinstance(kind, inspect.DictType):
+        if isinstance(kind.key_type, _WITHOUT_TEXT):  # JSON makes texts of them.
+            yield path
+        yield from _with_room(kind.key_type, path, seen)
+        yield from _with_room(kind.value_type, path, seen)
+    elif not _excludes_numbers(kind):
+        yield path
+
+
+def _excludes_numbers(kind: inspect.Type) -> bool:
+    """Whether no value of a type without parts reads as twelve digits."""
+    if isinstance(kind, inspect.StrType):
+        short = kind.max_length is not None and kind.max_length < 12
+        return short or (kind.pattern is not None and not _admits_number(kind.pattern))
+    if isinstance(kind, inspect.LiteralType | inspect.EnumType):
+        values = kind.values if isinstance(kind, inspect.LiteralType) else [one.value for one in kind.cls]
+        return not any(sum(map(str.isdigit, str(value))) == 12 for value in values)
+    return isinstance(kind, _WITHOUT_TEXT)
+
+
+@lru_cache(maxsize=256)
+def _admits_number(pattern: str) -> bool:
+    """Whether a pattern matches one of many texts that read as twelve digits."""
+    return any(map(re.compile(pattern).search, _probes()))
+
+
+@lru_cache(maxsize=1)
+def _probes() -> tuple[str, ...]:
+    """Twelve digits: bare, full-width, with one or two separators anywhere, and in groups of equal length."""
+    numbers = ("123456789018", *(digit * 12 for digit in "0123456789"))
+    wide = [number.translate({48 + value: 0xFF10 + value for value in range(10)}) for number in numbers]
+    parted: list[str] = []
+    for number in ("123456789018", "000000000000", "999999999999"):
+        for separator in "- ":
+            cuts = [*((at,) for at in range(13)), *combinations(range(13), 2)]
+            cuts += [tuple(range(size, 12, size)) for size in (1, 2, 3)]
+            parted += [separator.join(_cut(number, where)) for where in cuts]
+    return (*numbers, *wide, *parted)
+
+
+def _cut(text: str, where: tuple[int, ...]) -> Iterator[str]:
+    return (text[start:end] for start, end in pairwise((0, *where, len(text))))

@@ -20,6 +20,7 @@ from mesh.service import Declaration, EventType, PersonalService, Service
 RESTRICTED = (
     builtin.LEDGER_HEAD,
     builtin.LEDGER_ROWS,
+    builtin.LEDGER_MARK,
     builtin.SUBSCRIPTION,
     builtin.CONSENTS,
 )

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, overload
 
 from mesh import names
 from mesh.broker import Broker
+from mesh.channels import Sealer
 from mesh.clock import VirtualLoop
 from mesh.endpoint import last_message
 from mesh.errors import CODES, MeshError, UsageError
@@ -32,7 +33,6 @@ from mesh.party import Party
 from mesh.policy import LegalBasis, Policy, ZonePath
 from mesh.registry import Entry, Registry, key_record
 from mesh.report import Fallback, Paper, Report
-from mesh.sealing import Sealer
 from mesh.store import Store
 from mesh.trace.writer import Expectation, TraceWriter
 from mesh.transport.memory import LATENCY_US, MemoryTransport
@@ -87,13 +87,13 @@ class Simulation:
         self._nodes: dict[str, Node] = {}
         self._stores: dict[str, Store] = {}
         self._down: dict[str, None] = {}
+        self._offline: dict[str, int] = {}
         self._skews_us: dict[str, int] = {}
-        self._generations: dict[str, int] = {}
         self._persons: dict[str, bytes] = {}
-        self.authority = Authority(derive(self._root, "authority"), self.stream("authority"), self.start_us)
+        self.authority = Authority(derive(self._root, "authority"), self.start_us)
         self.registry = Registry(self.authority, self.now_us, source=self._make_entry)
         self._shared = Shared()
-        self.transport = MemoryTransport(loop, self.trace, self._find, self.disturbance, latency_us)
+        self.transport = MemoryTransport(loop, self.trace, self._reach, self.disturbance, latency_us)
         self.report = Report()
         self.add(Broker, BROKER)
 
@@ -165,7 +165,7 @@ class Simulation:
 
     def keys_of(self, address: str) -> NodeKeys:
         """The private keys of a simulated node; they come from the seed."""
-        return NodeKeys.derived(self._root, address, self._generations.get(address, 0))
+        return NodeKeys.derived(self._root, address)
 
     def _make_entry(self, address: str) -> Entry | None:
         enrolment = self._enrolled.get(address)
@@ -180,6 +180,10 @@ class Simulation:
         cls = enrolment.cls
         return Entry(address, Zone(cls.zone), cls.offers(), (record,), cls.takes())
 
+    def _reach(self, address: str) -> Node | None:
+        """The node at an address as the transport finds it."""
+        return None if address in self._offline else self._find(address)
+
     def _find(self, address: str) -> Node | None:
         node = self._nodes.get(address)
         if node is None and address in self._enrolled and address not in self._down:
@@ -188,19 +192,23 @@ class Simulation:
 
     def _make(self, address: str) -> Node:
         enrolment = self._enrolled[address]
-        loop, skew_us = self.loop, self._skews_us.get(address, 0)
-        start_us = self.start_us + skew_us
+        loop = self.loop
+        start_us = self.start_us + self._skews_us.get(address, 0)
+        store = self._store_of(address, enrolment.cls.schema)
+        incarnation = store.next_number("incarnation")
+        # A restarted node that drew the same numbers again would use message ids a second time.
+        stream = f"node {address}" if incarnation == 1 else f"node {address} {incarnation}"
         host = Host(
             address,
-            store=self._store_of(address, enrolment.cls.schema),
+            store=store,
             loop=loop,
             carrier=self.transport,
             recorder=self.trace,
-            random=self.stream(f"node {address}"),
+            random=self.stream(stream),
             now_us=lambda: start_us + loop.now_us,
             monotonic_us=lambda: loop.now_us,
         )
-        party = self._make_party(address, enrolment.cls.zone, host)
+        party = self._make_party(address, enrolment.cls.zone, host, str(incarnation))
         node = self._construct(enrolment.cls, host, party)
         for name, value in enrolment.settings.items():
             setattr(node, name, value)
@@ -213,9 +221,7 @@ class Simulation:
             return cls(host, party, self.policy, codes=self.codes, listeners=self._listeners)
         return cls(host, party, self.policy)
 
-    def _make_party(self, address: str, zone: str, host: Host) -> Party:
-        incarnation = str(host.store.next_number("incarnation"))
-
+    def _make_party(self, address: str, zone: str, host: Host, incarnation: str) -> Party:
         def ephemeral(recipient: str, number: int) -> SealingKey:
             return SealingKey.from_seed(
                 derive(self._root, "ephemeral", address, recipient, incarnation, str(number))
@@ -284,15 +290,14 @@ class Simulation:
 
     @contextmanager
     def offline(self, address: str) -> Iterator[None]:
-        """The node cannot be reached meanwhile; it keeps running."""
-        self._down[address] = None
-        node = self._nodes.pop(address, None)
+        """The node cannot be reached meanwhile; it keeps running. Blocks may overlap, and it may crash inside."""
+        self._offline[address] = self._offline.get(address, 0) + 1
         try:
             yield
         finally:
-            self._down.pop(address, None)
-            if node is not None:
-                self._nodes[address] = node
+            self._offline[address] -= 1
+            if not self._offline[address]:
+                del self._offline[address]
 
     def skew(self, address: str, seconds: float) -> None:
         """Set a node's wall clock wrong; before the node is first addressed."""
@@ -344,15 +349,24 @@ class Simulation:
 
     def close(self) -> None:
         """Sign every ledger's head, put the rest on record, and close every database."""
-        for address in list(self._down):
-            self.restart(address)
         for node in self._nodes.values():
             node.finish()
+        # A node that is down stays down: the loop has ended, and there is nothing left to take up work in.
+        stopped = {address: self._stores[address] for address in self._down if address in self._stores}
+        for address, store in stopped.items():
+            self._sign_last_head(address, store)
         self.transport.close()
         self.trace.registry(self.registry, self.authority.root_der)
+        for address in (*self._nodes, *stopped):
+            self.trace.sealing_key(address, self.keys_of(address).sealing)
         for node in self._nodes.values():
-            self.trace.sealing_key(node.address, self.keys_of(node.address).sealing)
             node.host.kill()
         for store in self._stores.values():
             store.close()
         self._nodes.clear()
+
+    def _sign_last_head(self, address: str, store: Store) -> None:
+        """Sign the head of a node that is down over what it had committed."""
+        now_us = self.now_us() + self._skews_us.get(address, 0)
+        ledger = Ledger(address, store.ledger_rows())
+        self.trace.tree_head(address, ledger.sign_head(self.keys_of(address).signing, now_us))

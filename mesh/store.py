@@ -9,6 +9,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -55,19 +56,26 @@ _WRITES: Final = {
         "INSERT INTO mesh_outbox(number, recipient, digest, line, expiry_us, added_us, stage)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)"
     ),
-    "outbox_done": "UPDATE mesh_outbox SET stage = ? WHERE number = ?",
+    "outbox_gone": "DELETE FROM mesh_outbox WHERE number = ?",
+    "outbox_dead": "UPDATE mesh_outbox SET stage = ? WHERE number = ?",
     "outbox_revived": "UPDATE mesh_outbox SET stage = ?, expiry_us = ? WHERE number = ?",
     "consent_use": "INSERT INTO mesh_meta VALUES ('consent ' || ?, 1) ON CONFLICT DO UPDATE SET value = value + 1",
 }
 
 PURGE_ROWS_MAX: Final = 512
-_PURGE_OUTCOMES: Final = f"""
-DELETE FROM mesh_outcome WHERE keep_us < ? AND number IN
-  (SELECT number FROM mesh_outcome ORDER BY number LIMIT {PURGE_ROWS_MAX}) RETURNING source, id"""  # noqa: S608
-_PURGE_INBOX: Final = f"""
-DELETE FROM mesh_inbox WHERE keep_us < ? AND done = 1 AND number IN
-  (SELECT number FROM mesh_inbox ORDER BY number LIMIT {PURGE_ROWS_MAX})"""  # noqa: S608
+"""Rows looked at together."""
+_PURGES: Final = {
+    "mesh_outcome": "DELETE FROM mesh_outcome"
+    " WHERE number > ? AND number <= ? AND keep_us < ? RETURNING source, id",
+    "mesh_inbox": "DELETE FROM mesh_inbox"
+    " WHERE number > ? AND number <= ? AND keep_us < ? AND done = 1 RETURNING source, id",
+}
 _GROUP_FROM: Final = 4
+
+_COMMENTS: Final = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
+_READS: Final = re.compile(_COMMENTS + r"(SELECT|EXPLAIN|VALUES|WITH)\b", re.IGNORECASE | re.DOTALL)
+# `replace(` is a function that reads, and no statement begins so.
+_WRITES_UNDER_WITH: Final = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE(?!\s*\())\b", re.IGNORECASE)
 
 
 class Store:
@@ -91,6 +99,8 @@ class Store:
             (row[0], row[1]): None for row in self._execute("SELECT source, id FROM mesh_outcome")
         }
         """The keys of the kept outcomes: nearly every question is new, and need not be looked up."""
+        self._purged_to = dict.fromkeys(_PURGES, 0)
+        """The number of the row at which the next purge of a table goes on."""
 
     def commit(self, writes: Sequence[Write]) -> None:
         """Commit the writes, and an effect that is open, as one transaction; all or nothing."""
@@ -202,10 +212,34 @@ class Store:
         return 0 if row is None else int(row[0])
 
     def purge(self, now_us: int) -> None:
-        """Forget outcomes and handled pushes that nobody may repeat any more, the oldest first."""
-        for row in self._execute(_PURGE_OUTCOMES, (now_us,)).fetchall():
-            self._kept.pop((row[0], row[1]), None)
-        self._write(_PURGE_INBOX, (now_us,))
+        """Forget outcomes and handled pushes that nobody may repeat any more.
+
+        It goes on where the last purge ended, for as long as half of what it looks at may go, and begins
+        anew at the end; so what is kept for long stands in nobody's way. An index on the time would be
+        simpler, and costs every commit a page more.
+        """
+        for key in self._purge("mesh_outcome", now_us):
+            self._kept.pop(key, None)
+        self._purge("mesh_inbox", now_us)
+
+    def _purge(self, table: str, now_us: int) -> list[tuple[str, str]]:
+        """Delete from one table what may go; the (source, id) of each row."""
+        window = f"SELECT number FROM {table} WHERE number > ? ORDER BY number LIMIT {PURGE_ROWS_MAX}"  # noqa: S608
+        gone: list[tuple[str, str]] = []
+        while True:
+            start = self._purged_to[table]
+            looked_at, stop = self._execute(
+                f"SELECT count(*), max(number) FROM ({window})",  # noqa: S608
+                (start,),
+            ).fetchone()
+            rows = self._execute(_PURGES[table], (start, stop, now_us)).fetchall()
+            gone += [(row[0], row[1]) for row in rows]
+            if looked_at < PURGE_ROWS_MAX:
+                self._purged_to[table] = 0
+                return gone
+            self._purged_to[table] = stop
+            if 2 * len(rows) < looked_at:
+                return gone
 
     def close(self) -> None:
         """Close the database; what was not committed is gone."""
@@ -221,7 +255,10 @@ class Database:
         self._execute = store.db.execute
 
     def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
-        """Run one statement. Writing outside `with self.effect():` raises RuntimeError."""
+        """Run one statement. Writing outside `with self.effect():` raises RuntimeError.
+
+        Reading is SELECT, VALUES, EXPLAIN, and a WITH in which no word of writing occurs, not even in a text.
+        """
         self._check(sql)
         return self._execute(sql, values)
 
@@ -249,7 +286,8 @@ def _grouped(writes: Sequence[Write]) -> dict[str, list[tuple[Any, ...]]]:
 
 @lru_cache(maxsize=1024)
 def _only_reads(sql: str) -> bool:
-    return sql.lstrip()[:6].upper() in ("SELECT", "EXPLAI", "VALUES")
+    first = _READS.match(sql)
+    return first is not None and (first[1].upper() != "WITH" or _WRITES_UNDER_WITH.search(sql) is None)
 
 
 def storage_error(error: Exception) -> MeshError:

@@ -14,7 +14,16 @@ from mesh.exchange import Turn, digest_of
 from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Permit, Receipt, format_time, parse_time
 from mesh.names import BROKER
-from mesh.party import PUSH_LIFE_US, Admitted, Party, check_no_personal_number, check_time, read_line
+from mesh.party import (
+    FUTURE_TOLERANCE_US,
+    PERMIT_LIFE_US,
+    PUSH_LIFE_US,
+    Admitted,
+    Party,
+    check_no_personal_number,
+    check_time,
+    read_line,
+)
 
 KEEP_US = 7 * 86_400_000_000
 """A push is remembered until its expiry and this much longer."""
@@ -59,10 +68,11 @@ class Subscriber:
         """
         message: Event | Notice = admitted.message
         self._check_address(message, permit, admitted.digest)
+        check_time(permit.time, permit.expiry, now_us, PERMIT_LIFE_US)
         accepted_us = parse_time(permit.accepted or permit.time)
+        if accepted_us > now_us + FUTURE_TOLERANCE_US:
+            raise MeshError("message_from_future", "the push was accepted in the future")
         check_time(message.time, message.expiry, accepted_us, PUSH_LIFE_US)
-        if not accepted_us <= now_us + PUSH_LIFE_US or now_us > parse_time(permit.expiry):
-            raise MeshError("message_expired", "the permit is past its expiry")
         if self._is_repeat(message, admitted.digest, turn):
             return None
         data = b""
@@ -137,6 +147,7 @@ class Subscriber:
         turn.writes.append(("inbox", (*key, digest, line, permit_line, receipt_line, keep_us)))
         turn.sends.append((BROKER, receipt_line))
         turn.calls.append((self._entering.pop, (key, None)))
+        turn.undo.append(lambda _: self._entering.pop(key, None))
 
     def reopen(self, line: bytes, permit_line: bytes) -> Pushed:
         """A push from the inbox, to be handled after a restart: its own records are not judged again."""

@@ -29,7 +29,7 @@ async def run(sim: Simulation, *, times: int = 1) -> None:
     sim.expect("it holds", True, text_ja="成り立つ")
 """
 
-FILES = {
+FILES: dict[str, str | bytes] = {
     "good.py": GOOD,
     "syntax.py": "x = 1\nasync def run(sim:\n",
     "missing.py": "from nowhere_at_all import thing\n",

@@ -121,7 +121,7 @@ def test_the_scenarios_and_services_are_listed_in_the_shape_of_the_design() -> N
     assert [one["name"] for one in listed["scenarios"]] == list(SCENARIOS)
     settings = [setting for one in listed["scenarios"] for setting in one["settings"]]
     assert has_shape(settings, [{"name": str, "type": str, "default": object}])
-    service = {"name": str, "title": str, "title_ja": str, "offered_by": list, "items": list}
+    service: dict[str, Any] = {"name": str, "title": str, "title_ja": str, "offered_by": list, "items": list}
     service |= {"personal": bool, "bases": list, "zone": str}
     assert has_shape(cli("services"), {"services": [service]})
 

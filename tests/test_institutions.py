@@ -462,7 +462,7 @@ class TestPortal:
         sim.trace.commit()
         rows = sim._stores[ALLOWANCE].ledger_rows()
         hidden = [row.id for row in map(read_row, rows) if row.entry == "opened"][-1]
-        await sim.node(ALLOWANCE).hide(hidden, [BROKER, TAX])
+        await sim.node(ALLOWANCE).hide(hidden, [BROKER, TAX], procedure="history-mark")
         assert [line for line in await history(sim) if line.requester == ALLOWANCE] == without
         await sim.sleep(1)
         assert await sim.node(COMMISSION, Commission).reconcile([ALLOWANCE, TAX]) == []

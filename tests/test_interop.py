@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mesh import base64url, jws, sealing
+from mesh.channels import Opener, Sealer
 from mesh.errors import MeshError
 from mesh.keys import SealingKey, SigningKey
-from mesh.sealing import Opener, Sealer
 
 KEY = SigningKey.from_seed(bytes(range(32)))
 RECIPIENT = SealingKey.from_seed(bytes(range(1, 33)))

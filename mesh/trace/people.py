@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from mesh.channels import Opener
 from mesh.errors import MeshError
 from mesh.keys import SealingKey
 from mesh.message import Kind, Permit
 from mesh.names import BROKER
 from mesh.parsing import parse_json
 from mesh.party import decode_body, read_line
-from mesh.sealing import Opener
 from mesh.trace.reader import Message, Trace, Transmission
 from mesh.trace.recheck import ANSWERS, ASKS
 

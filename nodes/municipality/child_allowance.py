@@ -39,6 +39,7 @@ from nodes.municipality.resident import BIRTH, HOUSEHOLD, MOVE_IN, HouseholdQuer
 from nodes.municipality.tax import INCOME, IncomeQuery
 
 PROCEDURE: Final = "child-allowance"
+MARKING: Final = "history-mark"
 INCOME_PAPER: Final = "income-certificate"
 PENSION_PAPER: Final = "pension-proof"
 
@@ -235,7 +236,7 @@ class ChildAllowanceOffice(Node):
             return
         rows = [read_row(row) for row in self.host.store.ledger_rows_with(person)]
         opened = [row for row in rows if row.entry == "opened" and row.provider == provider]
-        await self.hide(opened[-1].id, (BROKER, provider))
+        await self.hide(opened[-1].id, (BROKER, provider), procedure=MARKING)
 
     def _need_paper(self, claim: int, person: str, paper: str, refused: Refused) -> None:
         """Note that the family must bring a paper; an unlawful question is this office's own mistake."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,7 +27,7 @@ TAX, HEALTH, KOBE = "muni/01208/tax", "muni/01208/health", "muni/28100/tax"
 
 
 def made() -> Authority:
-    return Authority(SEED, random.Random(7), NOW_US)
+    return Authority(SEED, NOW_US)
 
 
 AUTHORITY = made()
@@ -71,14 +70,24 @@ def test_times_are_rounded_outwards_and_bounded_by_the_authority() -> None:
     assert certificate.not_after_us == NOW_US + 20 * YEAR_US
 
 
-def test_the_same_seed_stream_and_time_give_the_same_bytes() -> None:
+def test_the_same_seed_and_time_give_the_same_bytes() -> None:
     again = made()
     assert again.root_der == ROOT
     assert issue(again) == CHAIN
     assert again.fingerprint == AUTHORITY.fingerprint
-    other = Authority(b"other", random.Random(7), NOW_US)
+    other = Authority(b"other", NOW_US)
     assert other.root_der != ROOT
     assert issue(other)[1] != CHAIN[1]
+
+
+def test_a_certificate_does_not_depend_on_what_was_issued_before_it() -> None:
+    again = made()
+    other = issue(again, KOBE, NodeKeys.derived(SEED, KOBE).signing.public)
+    assert issue(again) == CHAIN
+    assert issue(again, KOBE, NodeKeys.derived(SEED, KOBE).signing.public) == other
+    serials = [x509.load_der_x509_certificate(der).serial_number for der in (*CHAIN, *other, ROOT)]
+    assert len(set(serials)) == 5
+    assert all(0 < serial < 2**159 for serial in serials)
 
 
 def test_the_profile_is_on_every_certificate() -> None:
@@ -126,7 +135,7 @@ def test_openssl_accepts_the_chain(tmp_path: Path) -> None:
 
 
 def test_a_foreign_root_a_foreign_node_and_a_foreign_order_are_refused() -> None:
-    other = Authority(b"other", random.Random(7), NOW_US)
+    other = Authority(b"other", NOW_US)
     assert refused(CHAIN, root=other.root_der) == "key_unknown"
     assert refused(CHAIN, address=HEALTH) == "key_unknown"
     assert refused(CHAIN, address=KOBE) == "key_unknown"

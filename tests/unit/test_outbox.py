@@ -32,9 +32,11 @@ class Stored:
             if name == "outbox":
                 assert values[0] not in self.rows
                 self.rows[values[0]] = list(values)
-            elif name == "outbox_done":
+            elif name == "outbox_gone":
+                assert self.rows.pop(*values)[6] == "waiting", "only what is under way is receipted"
+            elif name == "outbox_dead":
                 stage, number = values
-                assert self.rows[number][6] == "waiting", "a delivery ends once"
+                assert self.rows[number][6] == "waiting", "a delivery dies once"
                 self.rows[number][6] = stage
             else:
                 stage, expiry_us, number = values
@@ -59,6 +61,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.count = 0
         self.stored = Stored()
         self.sent: dict[int, list[int]] = {}
+        self.restored: dict[int, int] = {}
+        """When each goes again whose receipt was not committed."""
         self.box = Outbox(lambda limit: limit // 2)
 
     def teardown(self) -> None:
@@ -95,15 +99,35 @@ class OutboxMachine(RuleBasedStateMachine):
         for delivery in ready:
             assert delivery.stage is Stage.SENT
             assert delivery.expiry_us > self.now_us
-            assert delivery.number not in self.stored.numbers("receipted") | self.stored.numbers("dead")
+            assert delivery.number in self.stored.numbers("waiting")
             self.sent.setdefault(delivery.number, []).append(self.now_us)
 
     @rule(one=digests)
     def receipt_comes(self, one: tuple[str, str]) -> None:
         """Also for what was not sent by this incarnation, and twice."""
-        self.stored.apply(*self.box.receipted(*one, self.now_us))
-        assert self.box.receipted(*one, self.now_us) == []
+        delivery = self.box.find(*one)
+        if delivery is not None:
+            self.stored.apply(self.box.receipted(delivery, self.now_us))
         assert self.box.find(*one) is None
+
+    @rule(one=digests)
+    def receipt_is_not_committed(self, one: tuple[str, str]) -> None:
+        delivery = self.box.find(*one)
+        if delivery is not None:
+            self.box.receipted(delivery, self.now_us)
+            self.box.restore(delivery)
+            self.restored[delivery.number] = delivery.due_us
+            assert self.box.find(*one) is delivery
+
+    @rule(to=st.sampled_from("ab"), pumped=st.booleans())
+    def addition_is_not_committed(self, to: str, pumped: bool) -> None:
+        """Not even if it was put into a turn together with what brings it."""
+        self.box.add(to, "unkept", b"line", self.now_us + FAR_US, self.now_us)
+        if pumped:
+            self.stored.apply(*self.box.take_due(self.now_us)[1])
+        self.box.forget(to, "unkept")
+        self.box.forget(to, "unkept")
+        assert self.box.find(to, "unkept") is None
 
     @rule(one=consumes(digests))
     def buried_by_the_law(self, one: tuple[str, str]) -> None:
@@ -144,7 +168,11 @@ class OutboxMachine(RuleBasedStateMachine):
         """Once everything due was taken, nobody is held back while there is room."""
         self.pump()
         for to in "ab":
-            waiting = [d for d in self.box._live.values() if d.to == to and d.stage is Stage.WAITING]
+            waiting = [
+                d
+                for d in self.box._live.values()
+                if d.to == to and d.stage is Stage.WAITING and self.restored.get(d.number) != d.due_us
+            ]
             assert not waiting or self.box._sent[to] == self.limit
 
     @invariant()
@@ -154,6 +182,12 @@ class OutboxMachine(RuleBasedStateMachine):
 
 OutboxMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestOutbox = OutboxMachine.TestCase
+
+
+def receipted(box: Outbox, digest: str, now_us: int) -> Any:
+    delivery = box.find("to", digest)
+    assert delivery is not None
+    return box.receipted(delivery, now_us)
 
 
 def fill(count: int, expiry: Callable[[int], int] = lambda number: FAR_US) -> Outbox:
@@ -168,7 +202,7 @@ def test_thirty_two_are_without_a_receipt() -> None:
     box = fill(40)
     first = box.take_due(0)[0]
     assert [delivery.digest for delivery in first] == [str(number) for number in range(32)]
-    box.receipted("to", "5", 1)
+    receipted(box, "5", 1)
     assert [delivery.digest for delivery in box.take_due(1)[0]] == ["32"]
 
 
@@ -178,7 +212,7 @@ def test_held_deliveries_that_expire_do_not_keep_the_next_from_going_out() -> No
     box.take_due(0)
     assert len(box.take_due(10)[1]) == 32
     for number in range(32):
-        box.receipted("to", str(number), 11)
+        receipted(box, str(number), 11)
     assert [delivery.digest for delivery in box.take_due(11)[0]] == ["64"]
 
 
@@ -186,7 +220,7 @@ def test_a_held_delivery_is_a_dead_letter_when_it_expires() -> None:
     box = fill(33, lambda number: 10 if number == 32 else FAR_US)
     box.take_due(0)
     assert box.next_due_us() == 10
-    assert box.take_due(10) == ([], [("outbox_done", ("dead", 33))])
+    assert box.take_due(10) == ([], [("outbox_dead", ("dead", 33))])
     assert list(box.dead) == [33]
 
 
@@ -196,8 +230,8 @@ def test_a_receipt_after_a_restart_frees_the_next() -> None:
     box = Outbox(no_jitter)
     box.load(rows, 0)
     box.take_due(0)
-    assert box.receipted("to", "33", 1) == [("outbox_done", ("receipted", 33))]
-    box.receipted("to", "1", 1)
+    assert receipted(box, "33", 1) == ("outbox_gone", (33,))
+    receipted(box, "1", 1)
     assert [delivery.digest for delivery in box.take_due(1)[0]] == ["34"]
 
 
@@ -226,7 +260,7 @@ def test_the_last_pause_ends_at_the_expiry() -> None:
     box = fill(1, lambda number: 500_000)
     box.take_due(0)
     assert box.next_due_us() == 500_000
-    assert box.take_due(500_000)[1] == [("outbox_done", ("dead", 1))]
+    assert box.take_due(500_000)[1] == [("outbox_dead", ("dead", 1))]
     assert box.next_due_us() is None
 
 
@@ -240,6 +274,26 @@ def test_a_revived_letter_starts_from_the_first_pause() -> None:
     assert delivery.attempts == 1
     assert box.next_due_us() == 101 * SECOND_US
     assert box.revive(7, FAR_US, 0) is None
+
+
+def test_a_receipt_that_was_not_committed_lets_it_go_again_at_its_time() -> None:
+    box = fill(1)
+    [delivery] = box.take_due(0)[0]
+    box.receipted(delivery, 1)
+    assert box.next_due_us() is None
+    box.restore(delivery)
+    assert box.next_due_us() == SECOND_US
+    assert box.take_due(SECOND_US)[0] == [delivery]
+
+
+def test_two_timers_of_one_delivery_at_one_time_are_no_error() -> None:
+    """Held, woken and held again, or restored before its timer left the heap."""
+    box = fill(2)
+    [first, second] = box.take_due(0)[0]
+    for delivery in (first, second, second, first):
+        box.receipted(delivery, 1)
+        box.restore(delivery)
+    assert box.take_due(SECOND_US)[0] == [first, second]
 
 
 def test_recipients_do_not_wait_for_each_other() -> None:

@@ -15,6 +15,7 @@ from mesh.policy import LegalBasis, Policy, ZonePath
 
 NOW_US = 1_000
 CITY, TAX, SERVICE = "muni/01208/desk", "muni/28100/tax", "tax.income.v1"
+INCOME = frozenset({"income"})
 ROW = LegalBasis(
     "muni/*/desk", "allowance", "muni/*/tax", SERVICE, ("dependants", "income"), citation="8号 56の項"
 )
@@ -121,11 +122,42 @@ def test_roles_are_checked_when_a_row_is_written() -> None:
             Policy([replace(ROW, requester=bad)])
 
 
+def test_a_procedure_is_named_so_that_every_history_can_say_it() -> None:
+    for bad in ("", "事務", "123456789018", "a b", "Upper"):
+        with pytest.raises(ValueError, match="procedure"):
+            Policy([replace(ROW, procedure=bad)])
+
+
 def test_hidden_exchanges_are_those_whose_row_says_so() -> None:
     policy = Policy([ROW, replace(ROW, procedure="abuse", undisclosed=True)])
-    assert policy.hides(CITY, "abuse", TAX, SERVICE)
-    assert not policy.hides(CITY, "allowance", TAX, SERVICE)
-    assert not policy.hides(CITY, None, TAX, SERVICE)
+    assert policy.hides(CITY, "abuse", TAX, SERVICE, INCOME, NOW_US)
+    assert not policy.hides(CITY, "allowance", TAX, SERVICE, INCOME, NOW_US)
+    assert not policy.hides(CITY, None, TAX, SERVICE, INCOME, NOW_US)
+
+
+def test_the_first_row_in_force_that_covers_the_items_decides() -> None:
+    narrow = replace(ROW, id="narrow", items=("income",))
+    wide = replace(ROW, id="wide", items=("dependants", "income"), undisclosed=True)
+    over = replace(wide, id="over", until_us=NOW_US)
+    policy = Policy([over, narrow, wide, replace(narrow, id="late")])
+    both = frozenset({"income", "dependants"})
+    assert [decide(policy, items=items) for items in (INCOME, both)] == ["narrow", "wide"]
+    assert decide(policy, items=both, now_us=NOW_US - 1) == "over"
+    with pytest.raises(MeshError, match=r"row narrow .*permits only: income$") as raised:
+        policy.decide(CITY, "allowance", TAX, SERVICE, frozenset({"address"}), NOW_US)
+    assert raised.value.code == "item_not_permitted"
+    hidden = [policy.hides(CITY, "allowance", TAX, SERVICE, items, NOW_US) for items in (INCOME, both)]
+    assert hidden == [False, True]
+    assert policy.hides(CITY, "allowance", TAX, SERVICE, INCOME, NOW_US - 1)
+
+
+def test_an_assessment_is_asked_of_the_row_that_decides() -> None:
+    narrow = replace(ROW, id="narrow", items=("income",), assessment=True)
+    policy = Policy([narrow, replace(ROW, id="wide")])
+    policy.withdraw_assessment("muni/01208", "allowance")
+    assert decide(policy) == "assessment_missing"
+    assert decide(policy, items=frozenset({"income", "dependants"})) == "wide"
+    assert decide(policy, items=frozenset({"address"})) == "assessment_missing"
 
 
 def test_subscribers_are_whom_a_row_names() -> None:

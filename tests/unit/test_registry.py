@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections.abc import Callable
 
 import msgspec
@@ -57,7 +56,7 @@ class Setting:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.authority = Authority(SEED, random.Random(7), NOW_US)
+        self.authority = Authority(SEED, NOW_US)
         self.registry = Registry(self.authority, self.clock)
         for address in (TAX, HEALTH):
             self.registry.put(self.entry(address))
@@ -137,7 +136,7 @@ def test_what_one_view_verified_costs_the_others_no_signature(at: Setting) -> No
 
 def test_another_root_shares_nothing(at: Setting) -> None:
     at.view.lookup(TAX)
-    other = Authority(b"other", random.Random(7), NOW_US)
+    other = Authority(b"other", NOW_US)
     stranger = View(at.registry, other.root_der, at.shared)
     assert code_of(stranger.lookup, TAX) == "key_unknown"
     assert code_of(View(at.registry, b"junk", at.shared).lookup, TAX) == "message_malformed"
@@ -299,7 +298,7 @@ def test_a_second_head_of_the_same_version_is_refused(at: Setting, field: str) -
 def test_heads_that_are_none_are_refused(at: Setting) -> None:
     good = at.registry.head()
     head = msgspec.json.decode(jws.parse(good).payload, type=Head)
-    other = Authority(b"other", random.Random(7), NOW_US).signing
+    other = Authority(b"other", NOW_US).signing
     payload = msgspec.json.encode(head)
     header, _, signature = good.split(b".")
     swapped = jws.sign(

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mesh import base64url, sealing
+from mesh import base64url, channels, sealing
+from mesh.channels import CHANNELS_MAX, EPHEMERAL_LIFE_US, EPHEMERAL_USES_MAX, Opener, Sealer
 from mesh.errors import MeshError
 from mesh.keys import SMALL_ORDER_U, P, SealingKey
 from mesh.message import Body, Notice, Reply, Request, encode
 from mesh.node import Node
 from mesh.party import decode_body
 from mesh.policy import LegalBasis
-from mesh.sealing import CHANNELS_MAX, EPHEMERAL_LIFE_US, EPHEMERAL_USES_MAX, Opener, Sealer
 from mesh.service import Caller, PersonalService, serves
 from mesh.simulation import Simulation
 from mesh.testing import messages, simulation
@@ -204,7 +204,7 @@ def test_an_ephemeral_lives_an_hour() -> None:
 
 def test_an_ephemeral_serves_a_bounded_number_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert EPHEMERAL_USES_MAX == 2**20
-    monkeypatch.setattr(sealing, "EPHEMERAL_USES_MAX", 3)
+    monkeypatch.setattr(channels, "EPHEMERAL_USES_MAX", 3)
     sealer, source = new_sealer()
     seen = [iv_of(sealer.seal(b"{}", RECIPIENT, KEY.public)) for _ in range(7)]
     assert [iv for _, iv in seen] == [0, 1, 2, 0, 1, 2, 0]
@@ -214,7 +214,7 @@ def test_an_ephemeral_serves_a_bounded_number_of_messages(monkeypatch: pytest.Mo
 
 def test_caches_are_bounded_and_forgetting_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CHANNELS_MAX == 8192
-    monkeypatch.setattr(sealing, "CHANNELS_MAX", 2)
+    monkeypatch.setattr(channels, "CHANNELS_MAX", 2)
     sealer, source = new_sealer()
     opener = Opener(RECIPIENT, KEY)
     seen = []

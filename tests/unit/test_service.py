@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
 
 import msgspec
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from mesh.builtin import HistoryLine
 from mesh.errors import CODES, MeshError
 from mesh.node import Node
 from mesh.service import (
@@ -53,6 +56,47 @@ BIRTH = EventType("t.birth.v1", title="Birth", title_ja="出生")
 LETTER = NoticeType("t.letter.v1", Income, title="Letter", title_ja="手紙")
 
 
+@dataclass
+class Plain:
+    text: str
+
+
+@dataclass
+class Checked:
+    text: Word
+
+
+class Typed(TypedDict):
+    text: str
+
+
+class Tupled(NamedTuple):
+    text: str
+
+
+class Numbers(Enum):
+    ONE = "1234-5678-9018"
+
+
+class Parent(Struct):
+    children: tuple[Parent, ...] = ()
+    text: str = ""
+
+
+class Tree(Struct):
+    children: tuple[Tree, ...] = ()
+    text: Word = ""
+
+
+class Renamed(Struct, frozen=True, rename="camel"):
+    first_part: int | UnsetType = UNSET
+    second_part: int | UnsetType = UNSET
+    whole_sum: int = 0
+
+
+Alias = NewType("Alias", str)
+
+
 def of(annotation: Any) -> type[Struct]:
     return msgspec.defstruct("Made", [("field", annotation)], frozen=True)
 
@@ -75,6 +119,21 @@ def of(annotation: Any) -> type[Struct]:
         Annotated[str, Meta(pattern="^[0-9-]+$")],
         Annotated[str, Meta(pattern="[0-9]")],
         str | UnsetType,
+        list,
+        dict,
+        tuple,
+        dict[int, Word],
+        Alias,
+        Plain,
+        Typed,
+        Tupled,
+        Numbers,
+        Parent,
+        Literal["123456789018"],
+        Annotated[str, Meta(pattern="^[0-9]{6}-[0-9]{6}$")],
+        Annotated[str, Meta(pattern="^[0-9]{11} [0-9]$")],
+        Annotated[str, Meta(pattern="^[0-9]+-[0-9]{3}-[0-9]$")],
+        Annotated[str, Meta(pattern="^0[0-9]{11}$")],
     ],
     ids=str,
 )
@@ -89,8 +148,12 @@ def test_a_text_with_room_for_a_personal_number_is_not_declared(annotation: Any)
 
 
 @pytest.mark.parametrize(
-    "annotation", [int, float, bool, Word, Name, Date, Month, Code, MessageId, list[Word], of(Name)]
-)
+    "annotation",
+    [
+        int, float, bool, Word, Name, Date, Month, Code, MessageId, list[Word], of(Name), Tree, dict[Word, int],
+        Literal["a", "b"], tuple[Word, int], Word | None, Checked,
+    ],
+)  # fmt: skip
 def test_everything_else_is_declared(annotation: Any) -> None:
     assert PersonalService("t.x.v1", of(annotation), of(annotation), title="x", title_ja="x").items == (
         "field",
@@ -113,6 +176,35 @@ def test_items_are_the_fields_of_the_reply() -> None:
     assert INCOME.items == ("found", "name", "yen")
     assert INCOME.fixed_items == {"found"}
     assert (INCOME.personal, PLACES.personal) == (True, False)
+
+
+@pytest.mark.parametrize("bad", ["所得", "_1"])
+def test_an_item_has_a_name_that_every_history_can_say(bad: str) -> None:
+    struct = msgspec.defstruct("Made", [(bad, int)], frozen=True)
+    with pytest.raises(DeclarationError, match="an item is named"):
+        PersonalService("t.x.v1", Query, struct, title="x", title_ja="x")
+    with pytest.raises(DeclarationError, match="an item is named"):
+        NoticeType("t.x.v1", struct, title="x", title_ja="x")
+
+
+def test_an_item_goes_by_its_name_in_the_reply() -> None:
+    renamed = PersonalService("t.renamed.v1", Query, Renamed, title="x", title_ja="x")
+    assert renamed.items == ("firstPart", "secondPart", "wholeSum")
+    assert renamed.fixed_items == {"wholeSum"}
+    assert renamed.without_unasked(Renamed(1, 2, 3), frozenset({"firstPart"})) == Renamed(1, UNSET, 3)
+
+
+def test_a_history_says_every_lawful_name() -> None:
+    lawful = {
+        "time_us": 1, "requester": f"muni/01208/{'9' * 40}", "provider": "firm/a-1/nursery-2", "service": "t.x.v1",
+        "procedure": "relief-2026", "items": "firstPart second-part tax_year_2", "outcome": "no_legal_basis",
+    }  # fmt: skip
+    assert msgspec.convert(lawful, HistoryLine)
+    assert msgspec.convert(lawful | {"items": "", "provider": ""}, HistoryLine)
+    for field in ("requester", "provider", "service", "procedure", "items", "outcome"):
+        for bad in ("123456789018", "1234 5678 9018", "1234-5678-9018"):
+            with pytest.raises(msgspec.ValidationError):
+                msgspec.convert(lawful | {field: bad}, HistoryLine)
 
 
 @given(st.sets(st.sampled_from(["found", "name", "yen", "other"])))
