@@ -30,7 +30,7 @@ from mesh.linkage import CodeBook
 from mesh.message import Kind
 from mesh.names import Zone, matches
 from mesh.node import Node
-from mesh.outbox import Outbox
+from mesh.outbox import Delivery, Outbox
 from mesh.party import Admitted, Party
 from mesh.policy import Policy
 from mesh.post import Post
@@ -115,6 +115,18 @@ class Broker(Node):
     def _deliver_due(self, now_us: int, turn: Turn) -> None:
         self.post.deliver_due(now_us, turn)
 
+    def dead_letters(self) -> list[Delivery]:
+        """Pushes that nobody signed for before they expired."""
+        return self.post.dead_letters()
+
+    def send_again(self, number: int) -> bool:
+        """Send a dead letter again; False if it is too late for that, or there is none of this number."""
+        turn = Turn()
+        sent = self.post.send_again(number, self.host.now_us(), turn)
+        self.host.perform(turn)
+        self._arm()
+        return sent
+
     @serves(SUBSCRIPTION)
     async def _subscription(self, query: SubscribeQuery, caller: Caller) -> SubscribeReply:
         """Under which row a node hears of an event; nobody subscribes whom the law does not name."""
@@ -133,7 +145,7 @@ class Broker(Node):
 
     @serves(HISTORY)
     async def _history(self, query: Empty, caller: Caller, person: str) -> HistoryReply:
-        """What this broker permitted or refused about a person, less what is not for their eyes."""
+        """What this broker permitted about a person, less what is not for their eyes."""
         return HistoryReply(
             tuple(
                 history_of(map(read_row, self.host.store.ledger_rows_with(person)), self._rows_about, person)

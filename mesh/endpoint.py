@@ -80,13 +80,15 @@ class Endpoint:
         self._requester = Requester(party)
         uses = ConsentUses(self._signer, self._is_portal, lambda one: host.store.number(f"consent {one}"))
         self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses)
-        self._subscriber = Subscriber(party, frozenset(self.takes()), host.store.received)
+        self._subscriber = Subscriber(party, frozenset(self.takes()), host.store.received, self._read_notice)
         self._publisher = Publisher(party, Outbox(host.random.randrange))
         self._deadlines = Deadlines(host, self._requester)
         self._pump_timer: asyncio.TimerHandle | None = None
         self._pump_us = 0
         self._effect_of: Asked | None = None
         """The question whose effect waits to be committed with its answer."""
+        self._effect = 0
+        """The number of that effect."""
         self._rows_since_purge = 0
         self._admitted: Admitted | None = None
         self._permit_digest: str | None = None
@@ -95,8 +97,11 @@ class Endpoint:
         host.going_down = self._deadlines.give_up_all
 
     def _signer(self, kid: str) -> tuple[str, VerifyKey]:
-        known = self._party.view.key(kid)
-        known.check(self.host.now_us())
+        try:
+            known = self._party.view.key(kid)
+            known.check(self.host.now_us())
+        except MeshError:
+            raise MeshError("consent_required", "the consent's signer does not count") from None
         return known.address, known.verify_key
 
     def _is_portal(self, address: str) -> bool:
@@ -142,6 +147,7 @@ class Endpoint:
             self._requester.on_answer(admitted, now_us, turn)
         elif admitted.kind == Kind.RECEIPT:
             self._publisher.on_receipt(admitted, now_us, turn)
+            turn.calls.append((self._arm, ()))
         elif admitted.kind == Kind.REFUSAL:
             if not self._publisher.on_refusal(admitted, now_us, turn):
                 self._requester.on_answer(admitted, now_us, turn)
@@ -174,7 +180,6 @@ class Endpoint:
             elif admitted.kind in _REFUSABLE:
                 pushed = self._subscriber.on_push(admitted, head, permit, permit_line, now_us, turn)
                 if pushed is not None:
-                    self._read_push(pushed)
                     turn.calls.append((self._spawn_push, (pushed,)))
             else:
                 raise MeshError("message_malformed", "a permit goes with a request or a push")
@@ -272,19 +277,20 @@ class Endpoint:
             self._check_effect(asked)
             self._provider.answer(asked, encode(reply), self.host.now_us(), turn)
         except Exception as error:
-            self.host.store.undo_effect()
+            self.host.undo_effect()
             self._provider.refuse(asked, self._as_refusal(error), self.host.now_us(), turn)
         turn.undo.append(lambda error: self._answer_unkept(asked, error))
         self.host.perform(turn)
-        if self.host.store.in_effect:
+        if self._effect_of is asked:
             self._effect_of = None
-            self.host.flush()
+            self.host.flush(effect=True)
 
     def _check_effect(self, asked: Asked) -> None:
         """An effect that was undone because its handler awaited after it must not be answered for."""
-        if self._effect_of is asked and not self.host.store.in_effect:
-            self._effect_of = None
-            raise RuntimeError("a handler returns after its effect without awaiting; this one's was undone")
+        if self._effect_of is not asked:
+            self.host.undo_effect()  # Another handler's, which awaited in it.
+        elif self._effect != self.host.store.effect:
+            raise RuntimeError("a handler returns after its effect without awaiting: this one's was undone")
 
     def _as_refusal(self, error: Exception) -> MeshError:
         """What a handler's exception is called on the mesh.
@@ -316,11 +322,11 @@ class Endpoint:
         )
         self.host.send_unrecorded(BROKER, line)
 
-    def _read_push(self, pushed: Pushed) -> Any:
-        declaration = self.declarations[pushed.message.type][0]
-        if isinstance(declaration, NoticeType):
-            return declaration.decode_body(pushed.data)
-        return pushed.message
+    def _read_notice(self, name: str, data: bytes) -> Any:
+        declaration = self.declarations[name][0]
+        if not isinstance(declaration, NoticeType):
+            raise MeshError("service_unknown", "an event has no body, and a notice no event's name")
+        return declaration.decode_body(data)
 
     def _spawn_push(self, pushed: Pushed, failures: int = 0) -> None:
         name = f"{self.address} handles {pushed.message.id}"
@@ -333,12 +339,15 @@ class Endpoint:
         current_work.set(pushed)
         last_message.set(message.id)
         try:
-            await self._methods[message.type](self._read_push(pushed), caller, permit.subject)
+            push = message
+            if isinstance(message, Notice):
+                push = self._read_notice(message.type, pushed.data)
+            await self._methods[message.type](push, caller, permit.subject)
             # A handler that had nothing to write is done as well.
             self.host.commit([("inbox_done", (message.id, message.source))])
         except Exception as error:
             # It stays in the inbox, unhandled, and is handled again later, or when the node next comes up.
-            self.host.store.undo_effect()
+            self.host.undo_effect()
             self.log(error)
             pause_us = min(BACKOFF_FIRST_US << min(failures, 16), HANDLE_AGAIN_MAX_US)
             self.host.call_later(pause_us, lambda: self._spawn_push(pushed, failures + 1))
@@ -404,3 +413,4 @@ class Endpoint:
         ledger = self._party.ledger
         self._party.ledger = Ledger(self.address, self.host.store.ledger_rows())
         self._party.ledger.signed_size, self._party.ledger.signed_us = ledger.signed_size, ledger.signed_us
+        self._arm()

@@ -75,26 +75,39 @@ class Host:
         if not self.alive:
             return
         if not self._turns:
-            self._loop.call_soon(self._flush_ready)
+            self._loop.call_soon(self.flush)
         self._turns.append(turn)
 
-    def _flush_ready(self) -> None:
-        # Whoever left an effect open has awaited since: it must not be committed with others' work.
-        self.store.undo_effect()
+    def begin_effect(self) -> int:
+        """Open an effect, and make sure that it ends before anybody else's turn; returns its number."""
+        # What waits is committed first, so that undoing the effect undoes nothing else.
         self.flush()
+        self._loop.call_soon(self.flush)
+        return self.store.begin_effect()
 
-    def flush(self, also: Sequence[Write] = ()) -> MeshError | None:
-        """Commit all turns that wait, an open effect and `also` as one transaction, then send.
+    def undo_effect(self) -> None:
+        """Undo an open effect, and all that was to be committed with it."""
+        if self.store.effect:
+            self.store.undo_effect()
+            turns, self._turns = self._turns, []
+            self._undo(turns, MeshError("storage_unavailable", "the effect that it belongs to was undone"))
 
-        Returns the storage_unavailable of a commit that failed: then nothing of it happened.
+    def flush(self, also: Sequence[Write] = (), *, effect: bool = False) -> MeshError | None:
+        """Commit all turns that wait and `also` as one transaction, then send.
+
+        With `effect` the open effect is committed too. Without, one that is open has been left so across an
+        await, and is undone. Returns the storage_unavailable of a commit that failed: then nothing of it
+        happened.
         """
+        if not effect:
+            self.undo_effect()
         turns, self._turns = self._turns, []
         if not self.alive:
             return None
         writes = turns[0].writes if len(turns) == 1 else [write for turn in turns for write in turn.writes]
         if also:
             writes = [*writes, *also]
-        if writes or self.store.in_effect:
+        if writes or self.store.effect:
             try:
                 self.commit(writes)
             except (sqlite3.Error, OSError) as failure:
@@ -113,19 +126,16 @@ class Host:
                 call(*values)
         return None
 
-    def drop_turns(self, error: MeshError) -> None:
-        """Forget what waits to be committed: the effect that it belongs to has failed."""
-        turns, self._turns = self._turns, []
-        if turns:
-            self._undo(turns, error)
-
     def _undo(self, turns: list[Turn], error: MeshError) -> None:
         """Nothing of these turns happened: who waits for them hears so."""
         for turn in turns:
             for undo in turn.undo:
                 undo(error)
-        if self.commit_failed is not None:
-            self.commit_failed(error)
+        if turns and self.commit_failed is not None:
+            try:
+                self.commit_failed(error)
+            except sqlite3.Error:
+                self.kill()  # It cannot even read what it has recorded: it must not go on recording.
 
     def commit(self, writes: Sequence[Write]) -> None:
         """The one sync point: everything durable passes here. Raises sqlite3.Error and OSError."""

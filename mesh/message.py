@@ -185,6 +185,7 @@ class Body(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 encode: Final = msgspec.json.Encoder().encode
 """Structs to canonical JSON bytes: fields in order of declaration, absent ones left out."""
 
+
 def decode_content(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """What was under a seal, in the decoder's type; `seal_invalid` if it is no JSON, or `schema_invalid`."""
     try:

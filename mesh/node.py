@@ -195,33 +195,26 @@ class Node(Endpoint):
         host, work = self.host, current_work.get()
         if not host.alive:
             raise RuntimeError(f"{self.address} is down")
-        if not (isinstance(work, Asked) and self._effect_of is work and host.store.in_effect):
-            self._begin_effect()
+        if self._effect_of is work and work is not None and self._effect == host.store.effect:
+            number = self._effect  # A service handler's second effect joins its first.
+        else:
+            number = host.begin_effect()
         try:
             yield
         except BaseException:
-            host.store.undo_effect()
-            host.drop_turns(MeshError("storage_unavailable", "the effect was undone"))
+            if host.store.effect == number:
+                host.undo_effect()
             raise
-        if not host.store.in_effect:
-            raise RuntimeError("an effect ends without awaiting: another took its turn, and it was undone")
+        if host.store.effect != number:
+            raise RuntimeError("an effect ends without awaiting: this one was undone when it awaited")
         if isinstance(work, Asked):
-            self._effect_of = work
-            return  # The handler returns next, and its outcome is committed with the effect.
+            # The handler returns next, and its outcome is committed with the effect.
+            self._effect_of, self._effect = work, number
+            return
         done = [("inbox_done", (work.message.id, work.message.source))] if isinstance(work, Pushed) else []
-        failed = host.flush(done)
+        failed = host.flush(done, effect=True)
         if failed is not None:
             raise failed
-
-    def _begin_effect(self) -> None:
-        store = self.host.store
-        if self._effect_of is not None:
-            # Its handler has awaited since, or it would have answered: it was promised nothing.
-            store.undo_effect()
-            self._effect_of = None
-        # What waits is committed first, so that undoing the effect undoes nothing else.
-        self.host.flush()
-        store.begin_effect()
 
     async def hide(self, message_id: str, others: Iterable[str], *, procedure: str) -> None:
         """Hide an exchange of this node from its person, here and at the others (番号法23条2項).

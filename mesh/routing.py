@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import TypeGuard
 
 from mesh import jws
 from mesh.authoriser import Authoriser
@@ -199,11 +200,13 @@ class Router:
         """
         answer: Reply | Refusal = admitted.message
         routed = self._by_digest.get(answer.requestdigest)
-        if (
-            routed is None
-            or answer.source != routed.provider
-            or answer.recipient != routed.requester
-            or (answer.permitdigest is not None and answer.permitdigest not in routed.permits)
+        if routed is None or answer.source != routed.provider:
+            raise MeshError("correlation_mismatch")
+        if self._is_of_permit(answer, routed):
+            self._close_refused(routed, MeshError(answer.code), now_us, turn)
+            return
+        if answer.recipient != routed.requester or (
+            answer.permitdigest is not None and answer.permitdigest not in routed.permits
         ):
             raise MeshError("correlation_mismatch")
         code = answer.code if isinstance(answer, Refusal) else None
@@ -223,12 +226,25 @@ class Router:
         turn.writes.append(self._party.record(row))
         turn.sends.append((routed.requester, line))
 
+    def _is_of_permit(self, answer: Reply | Refusal, routed: Routed) -> TypeGuard[Refusal]:
+        """Whether a provider refuses the broker's own permit: its requester cannot know what that was."""
+        return (
+            isinstance(answer, Refusal)
+            and answer.recipient == self._party.address != routed.requester
+            and bool(routed.permits)
+            and answer.code in CODES
+            and CODES[answer.code].step in (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)
+        )
+
     def on_unreachable(self, line: bytes, now_us: int, turn: Turn) -> None:
         """The transport found nobody at the recipient's address: say so to the requester, for this attempt."""
         routed = self._by_digest.get(digest_of(line.partition(b"\n")[0]))
-        if routed is None or not routed.permits:
-            return
-        error = MeshError("recipient_unreachable")
+        if routed is not None and routed.permits:
+            self._close_refused(routed, MeshError("recipient_unreachable"), now_us, turn)
+
+    def _close_refused(self, routed: Routed, error: MeshError, now_us: int, turn: Turn) -> None:
+        """Tell the requester in the broker's own name that this attempt failed."""
+        routed.state = advance(BROKER_TABLE, routed.state, Happening.ANSWER)
         refusal = self._party.refusal(
             error,
             to=routed.requester,
@@ -237,12 +253,6 @@ class Router:
             permit_digest=routed.permits[0],
             about=routed.service,
         )
-        self._close_refused(routed, refusal, error, now_us, turn)
-
-    def _close_refused(
-        self, routed: Routed, refusal: bytes, error: MeshError, now_us: int, turn: Turn
-    ) -> None:
-        routed.state = advance(BROKER_TABLE, routed.state, Happening.ANSWER)
         row = Row(
             "closed",
             now_us,

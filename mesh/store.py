@@ -92,9 +92,13 @@ class Store:
         self._write = self.db.cursor().execute
         if path is not None:
             self.db.execute("PRAGMA journal_mode = DELETE")
+            # A simulated crash is the host's; against the machine's own a simulation needs no protection.
+            self.db.execute("PRAGMA synchronous = OFF")
         fresh = self.db.execute("PRAGMA user_version").fetchone()[0] == 0
         self.db.executescript(_SCHEMA + (schema if fresh else "") + "; PRAGMA user_version = 1;")
-        self.in_effect = False
+        self.effect = 0
+        """The number of the effect that is open, 0 when none is."""
+        self._effects = 0
         self._kept: dict[tuple[str, str], None] = {
             (row[0], row[1]): None for row in self._execute("SELECT source, id FROM mesh_outcome")
         }
@@ -104,7 +108,7 @@ class Store:
 
     def commit(self, writes: Sequence[Write]) -> None:
         """Commit the writes, and an effect that is open, as one transaction; all or nothing."""
-        if self.in_effect or not self._commit_alone(writes):
+        if self.effect or not self._commit_alone(writes):
             self._commit_together(writes)
         for name, values in writes:
             if name == "outcome":
@@ -122,9 +126,9 @@ class Store:
         return False
 
     def _commit_together(self, writes: Sequence[Write]) -> None:
-        if not self.in_effect:
+        if not self.effect:
             self._write("BEGIN")
-        self.in_effect = False
+        self.effect = 0
         try:
             if len(writes) < _GROUP_FROM:
                 for name, values in writes:
@@ -137,17 +141,17 @@ class Store:
             self.db.rollback()
             raise
 
-    def begin_effect(self) -> None:
-        """Open the transaction that a node's own writes and the next commit share."""
-        if self.in_effect:
-            raise RuntimeError("an effect is open already: a handler has one effect, without await after it")
-        self._execute("BEGIN")
-        self.in_effect = True
+    def begin_effect(self) -> int:
+        """Open the transaction that a node's own writes and the next commit share; returns its number."""
+        self._write("BEGIN")
+        self._effects += 1
+        self.effect = self._effects
+        return self.effect
 
     def undo_effect(self) -> None:
         """Roll an open effect back."""
-        if self.in_effect:
-            self.in_effect = False
+        if self.effect:
+            self.effect = 0
             self.db.rollback()
 
     def kept(self, source: str, message_id: str) -> tuple[str, bytes] | None:
@@ -268,7 +272,7 @@ class Database:
         return self._store.db.executemany(sql, rows)
 
     def _check(self, sql: str) -> None:
-        if not self._store.in_effect and not _only_reads(sql):
+        if not self._store.effect and not _only_reads(sql):
             raise RuntimeError("a node writes inside `with self.effect():`, so that the write happens once")
 
 

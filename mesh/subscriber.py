@@ -39,17 +39,23 @@ class Pushed(NamedTuple):
 
 
 class Subscriber:
-    """Pushes put to one party. `kept(source, id)` looks up digest and receipt of one taken in before."""
+    """Pushes put to one party.
+
+    `kept(source, id)` looks up digest and receipt of one taken in before; `read(type, data)` reads a notice's
+    body, and raises seal_invalid or schema_invalid before anything of it is kept.
+    """
 
     def __init__(
         self,
         party: Party,
         takes: Container[str],
         kept: Callable[[str, str], tuple[str, bytes] | None],
+        read: Callable[[str, bytes], object],
     ) -> None:
         self._party = party
         self._takes = takes
         self._kept = kept
+        self._read = read
         self._entering: dict[tuple[str, str], str] = {}
 
     def on_push(
@@ -79,6 +85,7 @@ class Subscriber:
         if isinstance(message, Notice):
             data = self._party.unseal(message.data, message)
             check_no_personal_number(data)
+            self._read(message.type, data)
         self._take_in(message, admitted.digest, line, permit, permit_line, now_us, turn)
         return Pushed(message, permit, data)
 

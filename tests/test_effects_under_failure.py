@@ -229,7 +229,7 @@ async def test_a_handler_that_awaits_after_its_effect_fails_and_leaves_nothing(
         question = asyncio.create_task(desk.ask(HALL, ECHO, Query(case, 1)), name="asks")
         assert await meanwhile() == Answer(8)
         assert (await refused(question)).code == "handler_failed"
-        assert not hall.host.store.in_effect
+        assert not hall.host.store.effect
         assert (done(sim, HALL), hall.handled) == ([], 2)
         assert await desk.ask(HALL, ECHO, Query("write", 2)) == Answer(2)
         assert done(sim, HALL) == [2]
@@ -310,7 +310,7 @@ async def test_an_effect_whose_commit_fails_did_not_happen(trace_path: Path, fai
         desk = sim.node(DESK)
         said = await refused(desk.ask(OFFICE, ECHO, Query("write", 1)))
         assert (said.code, said.by, said.definite) == ("storage_unavailable", OFFICE, False)
-        assert not office(sim).host.store.in_effect
+        assert not office(sim).host.store.effect
         assert await desk.ask(OFFICE, ECHO, Query(number=2)) == Answer(2)
         assert done(sim) == [], "and no other commit takes it along"
         assert await desk.ask(OFFICE, ECHO, Query("write", 3)) == Answer(3)
@@ -356,7 +356,7 @@ async def test_the_effect_of_a_task_that_a_handler_spawned_commits_by_itself(
     with recorded(trace_path, failures) as sim:
         hall = enrol_hall(sim)
         assert await sim.node(DESK).ask(HALL, ECHO, Query("spawn", 7)) == Answer(7)
-        assert not hall.host.store.in_effect
+        assert not hall.host.store.effect
         sim.crash(HALL)
         sim.restart(HALL)
         assert done(sim, HALL) == [7]

@@ -83,7 +83,14 @@ class Recording(Node):
 
 
 class Desk(Recording):
-    pass
+    impatient: asyncio.Task[Answer] | None = None
+    """Gives up in the very turn in which its answer comes."""
+
+    def receive(self, line: bytes, peer: str) -> Passage:
+        passage = super().receive(line, peer)
+        if self.impatient is not None:
+            self.impatient.cancel()
+        return passage
 
 
 class Portal(Recording):
@@ -112,6 +119,7 @@ class Office(Recording):
             raise MeshError("schema_invalid", f"what is {NUMBER}?")
         elif query.case == "repeated":
             # The line comes again when the handler is done and its answer is not committed yet.
+            await asyncio.sleep(1)
             asyncio.get_running_loop().call_soon(self.receive, self.received[-1], BROKER)
         return Answer(query.number)
 
@@ -248,6 +256,18 @@ async def test_cancelling_an_ask_breaks_no_other_and_the_late_answer_is_recorded
         assert (await asyncio.gather(impatient(), patient))[1] == Answer(2)
         assert entries(sim, DESK) == [("opened", None)] * 2 + [("closed", None)] * 2
         assert await desk.ask(OFFICE, ECHO, Query(number=3)) == Answer(3)
+
+
+async def test_cancelling_an_ask_in_the_turn_of_its_answer_breaks_nothing(
+    trace_path: Path, failures: list[str]
+) -> None:
+    with recorded(trace_path, failures) as sim:
+        desk = sim.node(DESK, Desk)
+        desk.impatient = asyncio.create_task(desk.ask(OFFICE, ECHO, Query(number=1)), name="asks")
+        with pytest.raises(asyncio.CancelledError):
+            await desk.impatient
+        assert await desk.ask(OFFICE, ECHO, Query(number=2)) == Answer(2)
+        assert entries(sim, DESK) == [("opened", None), ("closed", None)] * 2
 
 
 async def test_an_ask_without_attempts_is_sent_once(trace_path: Path, failures: list[str]) -> None:
@@ -412,15 +432,20 @@ def timers(loop: VirtualLoop) -> int:
     return sum(not timer.cancelled() for _, _, timer in loop._timers)
 
 
+@pytest.mark.parametrize("how", ["timeout", "cancelled"])
 async def test_unanswered_questions_do_not_pile_up(
-    trace_path: Path, failures: list[str], monkeypatch: pytest.MonkeyPatch
+    how: str, trace_path: Path, failures: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requester, "LATE_MAX", 8)
     with recorded(trace_path, failures) as sim:
         desk = sim.node(DESK)
         sim.disturbance.rules.append(drop(OFFICE, BROKER))
         for _ in range(20):
-            assert (await refused(desk.ask(OFFICE, ECHO, Query(), timeout_s=1))).code == "timeout"
+            if how == "timeout":
+                assert (await refused(desk.ask(OFFICE, ECHO, Query(), timeout_s=1))).code == "timeout"
+            else:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(desk.ask(OFFICE, ECHO, Query()), 1)
         held = [value for value in vars(desk._requester).values() if isinstance(value, dict)]
         assert max(map(len, held)) == 8
         assert not desk._deadlines._waits
