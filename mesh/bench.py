@@ -26,7 +26,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from mesh import jws
 from mesh.clock import VirtualLoop
 from mesh.errors import NotFound
-from mesh.keys import COUNTS
+from mesh.keys import COUNTS, SigningKey
 from mesh.message import Kind
 from mesh.node import Node
 from mesh.policy import LegalBasis
@@ -149,31 +149,32 @@ class World:
 
 
 class Cryptography:
-    """The signatures and verifications of exchanges that were really made, and nothing else."""
+    """The signatures and verifications of exchanges that were really made, by their own keys, and nothing else."""
 
     def __init__(self, world: World) -> None:
         rows = world.writer.db.execute("SELECT line FROM message ORDER BY number DESC LIMIT 300")
-        tokens = [jws.parse(row[0]) for row in rows]
-        self._inputs = {kind: [t.signing_input for t in tokens if t.typ == kind] for kind in
-                        (Kind.REQUEST, Kind.PERMIT, Kind.REPLY)}  # fmt: skip
-        self._key = world.sim.keys_of("muni/00000/tax").signing
-        self._signatures = {
-            kind: [(self._key.sign(one), one) for one in inputs] for kind, inputs in self._inputs.items()
-        }
+        # A request is verified by broker and provider, a permit by the provider, a reply by broker and requester.
+        times = {Kind.REQUEST: 2, Kind.PERMIT: 1, Kind.REPLY: 2}
+        self._work: dict[str, list[tuple[SigningKey, bytes, bytes, int]]] = {kind: [] for kind in times}
+        keys: dict[str, SigningKey] = {}
+        for token in (jws.parse(row[0]) for row in rows):
+            if token.kid not in keys:
+                signer = world.sim.registry.address_of(token.kid) or ""
+                keys[token.kid] = world.sim.keys_of(signer).signing
+            self._work[token.typ].append(
+                (keys[token.kid], token.signing_input, token.signature, times[token.typ])
+            )
 
     def run(self, count: int) -> float:
         """The cryptography of so many exchanges; the CPU seconds that it took."""
-        sign, verify = self._key.sign, self._key.public.verify
-        # A request is verified by broker and provider, a permit by the provider, a reply by both askers.
-        verified = ((Kind.REQUEST, 2), (Kind.PERMIT, 1), (Kind.REPLY, 2))
+        kinds = list(self._work.values())
         start = time.process_time()
         for number in range(count):
-            for kind, times in verified:
-                inputs = self._inputs[kind]
-                sign(inputs[number % len(inputs)])
-                signature, signed = self._signatures[kind][number % len(inputs)]
+            for work in kinds:
+                key, signed, signature, times = work[number % len(work)]
+                key.sign(signed)
                 for _ in range(times):
-                    verify(signature, signed)
+                    key.public.verify(signature, signed)
         return time.process_time() - start
 
 

@@ -64,7 +64,7 @@ _permit_decoder = msgspec.json.Decoder(Permit)
 _body_decoder = msgspec.json.Decoder(Body)
 
 
-class Admitted(msgspec.Struct, frozen=True):
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """A message that passed the first steps of a gate: its sender is who it says."""
 
     kind: str

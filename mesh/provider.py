@@ -32,7 +32,7 @@ HANDLING_MAX = 2000
 """Questions handled at the same time; one more is `overloaded`."""
 
 
-class Asked(Struct, frozen=True):
+class Asked(Struct, frozen=True, gc=False):
     """A question that passed every check and waits for its handler."""
 
     request: Request

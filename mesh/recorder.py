@@ -23,7 +23,7 @@ class Fate:
     """The run ended before it arrived."""
 
 
-class Passage(Struct, frozen=True):
+class Passage(Struct, frozen=True, gc=False):
     """What a gate made of a line: why it refused it, and what it read before that."""
 
     code: str | None = None
