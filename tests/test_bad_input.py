@@ -260,3 +260,29 @@ def sayer() -> Callable[[str], str]:
         return one_line(done.returncode, done.stdout, done.stderr)
 
     return say
+
+
+def test_a_run_that_cannot_go_on_leaves_no_databases(tmp_path: Path) -> None:
+    """The scenario goes wrong when one node is up already, and its database is written."""
+    file = tmp_path / "halfway.py"
+    file.write_text(
+        '"""Goes wrong halfway."""\n'
+        "from mesh import Node, Simulation, scenario\n"
+        "class Office(Node):\n    pass\n"
+        '@scenario(title="t", title_ja="t")\n'
+        "async def run(sim: Simulation) -> None:\n"
+        '    sim.add(Office, "muni/01208/office")\n'
+        '    sim.node("muni/01208/office")\n'
+        '    sim.add(Office, "muni/01208/other", nothing=1)\n'
+    )
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for folder in (kept, tmp_path / "made"):
+        line = ["run", str(file), "--data", str(folder), "--trace", str(tmp_path / "t.trace")]
+        result = CliRunner().invoke(make_root(nodes="nodes", scenarios="scenarios"), line)
+        assert result.exit_code == 2
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == [
+        "halfway.py",
+        "kept",
+    ]
+    assert list(kept.iterdir()) == []
