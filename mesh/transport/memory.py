@@ -6,6 +6,7 @@ repeat, change or drop it. A party that is down is `unreachable`, and its sender
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -43,6 +44,8 @@ class MemoryTransport:
         self._disturbance = disturbance
         self.latency_us = latency_us
         self._in_flight: dict[int, tuple[int, str, str, bytes]] = {}
+        self._arriving: dict[int, deque[int]] = {}
+        """By µs of arrival: the indexes of what arrives, in the order of sending."""
 
     def send(self, sender: str, recipient: str, line: bytes) -> None:
         """Put a line on its way."""
@@ -61,7 +64,24 @@ class MemoryTransport:
             )
             return
         self._in_flight[index] = (now_us, sender, recipient, line)
-        self._loop.call_at_us(now_us + self.latency_us + delay_us, self._deliver, index)
+        when_us = now_us + self.latency_us + delay_us
+        arriving = self._arriving.get(when_us)
+        if arriving is None:
+            arriving = self._arriving[when_us] = deque()
+            self._loop.call_at_us(when_us, self._arrive, when_us)
+        arriving.append(index)
+
+    def _arrive(self, when_us: int) -> None:
+        """Deliver what arrives at one microsecond: one timer serves all of it."""
+        self._deliver_all(self._arriving.pop(when_us))
+
+    def _deliver_all(self, indexes: deque[int]) -> None:
+        try:
+            while indexes:
+                self._deliver(indexes.popleft())
+        finally:
+            if indexes:  # One delivery failed, which the loop reports; the others still arrive.
+                self._loop.call_soon(self._deliver_all, indexes)
 
     def _deliver(self, index: int) -> None:
         sent_us, sender, recipient, line = self._in_flight.pop(index)
