@@ -143,6 +143,11 @@ class Party:
         """Seal content for a key's holder, bound to the message (id, this source, `to`) that carries it."""
         return self.sealer.seal(_binding(message_id, self.address, to) + data + b"}", recipient, key)
 
+    def seal_subject(self, message_id: str, code: str) -> str:
+        """A subject is for the broker alone: whom it goes on to finds its own code in the permit."""
+        key = self.view.lookup(BROKER).seal_key
+        return self.seal(message_id, BROKER, b'"%b"' % code.encode(), BROKER, key)
+
     def unseal(self, token: str, message: Request | Reply | Notice | Event) -> bytes:
         """The content of a seal, if it was made for this very message and party; else `seal_invalid`."""
         plaintext = self.opener.open(token, sender=message.source)

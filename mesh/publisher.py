@@ -44,7 +44,7 @@ class Publisher:
             type=event,
             time=format_time(now_us),
             recipient=BROKER,
-            subject=self._seal_subject(message_id, subject),
+            subject=self._party.seal_subject(message_id, subject),
             dataversion=data_version,
             expiry=format_time(now_us + life_us),
         )
@@ -80,7 +80,7 @@ class Publisher:
             time=format_time(now_us),
             recipient=to,
             datacontenttype="application/jose",
-            subject=self._seal_subject(message_id, subject),
+            subject=self._party.seal_subject(message_id, subject),
             procedure=procedure,
             items=items,
             dataversion=data_version,
@@ -89,10 +89,6 @@ class Publisher:
         )
         self._post(message, Kind.NOTICE, subject, now_us, now_us + life_us, turn)
         return message_id
-
-    def _seal_subject(self, message_id: str, code: str) -> str:
-        broker = self._party.view.lookup(BROKER)
-        return self._party.seal(message_id, BROKER, b'"%b"' % code.encode(), BROKER, broker.seal_key)
 
     def _post(
         self, message: Event | Notice, kind: str, subject: str, now_us: int, expiry_us: int, turn: Turn

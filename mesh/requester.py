@@ -84,7 +84,7 @@ class Requester:
             time=format_time(now_us),
             recipient=to,
             datacontenttype="application/jose",
-            subject=None if subject is None else self._seal_subject(message_id, subject),
+            subject=None if subject is None else self._party.seal_subject(message_id, subject),
             procedure=procedure,
             items=items,
             consent=consent,
@@ -110,11 +110,6 @@ class Requester:
             undisclosed=undisclosed,
         )
         return question, party.record(row)
-
-    def _seal_subject(self, message_id: str, code: str) -> str:
-        """The subject is for the broker alone: the provider finds its own code in the permit."""
-        broker = self._party.view.lookup(BROKER)
-        return self._party.seal(message_id, BROKER, b'"%b"' % code.encode(), BROKER, broker.seal_key)
 
     def on_answer(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
         """Close the question that a reply or refusal answers.
