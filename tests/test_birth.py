@@ -12,8 +12,8 @@ from mesh import LegalBasis, Simulation, UsageError
 from mesh.faults import drop, repeat
 from mesh.names import BROKER
 from mesh.outbox import Outbox
+from mesh.party import Party
 from mesh.personal_number import personal_numbers_in
-from mesh.publisher import Publisher
 from mesh.runner import run_scenario
 from mesh.sealing import open_sealed
 from mesh.testing import messages, personal_numbers, simulation
@@ -166,7 +166,7 @@ class Sabotage:
 
     @staticmethod
     def an_open_subject(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(Publisher, "_seal_subject", lambda self, message_id, code: code)
+        patch.setattr(Party, "seal_subject", lambda self, message_id, code: code)
 
     @staticmethod
     def a_wire_that_loses_the_replay(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
