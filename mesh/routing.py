@@ -212,19 +212,7 @@ class Router:
         code = answer.code if isinstance(answer, Refusal) else None
         if code is not None and code not in CODES:
             raise MeshError("schema_invalid", "the refusal has no code of the table")
-        routed.state = advance(BROKER_TABLE, routed.state, Happening.ANSWER)
-        row = Row(
-            "closed",
-            now_us,
-            routed.id,
-            routed.requester,
-            requestdigest=routed.digest,
-            permitdigest=answer.permitdigest,
-            replydigest=admitted.digest,
-            code=code,
-        )
-        turn.writes.append(self._party.record(row))
-        turn.sends.append((routed.requester, line))
+        self._close(routed, line, answer.permitdigest, admitted.digest, code, now_us, turn)
 
     def _is_of_permit(self, answer: Reply | Refusal, routed: Routed) -> TypeGuard[Refusal]:
         """Whether a provider refuses the broker's own permit: its requester cannot know what that was."""
@@ -244,27 +232,41 @@ class Router:
 
     def _close_refused(self, routed: Routed, error: MeshError, now_us: int, turn: Turn) -> None:
         """Tell the requester in the broker's own name that this attempt failed."""
-        routed.state = advance(BROKER_TABLE, routed.state, Happening.ANSWER)
-        refusal = self._party.refusal(
+        permit_digest = routed.permits[0]
+        line = self._party.refusal(
             error,
             to=routed.requester,
             digest=routed.digest,
             now_us=now_us,
-            permit_digest=routed.permits[0],
+            permit_digest=permit_digest,
             about=routed.service,
         )
+        self._close(routed, line, permit_digest, digest_of(line), error.code, now_us, turn)
+
+    def _close(
+        self,
+        routed: Routed,
+        line: bytes,
+        permit_digest: str | None,
+        answer_digest: str,
+        code: str | None,
+        now_us: int,
+        turn: Turn,
+    ) -> None:
+        """Record an answer, then send it to the requester."""
+        routed.state = advance(BROKER_TABLE, routed.state, Happening.ANSWER)
         row = Row(
             "closed",
             now_us,
             routed.id,
             routed.requester,
             requestdigest=routed.digest,
-            permitdigest=routed.permits[0],
-            replydigest=digest_of(refusal),
-            code=error.code,
+            permitdigest=permit_digest,
+            replydigest=answer_digest,
+            code=code,
         )
         turn.writes.append(self._party.record(row))
-        turn.sends.append((routed.requester, refusal))
+        turn.sends.append((routed.requester, line))
 
     def refuse(self, admitted: Admitted, error: MeshError, now_us: int, turn: Turn) -> None:
         """Record and send the broker's own no; a final one is kept for repeats."""

@@ -26,6 +26,7 @@ from mesh.keys import NodeKeys, SealingKey
 from mesh.ledger import Row, read_row
 from mesh.message import Body, Kind, Permit, Refusal, Request, encode, format_time
 from mesh.names import BROKER
+from mesh.node import REQUEST_LIFE_US
 from mesh.party import PERMIT_LIFE_US, read_line
 from mesh.simulation import Simulation
 
@@ -45,7 +46,6 @@ __all__ = [
 loop_factory: Final = VirtualLoop
 """Makes the loop of a test; return `{"virtual": loop_factory}` from `pytest_asyncio_loop_factories`."""
 
-REQUEST_LIFE_US: Final = 300_000_000
 _KINDS: Final = {Permit.__name__: Kind.PERMIT} | {
     kind.title(): kind
     for kind in (Kind.REQUEST, Kind.REPLY, Kind.REFUSAL, Kind.EVENT, Kind.NOTICE, Kind.RECEIPT)
