@@ -38,6 +38,28 @@ class Fallback:
 
 
 @dataclass(slots=True)
+class Reach:
+    """How far a push-type service (プッシュ型サービス) got, in persons or households as the scenario counts.
+
+    A push invites; who did not answer is neither `accepted` nor `declined`.
+    """
+
+    eligible: int = 0
+    """Who should have been reached."""
+    notified: int = 0
+    """Who was reached, rightly or not."""
+    accepted: int = 0
+    declined: int = 0
+    mistaken: int = 0
+    """Who was reached, or chosen to be, without reason (false positives)."""
+
+    def add(self, other: Reach) -> None:
+        """Count another push besides."""
+        for name, number in asdict(other).items():
+            setattr(self, name, getattr(self, name) + number)
+
+
+@dataclass(slots=True)
 class Report:
     """What a scenario says of itself while it runs."""
 
@@ -45,6 +67,7 @@ class Report:
     papers: list[Paper] = field(default_factory=list)
     visits_saved: int = 0
     fallbacks: list[Fallback] = field(default_factory=list)
+    push: Reach = field(default_factory=Reach)
     disclosed: dict[str, list[str]] = field(default_factory=dict)
     """Requester → the distinct items that left providers for it."""
 
@@ -62,6 +85,7 @@ class Report:
             "papers": [asdict(paper) for paper in self.papers],
             "fees_saved_yen": sum(paper.fee_yen for paper in self.papers),
             "visits_saved": self.visits_saved,
+            "push": asdict(self.push),
             "disclosed": [{"to": to, "items": items} for to, items in sorted(self.disclosed.items())],
             "fallbacks": [asdict(fallback) for fallback in self.fallbacks],
             "elapsed_us": elapsed_us,
@@ -145,6 +169,12 @@ class Result:
             lines.append(f"  {paper.name} / {paper.name_ja} ({paper.counter} / {paper.counter_ja}, {fee})")
         lines.append(f"fees saved / 手数料: {sum(paper.fee_yen for paper in report.papers)} yen")
         lines.append(f"visits saved / 来庁・郵送の削減: {report.visits_saved}")
+        push = report.push
+        if push != Reach():
+            lines.append(
+                f"push / プッシュ型: {push.eligible} eligible / 対象, {push.notified} notified / 通知, "
+                f"{push.accepted} accepted / 申請, {push.declined} declined / 辞退, {push.mistaken} mistaken / 誤検知"
+            )
         lines.append("items disclosed / 提供された項目:")
         lines += [f"  to {to}: {', '.join(items)}" for to, items in sorted(report.disclosed.items())]
         lines.append("fell back to paper / 紙に戻ったもの:")

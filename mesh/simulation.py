@@ -32,7 +32,7 @@ from mesh.node import Node
 from mesh.party import Party
 from mesh.policy import LegalBasis, Policy, ZonePath
 from mesh.registry import Entry, Registry, key_record
-from mesh.report import Fallback, Paper, Report
+from mesh.report import Fallback, Paper, Reach, Report
 from mesh.store import Store
 from mesh.trace.writer import Expectation, TraceWriter
 from mesh.transport.memory import LATENCY_US, MemoryTransport
@@ -344,6 +344,12 @@ class Simulation:
     def fell_back(self, paper: Paper, why: str, why_ja: str) -> None:
         """A paper that was needed after all."""
         self.report.fallbacks.append(Fallback(paper.name, paper.name_ja, why, why_ja))
+
+    def reached(
+        self, *, eligible: int = 0, notified: int = 0, accepted: int = 0, declined: int = 0, mistaken: int = 0
+    ) -> None:
+        """Count whom a push reached and what they did; calls add up. See `mesh.report.Reach`."""
+        self.report.push.add(Reach(eligible, notified, accepted, declined, mistaken))
 
     # The end.
 

@@ -240,6 +240,7 @@ async def invite(sim: Simulation, city: City, families: list[Family]) -> None:
     await sim.sleep(MINUTE_S)
     portal = sim.node(PORTAL, Portal)
     inboxes = [portal.letters(portal_code(sim, family.parent)) for family in families]
+    sim.reached(eligible=len(families), notified=sum(map(len, inboxes)))
     sim.expect(
         "Each family finds one letter in the portal, with the last day to claim: 15 days from the day after birth",
         [[(row["procedure"], row["due"]) for row in letters] for letters in inboxes]
@@ -286,6 +287,7 @@ async def claim(sim: Simulation, city: City, punctual: Family, late: Family) -> 
         == [["received"], ["received"]],
         text_ja="請求は2件。いずれも親がマイナポータルから提出した",
     )
+    sim.reached(accepted=rows_in(city.child_allowance, "claim"))
     for _ in (punctual, late):
         sim.saved(paper("birth-residence-record"), visits=1)
         sim.saved(paper("pension-proof"))

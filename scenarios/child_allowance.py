@@ -7,12 +7,15 @@ income limit.
 
 from __future__ import annotations
 
-from mesh import Simulation, UsageError, scenario
+from datetime import date, datetime, time
+
+from mesh import MeshError, Simulation, UsageError, scenario
 from mesh.names import BROKER
+from mesh.simulation import JST
 from nodes.agency.pension import PENSION
 from nodes.data.papers import paper
 from nodes.data.people import Population
-from nodes.municipality.allowance_rules import CLAIM_DAYS
+from nodes.municipality.allowance_rules import CLAIM_DAYS, NEW, OLD, monthly_yen
 from nodes.municipality.assembly import assemble
 from nodes.municipality.child_allowance import INCOME_PAPER, PENSION_PAPER, PROCEDURE
 from nodes.municipality.tax import INCOME, IncomeQuery
@@ -23,6 +26,9 @@ AGES = (1, 4, 7, 10, 13)
 """Ages of the first family's children."""
 FULL_YEN = (15_000, 25_000, 50_000, 80_000, 110_000)
 """What that many of them bring a month since October 2024: from the third on 30,000 yen each."""
+INCOME_YEN = 6_800_000
+DEPENDANT_YEN = 380_000
+"""The first family's income, and how much more for each dependant: always over the old limit."""
 REDUCED_YEN = 5_000
 """What each brought before, over the income limit (特例給付)."""
 
@@ -51,6 +57,7 @@ async def run(sim: Simulation, *, rules: str = "2024-10", children: int = 2) -> 
     await mutual_aid_member(world)
     await under_protection(world)
     await public_servant(world)
+    under_both_rules(world, children)
 
 
 async def without_papers(world: World, rules: str, children: int) -> None:
@@ -58,13 +65,14 @@ async def without_papers(world: World, rules: str, children: int) -> None:
     sim, office = world.sim, world.kitami.child_allowance
     family = world.family(*AGES[:children])
     father, mother = family.parents
-    income_yen = 6_800_000 + 380_000 * children
+    income_yen = INCOME_YEN + DEPENDANT_YEN * children
     world.assess(father, income_yen, dependants=children)
     world.assess(mother, 2_900_000)
     world.enrol(father)
     world.kitami.move_in(family)
     await sim.sleep(1)
     invited = [row["parent"] for row in office.invitations()]
+    sim.reached(eligible=1, notified=len(invited), accepted=1)
     sim.expect(
         "The register's event led to an invitation and to no claim",
         invited == [world.kitami.code(father)] and not world.asked(father, world.kobe.address("tax")),
@@ -327,3 +335,49 @@ async def public_servant(world: World) -> None:
         "The last claimant is a public servant, whose employer pays: nothing was asked.",
         "最後の請求者は公務員で勤務先が支給するため、何も照会しなかった。",
     )
+
+
+def under_both_rules(world: World, children: int) -> None:
+    """The first family's facts under the law of either date: what may be asked, and what is paid."""
+    sim = world.sim
+    today = sim.now().date()
+    born = [date(today.year - age, 1, 15) for age in AGES[:children]]
+    income_yen = INCOME_YEN + DEPENDANT_YEN * children
+    paid = {
+        rules.key: monthly_yen(born, month, income_yen=income_yen, dependants=children)
+        for rules, month in ((OLD, date(2024, 9, 1)), (NEW, date(2024, 10, 1)))
+    }
+    asked = {
+        day: {item for item in OLD.income_items if may_ask(world, item, day)}
+        for day in (date(2024, 9, 30), date(2024, 10, 1))
+    }
+    sim.expect(
+        f"The same family is paid {paid[OLD.key]} yen a month under the rules of {OLD.key} and {paid[NEW.key]} yen "
+        f"under those of {NEW.key}",
+        paid == {OLD.key: REDUCED_YEN * children, NEW.key: FULL_YEN[children - 1]},
+        text_ja=f"同じ世帯の月額は、{OLD.key}の規定では{paid[OLD.key]}円、{NEW.key}の規定では{paid[NEW.key]}円となる",
+    )
+    sim.expect(
+        "The number of dependants could be asked until 30 September 2024 and no longer from 1 October",
+        [sorted(items) for items in asked.values()] == [sorted(OLD.income_items), sorted(NEW.income_items)],
+        text_ja="扶養親族等の数を照会できたのは2024年9月30日までで、10月1日からは照会できない",
+    )
+    sim.tell(
+        f"Under the rules of {OLD.key} the first family, over the income limit, would have {paid[OLD.key]} yen a "
+        f"month; since {NEW.key} it has {paid[NEW.key]}, and one item less is asked about each parent.",
+        f"最初の世帯は{OLD.key}の規定では所得上限により月{paid[OLD.key]}円、{NEW.key}からは月{paid[NEW.key]}円で、"
+        "父母について照会する項目は1つ減った。",
+    )
+
+
+def may_ask(world: World, item: str, day: date) -> bool:
+    """Whether the law in force on a day lets Kitami ask Kobe for an item."""
+    instant = datetime.combine(day, time(9), tzinfo=JST)
+    office, where = world.kitami.child_allowance.address, world.kobe.address("tax")
+    try:
+        world.sim.policy.decide(
+            office, PROCEDURE, where, INCOME.name, frozenset({item}), round(instant.timestamp()) * 1_000_000
+        )
+    except MeshError:
+        return False
+    return True

@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from mesh.cli.output import clean, ruled
-from mesh.report import Result
+from mesh.report import Reach, Result
 from mesh.trace.writer import Expectation
 
 
@@ -65,6 +65,11 @@ def _outcome(result: Result) -> Iterator[tuple[str, str, str]]:
     yield "papers not attached", "添付不要の書類", str(len(report.papers))
     yield "fees saved", "手数料の節約", f"{sum(paper.fee_yen for paper in report.papers):,} yen"
     yield "visits saved", "来庁・郵送の削減", str(report.visits_saved)
+    push = report.push
+    if push != Reach():
+        yield "push: eligible, notified", "プッシュ型: 対象、通知", f"{push.eligible}, {push.notified}"
+        yield "push: accepted, declined", "プッシュ型: 申請、辞退", f"{push.accepted}, {push.declined}"
+        yield "push: mistaken", "プッシュ型: 誤検知", str(push.mistaken)
     for to, items in sorted(report.disclosed.items()):
         yield "items disclosed", "提供された項目", clean(f"to {to}: {', '.join(items)}")
     for one in report.fallbacks:
