@@ -19,8 +19,8 @@ def main() -> None:
     surnames = [(*names, round(weight)) for names, weight in Provider.last_name_pairs.items()]
     given = [(*names, "f") for names in Provider.first_name_female_pairs]
     given += [(*names, "m") for names in Provider.first_name_male_pairs]
-    _write("surnames.csv", ("name", "kana", "romaji", "weight"), _once(surnames))
-    _write("given_names.csv", ("name", "kana", "romaji", "sex"), _once(given))
+    write("surnames.csv", ("name", "kana", "romaji", "weight"), _once(surnames))
+    write("given_names.csv", ("name", "kana", "romaji", "sex"), _once(given))
 
 
 def _once(rows: Iterable[Sequence[object]]) -> list[Sequence[object]]:
@@ -28,7 +28,8 @@ def _once(rows: Iterable[Sequence[object]]) -> list[Sequence[object]]:
     return list({row[0]: row for row in rows}.values())
 
 
-def _write(name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def write(name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write one of the tables beside this file."""
     with (HERE / name).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,17 @@ import pytest
 from mesh.errors import UsageError
 from mesh.policy import FOREVER_US, Policy
 from nodes.data.law import read_law
-from nodes.data.municipalities import check_digit, municipality, read_municipalities
+from nodes.data.municipalities import (
+    COUNTS,
+    check_digit,
+    in_prefecture,
+    municipalities,
+    municipality,
+    prefecture,
+    read_municipalities,
+)
 from nodes.data.papers import paper, read_papers
+from nodes.data.romaji import hepburn
 from nodes.data.table import HERE
 
 
@@ -87,11 +97,83 @@ def test_a_broken_paper_is_named(folder: Path, old: str, new: str, said: str):
         read_papers(folder)
 
 
-@pytest.mark.parametrize("wrong", ["012083", "01208", "0120８4"])
-def test_a_broken_municipality_is_named(folder: Path, wrong: str):
-    break_row(folder, "municipalities.csv", "012084", wrong)
-    with pytest.raises(UsageError, match=r"municipalities\.csv, row 2, column code"):
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("012084", "012083", r"row 9, column code"),
+        ("012084", "01208", r"row 9, column code"),
+        ("012084", "0120８4", r"row 9, column code"),
+        ("012033", "012025", r"row 4, column code"),
+        (",釧路市,", ",,", r"row 7, column name_ja"),
+        ("011002,designated-city", "011002,metropolis", r"row 2, column kind"),
+        ("011002,designated-city", "011002,city", r"column kind: 19 rows of designated-city, not 20"),
+    ],
+)
+def test_a_broken_municipality_is_named(folder: Path, old: str, new: str, said: str):
+    break_row(folder, "municipalities.csv", old, new)
+    with pytest.raises(UsageError, match=rf"municipalities\.csv, {said}"):
         read_municipalities(folder)
+
+
+def test_a_broken_prefecture_is_named(folder: Path):
+    break_row(folder, "prefectures.csv", "020001", "020002")
+    with pytest.raises(UsageError, match=r"prefectures\.csv, row 3, column code"):
+        read_municipalities(folder)
+
+
+def test_the_whole_nation_is_there():
+    """1,741 with the 23 special wards, in 47 prefectures (総務省, 全国地方公共団体コード); no village without people."""
+    nation = municipalities()
+    assert len(nation) == 1741 == sum(COUNTS.values())
+    assert [one.code for one in nation] == sorted(one.code for one in nation)
+    assert sum(len(in_prefecture(f"{number:02d}")) for number in range(1, 48)) == 1741
+    assert (len(in_prefecture("01")), len(in_prefecture("13")), len(in_prefecture("16"))) == (179, 62, 15)
+    assert not any(
+        one.code.startswith(("01695", "01696", "01697", "01698", "01699", "017")) for one in nation
+    )
+    assert sum(count > 1 for count in Counter(one.name_ja for one in nation).values()) == 25
+
+
+def test_readings_and_latin_names_go_with_the_names():
+    endings = {"市": ("シ",), "町": ("チョウ", "マチ"), "村": ("ソン", "ムラ"), "区": ("ク",)}
+    for one in municipalities():
+        assert one.reading.endswith(endings[one.name_ja[-1]])
+        assert one.name.replace("'", "").isalpha()
+        assert one.name.isascii()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "name"),
+    [
+        ("01208", "city", "Kitami"),
+        ("01209", "city", "Yubari"),
+        ("01400", "town", "Kutchan"),
+        ("13101", "special-ward", "Chiyoda"),
+        ("16201", "core-city", "Toyama"),
+        ("28100", "designated-city", "Kobe"),
+        ("28209", "city", "Toyooka"),
+        ("28586", "town", "Shin'onsen"),
+        ("42208", "city", "Matsuura"),
+    ],
+)
+def test_a_municipality_has_its_kind_and_name(code: str, kind: str, name: str):
+    assert (municipality(code).kind, municipality(code).name) == (kind, name)
+
+
+def test_latin_names_are_hepburn():
+    readings = (
+        "ロッカショ",
+        "コウチ",
+        "オオサカ",
+        "ニイガタ",
+        "シンオンセン",
+        "キョウト",
+        "ジョウエツ",
+        "ハッチョウ",
+    )
+    assert [hepburn(one) for one in readings] == [
+        "Rokkasho", "Kochi", "Osaka", "Niigata", "Shin'onsen", "Kyoto", "Joetsu", "Hatcho",
+    ]  # fmt: skip
 
 
 def test_papers_are_found_by_key():
@@ -111,5 +193,9 @@ def test_the_check_digit_of_a_municipality(code: str, digit: str):
 def test_municipalities_are_found_by_code():
     assert municipality("01208").name_ja == "北見市"
     assert municipality("28100").member == "muni/28100"
+    assert municipality("28100").prefecture == prefecture("28").name == "Hyogo"
+    assert (prefecture("13").member, prefecture("13").name_ja) == ("pref/13", "東京都")
     with pytest.raises(UsageError, match="no municipality 99999"):
         municipality("99999")
+    with pytest.raises(UsageError, match="no prefecture 48"):
+        in_prefecture("48")
