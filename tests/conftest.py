@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from mesh.clock import VirtualLoop
+from mesh.loading import scenarios_of
+from mesh.report import Result
+from mesh.runner import run_scenario
+from mesh.simulation import Simulation
+from mesh.testing import personal_numbers
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
@@ -35,3 +43,37 @@ def pytest_asyncio_loop_factories(
 def renew(request: pytest.FixtureRequest) -> bool:
     """Whether stored files are to be rewritten instead of compared."""
     return bool(request.config.getoption("--renew"))
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A shipped scenario as it ran once, with its defaults, for all tests of one session."""
+
+    result: Result
+    trace: Path
+    numbers: frozenset[str]
+    """Every personal number that some node held when the story ended."""
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Shipped]:
+    """Runs a shipped scenario, once in a session: name → what came of it."""
+    folder, runs = tmp_path_factory.mktemp("shipped"), dict[str, Shipped]()
+
+    def run(name: str) -> Shipped:
+        if name not in runs:
+            runs[name] = _run(name, folder / f"{name}.trace")
+        return runs[name]
+
+    return run
+
+
+def _run(name: str, trace: Path) -> Shipped:
+    scenario, numbers = scenarios_of("scenarios")[name], list[str]()
+
+    async def run_and_gather(sim: Simulation, **settings: Any) -> None:
+        await scenario.run(sim, **settings)
+        numbers.extend(personal_numbers(sim))
+
+    result = run_scenario(replace(scenario, run=run_and_gather), trace=trace, nodes="nodes")
+    return Shipped(result, trace, frozenset(numbers))

@@ -9,6 +9,7 @@ After a change that is meant, `uv run pytest --renew` writes them anew; read the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import unified_diff
 from itertools import islice
 from pathlib import Path
@@ -16,30 +17,31 @@ from pathlib import Path
 import pytest
 
 from mesh.loading import scenarios_of
-from mesh.runner import run_scenario
 from mesh.trace.digest import digest
 from mesh.trace.reader import Trace
 from mesh.trace.show import rows
 from mesh.trace.text import format_line
+from tests.conftest import Shipped
 
 FOLDER = Path(__file__).parent / "transcripts"
 RENEW = "if the change is meant, `uv run pytest --renew` writes it anew"
 SCENARIOS = scenarios_of("scenarios")
 
 
-def transcript(name: str, folder: Path) -> str:
-    """Run a scenario with its defaults and write down all that it says."""
-    result = run_scenario(SCENARIOS[name], trace=folder / f"{name}.trace", nodes="nodes")
-    with Trace.open(folder / f"{name}.trace") as trace:
+def transcript(run: Shipped) -> str:
+    """Write down all that a run says."""
+    with Trace.open(run.trace) as trace:
         sent = [format_line(row) for row in rows(trace)]
         sha256 = digest(trace)
-    lines = [*result.as_lines(), "", "Transmissions / 電文", *sent, "", f"trace SHA-256 {sha256}"]
+    lines = [*run.result.as_lines(), "", "Transmissions / 電文", *sent, "", f"trace SHA-256 {sha256}"]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_says_what_its_transcript_says(name: str, tmp_path: Path, renew: bool) -> None:
-    made, path = transcript(name, tmp_path), FOLDER / f"{name}.txt"
+def test_a_scenario_says_what_its_transcript_says(
+    name: str, shipped: Callable[[str], Shipped], renew: bool
+) -> None:
+    made, path = transcript(shipped(name)), FOLDER / f"{name}.txt"
     if renew:
         FOLDER.mkdir(exist_ok=True)
         path.write_text(made, encoding="utf-8", newline="\n")
