@@ -6,11 +6,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from mesh.cli.services import lines
+from mesh.errors import CODES
 from mesh.message import Event
 from mesh.node import Node
 from mesh.policy import LegalBasis
 from mesh.service import Caller, EventType, NoticeType, PersonalService, Service, receives, serves
-from mesh.services import catalogue
+from mesh.services import CODE_GROUPS, OF_ASSESSMENT, OF_CONSENT, OF_LAW, OF_SUBJECT, catalogue
 
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +27,7 @@ class Reply(Struct, frozen=True):
 
 
 PERSONAL = PersonalService("cat.person.v2", Query, Reply, title="Person", title_ja="人")
+PERSONAL_V10 = PersonalService("cat.person.v10", Query, Reply, title="Person", title_ja="人")
 OPEN = Service("cat.open.v1", Query, Reply, title="Open", title_ja="公開")
 MOVED = EventType("cat.moved.v1", title="Moved", title_ja="転居")
 LETTER = NoticeType("cat.letter.v1", Reply, title="Letter", title_ja="手紙")
@@ -54,6 +57,15 @@ class Office(Node):
         """Hears."""
 
 
+class Archive(Node):
+    """Offers a later version of the same."""
+
+    @serves(PERSONAL_V10)
+    async def person(self, query: Query, caller: Caller, person: str) -> Reply:
+        """Answers."""
+        return Reply(1, 2)
+
+
 class Branch(Office):
     """Offers the same from another zone."""
 
@@ -79,7 +91,7 @@ def test_a_service_says_what_its_declaration_says() -> None:
     assert (made["title"], made["title_ja"], made["kind"]) == ("Person", "人", "service")
     assert (made["personal"], made["restricted"], made["zone"]) == (True, True, "lgwan")
     assert made["items"] == ["apple", "zebra"]
-    assert made["offered_by"] == [{"node": "Office", "roles": ["muni/*/office"]}]
+    assert (made["offered_by"], made["roles"]) == (["Office"], ["muni/*/office"])
 
 
 def test_a_basis_says_who_may_ask_for_what_and_why() -> None:
@@ -98,23 +110,57 @@ def test_a_service_about_no_person_is_open_unless_a_row_restricts_it() -> None:
     assert [one["restricted"] for one in restricted["services"] if one["name"] == OPEN.name] == [True]
 
 
-def test_the_builtin_services_are_there_and_none_is_open() -> None:
+def test_the_builtin_services_are_there_and_open_only_where_they_tell_of_the_caller() -> None:
     services = {one["name"]: one for one in catalogue((Office,), [])["services"]}
-    assert services["ledger.rows.v1"]["offered_by"] == [{"node": "every node", "roles": ["*/*/*"]}]
-    assert services["ledger.rows.v1"]["zone"] == "every zone"
-    assert services["mesh.history.v1"]["offered_by"] == [{"node": "Broker", "roles": ["gov/digital/broker"]}]
-    assert all(one["restricted"] for name, one in services.items() if name != OPEN.name)
+    rows, history = services["ledger.rows.v1"], services["mesh.history.v1"]
+    assert (rows["offered_by"], rows["roles"], rows["zone"]) == (["every node"], ["*/*/*"], "every zone")
+    assert (history["offered_by"], history["roles"]) == (["Broker"], ["gov/digital/broker"])
+    open_ = [name for name, one in services.items() if not one["restricted"]]
+    assert open_ == [OPEN.name, "mesh.subscription.v1"]
 
 
 def test_a_push_names_those_who_receive_it_by_their_side_of_the_row() -> None:
-    assert entry(MOVED.name)["received_by"] == [{"node": "Office", "roles": ["muni/*/desk"]}]
-    assert entry(LETTER.name)["received_by"] == [{"node": "Office", "roles": ["gov/*/inbox"]}]
-    assert (entry(MOVED.name)["kind"], entry(LETTER.name)["kind"]) == ("event", "notice")
-    assert entry(MOVED.name)["items"] == []
-    assert entry(LETTER.name)["items"] == ["apple", "zebra"]
+    moved, letter = entry(MOVED.name), entry(LETTER.name)
+    assert (moved["received_by"], moved["roles"]) == (["Office"], ["muni/*/desk"])
+    assert (letter["received_by"], letter["roles"]) == (["Office"], ["gov/*/inbox"])
+    assert (moved["kind"], letter["kind"]) == ("event", "notice")
+    assert (moved["items"], letter["items"]) == ([], ["apple", "zebra"])
 
 
 def test_what_several_offer_stands_once() -> None:
     made = entry(PERSONAL.name, Office, Branch)
-    assert [one["node"] for one in made["offered_by"]] == ["Office", "Branch"]
-    assert made["zone"] == "lgwan mynumber"
+    assert (made["offered_by"], made["zone"]) == (["Office", "Branch"], "lgwan mynumber")
+
+
+def test_versions_stand_side_by_side_in_the_order_of_their_numbers() -> None:
+    made = catalogue((Office, Archive), BASES)
+    found = [(one["name"], one["versions"]) for one in made["services"] if one["name"].startswith("cat.per")]
+    assert found == [("cat.person.v2", [2, 10]), ("cat.person.v10", [2, 10])]
+    assert "version 10, side by side with v2" in "\n".join(lines(made))
+
+
+def test_a_row_says_when_it_holds_and_on_what_conditions() -> None:
+    basis = LegalBasis(
+        "muni/*/desk", "relief", "muni/*/office", PERSONAL.name, ("apple",), "Act 4", "four",
+        from_us=1_711_897_200_000_000, consent=True, subjects_max=20,
+    )  # fmt: skip
+    made = catalogue((Office,), [basis])
+    (row,) = next(one for one in made["services"] if one["name"] == PERSONAL.name)["bases"]
+    assert (row["id"], row["from"], "until" in row) == ("four", "2024-04-01T00:00:00+09:00", False)
+    (line,) = [line for line in lines(made) if "four" in line]
+    assert line.endswith("Act 4; from 2024-04-01; with the person's consent; up to 20 persons a question")
+
+
+def test_a_service_says_with_which_codes_it_may_be_refused() -> None:
+    open_, personal = entry(OPEN.name)["refusals"], entry(PERSONAL.name)["refusals"]
+    assert {"not_found", "withheld", "timeout", "zone_forbidden", "signature_invalid"} <= set(open_)
+    assert {"no_legal_basis", "linkage_code_foreign", "consent_required", "over_broad"}.isdisjoint(open_)
+    assert set(personal) - set(open_) == {*OF_LAW, *OF_SUBJECT}
+    consented = LegalBasis("muni/*/desk", "p", "muni/*/office", OPEN.name, consent=True, assessment=True)
+    (found,) = [one for one in catalogue((Office,), [consented])["services"] if one["name"] == OPEN.name]
+    assert set(found["refusals"]) - set(open_) == {*OF_LAW, *OF_CONSENT, *OF_ASSESSMENT}
+
+
+def test_every_code_of_the_table_stands_in_one_group() -> None:
+    grouped = [code for group in CODE_GROUPS.values() for code in group]
+    assert sorted([*grouped, "ledger_broken"]) == sorted(CODES)
