@@ -19,7 +19,7 @@ from mesh.errors import CODES, Step
 from mesh.names import BROKER, Zone
 from mesh.node import Node
 from mesh.policy import FOREVER_US, LegalBasis
-from mesh.service import Declaration, EventType, NoticeType, PersonalService, Service
+from mesh.service import Declaration, EventType, NoticeType, PersonalService
 
 RESTRICTED = (
     builtin.LEDGER_HEAD,
@@ -30,7 +30,7 @@ RESTRICTED = (
 """Services about no person that answer nobody without a row of the law."""
 EVERY_NODE = "every node"
 
-OF_LAW = ("no_legal_basis", "item_not_permitted")
+OF_LAW = ("item_not_permitted",)
 OF_ASSESSMENT = ("assessment_missing",)
 OF_CONSENT = ("consent_required", "consent_expired", "consent_withdrawn")
 OF_SUBJECT = ("linkage_code_unknown", "linkage_code_foreign")
@@ -133,6 +133,11 @@ class Offer:
         }
         return tuple(name for name in CODE_GROUPS if holds[name])
 
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """The codes with which it can be refused."""
+        return tuple(code for group in self.groups for code in CODE_GROUPS[group])
+
 
 CODE_GROUPS = {
     "every-exchange": OF_EVERY_EXCHANGE,
@@ -167,7 +172,9 @@ def offers(classes: Iterable[type[Node]], bases: Iterable[LegalBasis]) -> list[O
     for stem, version in sorted(map(split_version, found)):
         versions.setdefault(stem, []).append(version)
     return [
-        Offer(declaration, tuple(offering), tuple(rows.get(name, ())), tuple(versions[split_version(name)[0]]))
+        Offer(
+            declaration, tuple(offering), tuple(rows.get(name, ())), tuple(versions[split_version(name)[0]])
+        )
         for name, (declaration, offering) in sorted(found.items(), key=lambda one: split_version(one[0]))
     ]
 
@@ -200,7 +207,7 @@ def _entry(offer: Offer) -> dict[str, Any]:
         "offered_by" if asked else "received_by": list(offer.nodes),
         "roles": list(offer.provider_roles),
         "bases": [basis_row(basis) for basis in offer.bases],
-        "refusals": [code for group in offer.groups for code in CODE_GROUPS[group]],
+        "refusals": list(offer.refusals),
     }
     if asked:
         entry["personal"] = offer.personal

@@ -169,13 +169,17 @@ def _root(ctx: click.Context, as_json: bool) -> int:
     return tour(ctx.obj, as_json=as_json)
 
 
+def version() -> str:
+    """The simulator's version, as it was installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("public-service-mesh-simulator")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            number = version("public-service-mesh-simulator")
-        except PackageNotFoundError:
-            number = "(not installed)"
-        click.echo(f"public-service-mesh-simulator {number}")
+        click.echo(f"public-service-mesh-simulator {version()}")
         ctx.exit()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from mesh.cli import output
-from mesh.cli.app import Places
+from mesh.cli.app import Places, version
 from mesh.errors import UsageError
 from mesh.node import Node
 from mesh.policy import LegalBasis, Procedure
@@ -67,11 +67,11 @@ def _document(
     if as_openapi:
         from mesh.openapi import openapi
 
-        return openapi(classes, bases, procedures)
+        return openapi(classes, bases, procedures, version=version())
     if as_asyncapi:
-        from mesh.asyncapi import asyncapi
+        from mesh.asyncapi.document import asyncapi
 
-        return asyncapi(classes, bases)
+        return asyncapi(classes, bases, version=version())
     from mesh.services import catalogue
 
     return catalogue(classes, bases)

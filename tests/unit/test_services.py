@@ -153,8 +153,8 @@ def test_a_row_says_when_it_holds_and_on_what_conditions() -> None:
 
 def test_a_service_says_with_which_codes_it_may_be_refused() -> None:
     open_, personal = entry(OPEN.name)["refusals"], entry(PERSONAL.name)["refusals"]
-    assert {"not_found", "withheld", "timeout", "zone_forbidden", "signature_invalid"} <= set(open_)
-    assert {"no_legal_basis", "linkage_code_foreign", "consent_required", "over_broad"}.isdisjoint(open_)
+    assert {"not_found", "withheld", "timeout", "no_legal_basis", "signature_invalid"} <= set(open_)
+    assert {"item_not_permitted", "linkage_code_foreign", "consent_required", "over_broad"}.isdisjoint(open_)
     assert set(personal) - set(open_) == {*OF_LAW, *OF_SUBJECT}
     consented = LegalBasis("muni/*/desk", "p", "muni/*/office", OPEN.name, consent=True, assessment=True)
     (found,) = [one for one in catalogue((Office,), [consented])["services"] if one["name"] == OPEN.name]
