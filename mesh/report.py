@@ -5,7 +5,7 @@ What was disclosed to whom is read from the ledgers' `answered` rows, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -69,14 +69,18 @@ class Report:
     fallbacks: list[Fallback] = field(default_factory=list)
     push: Reach = field(default_factory=Reach)
     disclosed: dict[str, list[str]] = field(default_factory=dict)
-    """Requester → the distinct items that left providers for it."""
+    """Who got them → the distinct items."""
 
-    def count_disclosed(self, rows: Iterable[Row]) -> None:
-        """Take up what providers recorded as answered."""
+    def count_disclosed(self, rows: Iterable[Row], pushes: Container[str] = ()) -> None:
+        """Take up what providers recorded as answered.
+
+        What they answer goes to who asked; what is pushed, under one of these names, came to themselves.
+        """
         for row in rows:
             if row.entry != "answered" or row.code is not None or row.service is None or row.items is None:
                 continue
-            known = self.disclosed.setdefault(row.requester, [])
+            to = row.provider if row.service in pushes else row.requester
+            known = self.disclosed.setdefault(to or "", [])
             known.extend(item for item in row.items.split() if item not in known)
 
     def outcome(self, elapsed_us: int) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def run_scenario(
         sim.close()
         elapsed_us = loop.now_us
         refusals = writer.refusals()
-        sim.report.count_disclosed(map(read_row, writer.stored_rows()))
+        sim.report.count_disclosed(map(read_row, writer.stored_rows()), sim.pushes())
         writer.close(complete=complete)
         if folder is not None and not usable:
             _clear(folder, made=made)

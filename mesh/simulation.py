@@ -145,6 +145,10 @@ class Simulation:
             return []
         return [address for address in self._enrolled if names.matches(role, address)]
 
+    def pushes(self) -> frozenset[str]:
+        """The names of the pushes that anybody who is enrolled takes."""
+        return frozenset(name for one in self._enrolled.values() for name in one.cls.takes())
+
     @overload
     def node(self, address: str) -> Node: ...
 

@@ -42,6 +42,8 @@ def test_it_holds(seed: int) -> None:
     assert result.report.visits_saved == 2
     assert all(one.source for one in result.report.papers)
     assert result.report.fallbacks == []
+    assert "title_ja" in result.report.disclosed["gov/portal/inbox"]
+    assert "title_ja" not in result.report.disclosed["muni/01208/child-allowance"], "it sent the letters"
 
 
 @pytest.mark.parametrize("away_s", [10, 3600])
