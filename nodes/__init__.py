@@ -7,6 +7,7 @@ Municipalities are added by the scenario, with `nodes.municipality.assembly.asse
 from __future__ import annotations
 
 from mesh.simulation import Simulation
+from nodes.agency.certificates import CERTIFICATES, CertificateAuthority
 from nodes.agency.code_issuer import ISSUER, CodeIssuer
 from nodes.agency.commission import COMMISSION, Commission
 from nodes.agency.jlis import RELAY, CodeRelay
@@ -21,5 +22,6 @@ def establish(sim: Simulation) -> None:
     sim.add(PensionBody, PENSION)
     sim.add(CodeIssuer, ISSUER, codes=sim.codes)
     sim.add(CodeRelay, RELAY)
+    sim.add(CertificateAuthority, CERTIFICATES)
     sim.add(Commission, COMMISSION)
     sim.add(Portal, PORTAL)

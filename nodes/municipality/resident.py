@@ -61,6 +61,12 @@ HOUSEHOLD = PersonalService(
 )
 BIRTH = EventType("resident.birth.v1", title="A child was entered in the register", title_ja="出生による記載")
 MOVE_IN = EventType("resident.move-in.v1", title="A person moved in", title_ja="転入による記載")
+IDENTITY_CHANGE = EventType(
+    "resident.identity-change.v1",
+    title="Name, address, birth date or sex changed",
+    title_ja="本人確認情報の変更",
+)
+DEATH = EventType("resident.death.v1", title="A person was struck off after death", title_ja="死亡による消除")
 
 
 class ResidentRegister(Node):
@@ -71,7 +77,7 @@ class ResidentRegister(Node):
     CREATE TABLE resident(
       code TEXT PRIMARY KEY, resident_code TEXT NOT NULL UNIQUE, name TEXT NOT NULL, kana TEXT NOT NULL,
       born TEXT NOT NULL, sex TEXT, household INTEGER NOT NULL, relation TEXT NOT NULL, since TEXT NOT NULL,
-      protected INTEGER NOT NULL DEFAULT 0);
+      protected INTEGER NOT NULL DEFAULT 0, struck TEXT NOT NULL DEFAULT '');
     CREATE TABLE personal_number(code TEXT PRIMARY KEY REFERENCES resident, number TEXT NOT NULL UNIQUE);
     CREATE TABLE move(
       code TEXT NOT NULL REFERENCES resident, on_date TEXT NOT NULL, from_city TEXT NOT NULL,
@@ -93,6 +99,20 @@ class ResidentRegister(Node):
             for person in household.members:
                 self._enter(person, codes[person.handle], household, household.moves[-1].on)
             return self.publish(MOVE_IN, codes[household.head.handle])
+
+    def register_name(self, code: str, name: str, kana: str) -> str:
+        """Enter a changed name, as after a marriage; returns the event's message id."""
+        with self.effect():
+            self._household_of(code)
+            self.db.execute("UPDATE resident SET name = ?, kana = ? WHERE code = ?", (name, kana, code))
+            return self.publish(IDENTITY_CHANGE, code)
+
+    def register_death(self, code: str) -> str:
+        """Strike a person off after death (戸籍法86条の届出による消除); returns the event's message id."""
+        with self.effect():
+            self._household_of(code)
+            self.db.execute("UPDATE resident SET struck = 'death' WHERE code = ?", (code,))
+            return self.publish(DEATH, code)
 
     async def register_birth(
         self, *, resident_code: str, code: str, name: str, kana: str, born: str, parent_code: str
@@ -128,7 +148,8 @@ class ResidentRegister(Node):
         """The household of a person, for another office of this city."""
         number = self._household_of(person)
         rows = self.db.execute(
-            "SELECT code, relation, born, protected FROM resident WHERE household = ? ORDER BY rowid",
+            "SELECT code, relation, born, protected FROM resident WHERE household = ? AND struck = ''"
+            " ORDER BY rowid",
             (number,),
         )
         return HouseholdReply(
@@ -147,7 +168,9 @@ class ResidentRegister(Node):
     # Inside.
 
     def _household_of(self, code: str) -> int:
-        row = self.db.execute("SELECT household FROM resident WHERE code = ?", (code,)).fetchone()
+        row = self.db.execute(
+            "SELECT household FROM resident WHERE code = ? AND struck = ''", (code,)
+        ).fetchone()
         if row is None:
             raise NotFound("the register has no such resident")
         return int(row["household"])
