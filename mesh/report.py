@@ -5,7 +5,8 @@ What was disclosed to whom is read from the ledgers' `answered` rows, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -60,6 +61,14 @@ class Reach:
 
 
 @dataclass(slots=True)
+class Use:
+    """How often one service was answered, or one push received, and with which codes it was refused."""
+
+    answered: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
 class Report:
     """What a scenario says of itself while it runs."""
 
@@ -68,29 +77,45 @@ class Report:
     visits_saved: int = 0
     fallbacks: list[Fallback] = field(default_factory=list)
     push: Reach = field(default_factory=Reach)
-    disclosed: dict[str, list[str]] = field(default_factory=dict)
-    """Who got them → the distinct items."""
+    disclosed: dict[str, Counter[str]] = field(default_factory=dict)
+    """Who got them → item → how many answers or letters held it."""
+    uses: dict[str, Use] = field(default_factory=dict)
+    """Service or push → what came of it."""
 
-    def count_disclosed(self, rows: Iterable[Row], pushes: Container[str] = ()) -> None:
+    @property
+    def fees_saved_yen(self) -> int:
+        """The fees of the papers that nobody had to attach."""
+        return sum(paper.fee_yen for paper in self.papers)
+
+    def count_answers(self, rows: Iterable[Row], pushes: Container[str] = ()) -> None:
         """Take up what providers recorded as answered.
 
         What they answer goes to who asked; what is pushed, under one of these names, came to themselves.
         """
         for row in rows:
-            if row.entry != "answered" or row.code is not None or row.service is None or row.items is None:
+            if row.entry != "answered" or row.code is not None or row.service is None:
                 continue
-            to = row.provider if row.service in pushes else row.requester
-            known = self.disclosed.setdefault(to or "", [])
-            known.extend(item for item in row.items.split() if item not in known)
+            self.uses.setdefault(row.service, Use()).answered += 1
+            if row.items is not None:
+                to = row.provider if row.service in pushes else row.requester
+                self.disclosed.setdefault(to or "", Counter()).update(row.items.split())
+
+    def count_refusals(self, refusals: Iterable[tuple[str, str, int]]) -> None:
+        """Take up how often a service or push was refused with which code: (service, code, times)."""
+        for service, code, times in refusals:
+            self.uses.setdefault(service, Use()).refusals[code] += times
 
     def outcome(self, elapsed_us: int) -> dict[str, Any]:
         """The outcome as `run --json` gives it."""
         return {
             "papers": [asdict(paper) for paper in self.papers],
-            "fees_saved_yen": sum(paper.fee_yen for paper in self.papers),
+            "fees_saved_yen": self.fees_saved_yen,
             "visits_saved": self.visits_saved,
             "push": asdict(self.push),
-            "disclosed": [{"to": to, "items": items} for to, items in sorted(self.disclosed.items())],
+            "disclosed": [
+                {"to": to, "items": list(items), "answers": dict(items)}
+                for to, items in sorted(self.disclosed.items())
+            ],
             "fallbacks": [asdict(fallback) for fallback in self.fallbacks],
             "elapsed_us": elapsed_us,
         }
@@ -143,6 +168,10 @@ class Result:
             "trace": self.trace,
             "messages": self.messages,
             "refusals": self.refusals,
+            "services": [
+                {"name": name, "answered": use.answered, "refusals": dict(use.refusals)}
+                for name, use in sorted(self.report.uses.items())
+            ],
             "outcome": self.report.outcome(self.elapsed_us),
         }
 
@@ -171,7 +200,7 @@ class Result:
         for paper in report.papers:
             fee = f"{paper.fee_yen} yen" if paper.fee_yen else "free"
             lines.append(f"  {paper.name} / {paper.name_ja} ({paper.counter} / {paper.counter_ja}, {fee})")
-        lines.append(f"fees saved / 手数料: {sum(paper.fee_yen for paper in report.papers)} yen")
+        lines.append(f"fees saved / 手数料: {report.fees_saved_yen} yen")
         lines.append(f"visits saved / 来庁・郵送の削減: {report.visits_saved}")
         push = report.push
         if push != Reach():
@@ -186,3 +215,39 @@ class Result:
             lines.append(f"  {one.paper} / {one.paper_ja}: {one.why} / {one.why_ja}")
         lines.append(f"elapsed mesh time / 経過時間: {self.elapsed_us / 1_000_000:.6f} s")
         return lines
+
+
+@dataclass(slots=True)
+class Totals:
+    """What several runs came to, each run counted once."""
+
+    runs: int = 0
+    runs_held: int = 0
+    expectations: int = 0
+    expectations_held: int = 0
+    messages: int = 0
+    refusals: int = 0
+    papers: int = 0
+    fees_saved_yen: int = 0
+    visits_saved: int = 0
+    fallbacks: int = 0
+    push: Reach = field(default_factory=Reach)
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> Totals:
+        """The sum over the results."""
+        totals = cls()
+        for result in results:
+            report = result.report
+            totals.runs += 1
+            totals.runs_held += result.held
+            totals.expectations += len(result.expectations)
+            totals.expectations_held += sum(one.held for one in result.expectations)
+            totals.messages += result.messages
+            totals.refusals += sum(result.refusals.values())
+            totals.papers += len(report.papers)
+            totals.fees_saved_yen += report.fees_saved_yen
+            totals.visits_saved += report.visits_saved
+            totals.fallbacks += len(report.fallbacks)
+            totals.push.add(report.push)
+        return totals

@@ -67,7 +67,8 @@ def run_scenario(
         sim.close()
         elapsed_us = loop.now_us
         refusals = writer.refusals()
-        sim.report.count_disclosed(map(read_row, writer.stored_rows()), sim.pushes())
+        sim.report.count_answers(map(read_row, writer.stored_rows()), sim.pushes())
+        sim.report.count_refusals(writer.refusals_by_service())
         writer.close(complete=complete)
         if folder is not None and not usable:
             _clear(folder, made=made)

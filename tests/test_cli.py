@@ -261,6 +261,7 @@ def test_several_scenarios_go_to_a_folder_and_end_with_one_table(cli: Cli, folde
     assert [row.split()[:4] for row in table[1:]] == [
         ["small", "held", "2/2", "14"],
         ["other", "held", "2/2", "6"],
+        ["total", "2/2", "4/4", "20"],
     ]
 
 

@@ -63,7 +63,7 @@ def _outcome(result: Result) -> Iterator[tuple[str, str, str]]:
     yield "messages", "電文", f"{result.messages:,}"
     yield "refusals", "照会拒否など", ", ".join(f"{code} × {n}" for code, n in result.refusals.items()) or "0"
     yield "papers not attached", "添付不要の書類", str(len(report.papers))
-    yield "fees saved", "手数料の節約", f"{sum(paper.fee_yen for paper in report.papers):,} yen"
+    yield "fees saved", "手数料の節約", f"{report.fees_saved_yen:,} yen"
     yield "visits saved", "来庁・郵送の削減", str(report.visits_saved)
     push = report.push
     if push != Reach():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from mesh.cli.app import INTERRUPTED, Places
 from mesh.cli.choosing import choose, scenarios_by_name, settle
 from mesh.cli.progress import display
 from mesh.errors import UsageError
-from mesh.report import Result
+from mesh.report import Reach, Result, Totals
 from mesh.scenario import Scenario
 
 SEED_MAX = 2**63 - 1
@@ -90,7 +90,8 @@ def run_command(
         return say_interrupted(interrupted)
     held = all(result.held for result in results)
     if as_json:
-        output.say_json({"runs": [result.as_json() for result in results], "held": held})
+        totals = asdict(Totals.of(results))
+        output.say_json({"runs": [result.as_json() for result in results], "held": held, "totals": totals})
     elif len(results) > 1:
         _say_summary(results)
     return 0 if held else 1
@@ -207,18 +208,29 @@ def say_result(result: Result) -> None:
 def _say_summary(results: list[Result]) -> None:
     output.say()
     output.table(
-        ("scenario", "held", "expectations", "messages", "refusals", "papers saved", "visits saved"),
-        [
-            (
-                result.scenario,
-                "held" if result.held else "FAILED",
-                f"{sum(one.held for one in result.expectations)}/{len(result.expectations)}",
-                str(result.messages),
-                str(sum(result.refusals.values())),
-                str(len(result.report.papers)),
-                str(result.report.visits_saved),
-            )
-            for result in results
-        ],
+        (
+            "scenario", "held", "expectations", "messages", "refusals", "papers saved", "fees saved",
+            "visits saved", "push reach", "fell back",
+        ),
+        [*(_summary(result.scenario, Totals.of([result])) for result in results), _summary("total", Totals.of(results))],
         title="All scenarios / 全シナリオ",
+    )  # fmt: skip
+
+
+def _summary(name: str, sums: Totals) -> tuple[str, ...]:
+    """One line of the table: a run, or all of them."""
+    one = "held" if sums.runs_held else "FAILED"
+    push = sums.push
+    mistaken = f", {push.mistaken} mistaken" if push.mistaken else ""
+    return (
+        name,
+        one if sums.runs == 1 else f"{sums.runs_held}/{sums.runs}",
+        f"{sums.expectations_held}/{sums.expectations}",
+        f"{sums.messages:,}",
+        str(sums.refusals),
+        str(sums.papers),
+        f"{sums.fees_saved_yen:,} yen",
+        str(sums.visits_saved),
+        f"{push.notified}/{push.eligible}{mistaken}" if push != Reach() else "",
+        str(sums.fallbacks),
     )

@@ -279,6 +279,14 @@ class TraceWriter:
         )
         return dict(rows)
 
+    def refusals_by_service(self) -> list[tuple[str, str, int]]:
+        """How many distinct refusals were made: service, code, number."""
+        self.commit()
+        return self.db.execute(
+            "SELECT service, code, count(*) FROM message WHERE kind = 'refusal' AND service IS NOT NULL "
+            "GROUP BY service, code ORDER BY service, code"
+        ).fetchall()
+
     def stored_rows(self) -> Iterator[bytes]:
         """Every party's ledger rows, in the order in which they were committed."""
         self.commit()
