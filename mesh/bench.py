@@ -178,10 +178,13 @@ class Cryptography:
         return time.process_time() - start
 
 
-def run_bench(progress: Progress) -> dict[str, Any]:
+def run_bench(
+    progress: Progress, others: Callable[[], dict[str, tuple[list[float], str]]] = dict
+) -> dict[str, Any]:
     """Every figure, and how many signatures and verifications one exchange made.
 
-    `progress(text, done, total)` is told of each step. Returns what `bench --json` prints.
+    `progress(text, done, total)` is told of each step; `others` measures what is not the mesh's own. Returns
+    what `bench --json` prints.
     """
     figures: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name, calm_collector():
@@ -209,6 +212,7 @@ def run_bench(progress: Progress) -> dict[str, Any]:
         figures["exchanges_100k_to_1k"] = _figure(_rates(old, young), "ratio")
         for world in (small, old, young):
             world.close()
+        figures |= {name: _figure(values, unit) for name, (values, unit) in others().items()}
     progress("done", 5, 5)
     return {"figures": figures, "counts": counts}
 

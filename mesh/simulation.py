@@ -90,6 +90,7 @@ class Simulation:
         self._offline: dict[str, int] = {}
         self._skews_us: dict[str, int] = {}
         self._persons: dict[str, bytes] = {}
+        self._handles: dict[str, str] = {}
         self.authority = Authority(derive(self._root, "authority"), self.start_us)
         self.registry = Registry(self.authority, self.now_us, source=self._make_entry)
         self._shared = Shared()
@@ -261,14 +262,12 @@ class Simulation:
     # Persons.
 
     def resident(self, resident_code: str, handle: str | None = None) -> str:
-        """Give the person with a 住民票コード a handle of this run, `r-000123`."""
-        person = self.codes.person_of(resident_code)
-        for known, other in self._persons.items():
-            if other == person:
-                return known
-        handle = handle or f"r-{len(self._persons) + 1:06d}"
-        self._persons[handle] = person
-        return handle
+        """The handle of this run, `r-000123`, of the person with a 住民票コード; given at first use."""
+        known = self._handles.get(resident_code)
+        if known is None:
+            known = self._handles[resident_code] = handle or f"r-{len(self._persons) + 1:06d}"
+            self._persons[known] = self.codes.person_of(resident_code)
+        return known
 
     def code(self, member: str, handle: str) -> str:
         """A member's linkage code of a resident, as the code issuer would give it."""

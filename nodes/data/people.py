@@ -1,111 +1,80 @@
-"""People who do not exist: households made on demand, each from a random stream of its own.
+"""People who do not exist, made on demand: a household asked for is the same whatever else the run does.
 
-Names come from two small tables (see `make_names.py`). The 住民票コード has eleven digits (住民基本台帳法施行規則
-1条); how its last digit is computed stands in 平成14年総務省告示436号, which was not at hand, so the check digit
-here is illustrative. A person's 個人番号 is not kept here: only the resident register has it.
+`household` makes one to a scenario's order: so many parents, children of such ages, moved on such a day. `at` and
+`settled` give those who live in a city anyway, with the history they have: the n-th household of a city is the
+same in every run of a seed, in whatever order and however many others were asked for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
-from functools import lru_cache
+from collections.abc import Iterator
+from datetime import date, datetime
 from random import Random
-from typing import Literal
+from typing import Final
 
-from mesh.simulation import Simulation
-from nodes.data.table import HERE, read_table
+from mesh.errors import UsageError
+from mesh.simulation import JST, Simulation
+from nodes.data.household import Household, Move, Person, Relation, resident_check_digit
+from nodes.data.municipalities import municipalities
+from nodes.data.names import Name, Sex, given_names, surname
+from nodes.data.settled import settle
 
-Sex = Literal["f", "m"]
-Relation = Literal["head", "spouse", "child"]
+__all__ = ["Household", "Move", "Person", "Population", "resident_check_digit"]
 
-SURNAME_COLUMNS = ("name", "kana", "romaji", "weight")
-GIVEN_COLUMNS = ("name", "kana", "romaji", "sex")
+HOUSEHOLDS_MAX: Final = 500_000
+"""Households that a city can have; the largest has three times as many, which no run needs."""
 
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A family or given name: written, read, and in Latin letters."""
-
-    written: str
-    kana: str
-    romaji: str
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One change of residence, between municipalities by their first five digits."""
-
-    on: date
-    from_city: str
-    to_city: str
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """One person; `handle` names them in this run and in its trace, never in a message."""
-
-    handle: str
-    resident_code: str
-    family: Name
-    given: Name
-    born: date
-    sex: Sex
-    relation: Relation
-
-    @property
-    def name(self) -> str:
-        """The name as the register writes it."""
-        return f"{self.family.written} {self.given.written}"
-
-    @property
-    def kana(self) -> str:
-        """The name's reading."""
-        return f"{self.family.kana} {self.given.kana}"
-
-    @property
-    def romaji(self) -> str:
-        """The name in Latin letters, family name last."""
-        return f"{self.given.romaji} {self.family.romaji}"
-
-
-@dataclass(frozen=True, slots=True)
-class Household:
-    """People who live together, and where they lived before."""
-
-    number: int
-    city: str
-    """Where they live now, by the first five digits."""
-    moves: tuple[Move, ...]
-    members: tuple[Person, ...]
-
-    @property
-    def head(self) -> Person:
-        """The head of the household (世帯主)."""
-        return self.members[0]
-
-    @property
-    def spouse(self) -> Person | None:
-        """The head's spouse, if there is one."""
-        return next((one for one in self.members if one.relation == "spouse"), None)
-
-    @property
-    def parents(self) -> tuple[Person, ...]:
-        """Head and spouse."""
-        return tuple(one for one in self.members if one.relation != "child")
-
-    @property
-    def children(self) -> tuple[Person, ...]:
-        """The children, eldest first."""
-        return tuple(one for one in self.members if one.relation == "child")
+# 住民票コード are different by construction: settled people count from the first number on, the others draw below.
+_PEOPLE_OF_A_HOUSEHOLD: Final = 8
+_FIRST_SETTLED: Final = 3_000_000_000
+_SCATTER: Final = 3_141_592_653
+"""Odd and no multiple of 5, so that ten digits times this, modulo 10¹⁰, are other ten digits for each."""
 
 
 class Population:
-    """Makes households for one simulation; the n-th is the same whatever else the run does."""
+    """The people of one simulation."""
 
     def __init__(self, sim: Simulation) -> None:
         self._sim = sim
         self._count = 0
+        self._today = datetime.fromtimestamp(sim.start_us / 1_000_000, tz=JST).toordinal()
+        self._places: dict[str, int] = {}
+
+    # Who lives there anyway.
+
+    def settled(self, city: str, count: int, first: int = 1) -> Iterator[Household]:
+        """So many households of a city, by the first five digits of its code, from the `first` on."""
+        return (self.at(city, number) for number in range(first, first + count))
+
+    def at(self, city: str, number: int) -> Household:
+        """The n-th household of a city, as on the day on which the run begins; the first is 1.
+
+        Raises `UsageError` for a city that is not there or a number beyond the limit.
+        """
+        place = self._place_of(city)
+        if not 1 <= number <= HOUSEHOLDS_MAX:
+            raise UsageError(f"a city's households have the numbers 1 to {HOUSEHOLDS_MAX}, not {number}")
+        unique = (place + 1) * HOUSEHOLDS_MAX + number - 1
+        first = _FIRST_SETTLED + (unique - HOUSEHOLDS_MAX) * _PEOPLE_OF_A_HOUSEHOLD
+        stream = self._sim.stream(self.stream_of(city, number))
+        return settle(self._sim, stream, self._today, city, unique, lambda member: _scattered(first + member))
+
+    @staticmethod
+    def stream_of(city: str, number: int) -> str:
+        """The name of the stream from which the n-th household of a city comes."""
+        return f"household {number} of {city}"
+
+    def _place_of(self, city: str) -> int:
+        """Where the city stands among all."""
+        if not self._places:
+            self._places = {one.code[:5]: place for place, one in enumerate(municipalities())}
+        if city not in self._places:
+            raise UsageError(
+                f"there is no municipality {city}; a code's digits before its check digit name one"
+            )
+        return self._places[city]
+
+    # Whom a scenario needs.
 
     def household(
         self,
@@ -115,22 +84,22 @@ class Population:
         parents: int = 2,
         moves: tuple[Move, ...] = (),
     ) -> Household:
-        """A household that lives in a city today; ages are whole years on this day."""
+        """A household that lives in a city today; ages are whole years on this day.
+
+        What its members earn is for the scenario to say.
+        """
         self._count += 1
         number = self._count
         stream = self._sim.stream(f"household {number}")
-        family = _surname(stream)
+        family = surname(stream.random())
         today = self._sim.now().date()
         born = _birthday(stream, today, stream.randrange(28, 45))
-        members = [self._person(stream, family, "head", born, ("m",) if parents == 2 else ("f", "m"))]
+        members = [self._person(stream, family, "head", born, moves, ("m",) if parents == 2 else ("f", "m"))]
         if parents == 2:
-            members.append(
-                self._person(
-                    stream, family, "spouse", _birthday(stream, today, stream.randrange(28, 45)), ("f",)
-                )
-            )
+            born = _birthday(stream, today, stream.randrange(28, 45))
+            members.append(self._person(stream, family, "spouse", born, moves, ("f",)))
         members += [
-            self._person(stream, family, "child", _birthday(stream, today, age))
+            self._person(stream, family, "child", _birthday(stream, today, age), moves)
             for age in sorted(child_ages, reverse=True)
         ]
         return Household(number, city, moves, tuple(members))
@@ -146,24 +115,21 @@ class Population:
         family: Name,
         relation: Relation,
         born: date,
+        moves: tuple[Move, ...] = (),
         sexes: tuple[Sex, ...] = ("f", "m"),
     ) -> Person:
         sex = stream.choice(sexes)
-        resident_code = make_resident_code(stream)
-        handle = self._sim.resident(resident_code)
-        return Person(handle, resident_code, family, stream.choice(_given(sex)), born, sex, relation)
+        number = _scattered(stream.randrange(_FIRST_SETTLED))
+        given = stream.choice(given_names(sex))
+        own = tuple(move for move in moves if move.on >= born)
+        person = Person(number, family, given, born, sex, relation, own, 0.5, None, self._sim)
+        self._sim.resident(person.resident_code)  # handles in the order in which a scenario makes its people
+        return person
 
 
-def make_resident_code(stream: Random) -> str:
-    """A 住民票コード: ten random digits and a check digit (illustrative, see above)."""
-    digits = f"{stream.randrange(10**10):010d}"
-    return digits + resident_check_digit(digits)
-
-
-def resident_check_digit(digits: str) -> str:
-    """The illustrative last digit of a 住民票コード: weights 2 to 6 from the right, modulo 11."""
-    total = sum(int(digit) * (place % 5 + 2) for place, digit in enumerate(reversed(digits)))
-    return str((11 - total % 11) % 10)
+def _scattered(number: int) -> int:
+    """Another ten digits, so that a 住民票コード does not tell who was made before whom."""
+    return number * _SCATTER % 10**10
 
 
 def _birthday(stream: Random, today: date, age: int) -> date:
@@ -171,24 +137,3 @@ def _birthday(stream: Random, today: date, age: int) -> date:
     first = date(today.year - age - 1, today.month, min(today.day, 28)).toordinal() + 1
     born = date.fromordinal(first + stream.randrange(364))
     return born if (born.month, born.day) != (2, 29) else born.replace(day=28)
-
-
-def _surname(stream: Random) -> Name:
-    names, weights = _surnames()
-    return stream.choices(names, weights)[0]
-
-
-@lru_cache(maxsize=1)
-def _surnames() -> tuple[tuple[Name, ...], tuple[int, ...]]:
-    rows = list(read_table(HERE / "surnames.csv", SURNAME_COLUMNS))
-    names = tuple(Name(row.text("name"), row.text("kana"), row.text("romaji")) for row in rows)
-    return names, tuple(row.whole("weight") for row in rows)
-
-
-@lru_cache(maxsize=2)
-def _given(sex: Sex) -> tuple[Name, ...]:
-    return tuple(
-        Name(row.text("name"), row.text("kana"), row.text("romaji"))
-        for row in read_table(HERE / "given_names.csv", GIVEN_COLUMNS)
-        if row.text("sex") == sex
-    )

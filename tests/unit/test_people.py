@@ -9,12 +9,26 @@ from datetime import date
 
 import pytest
 
+from mesh.errors import UsageError
 from mesh.personal_number import is_personal_number
 from mesh.simulation import Simulation
 from mesh.testing import personal_numbers, simulation
 from nodes import establish
-from nodes.data.people import Household, Population, resident_check_digit
+from nodes.data.bench import PAIRS, SLICE, draws_of, figures
+from nodes.data.municipalities import municipalities
+from nodes.data.people import HOUSEHOLDS_MAX, Household, Person, Population, resident_check_digit
 from nodes.municipality.assembly import assemble
+
+CITIES = ("01208", "28100", "13101", "47381")
+
+
+def settled(sim: Simulation, count: int = 400) -> list[Household]:
+    people = Population(sim)
+    return [home for city in CITIES for home in people.settled(city, count // len(CITIES))]
+
+
+def members(homes: list[Household]) -> list[Person]:
+    return [person for home in homes for person in home.members]
 
 
 def households(sim: Simulation, count: int) -> list[Household]:
@@ -99,3 +113,146 @@ def test_faker_is_not_imported():
     said = "import sys, nodes, scenarios.child_allowance; print('faker' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# Who lives in a city anyway.
+
+
+async def test_a_settled_household_is_the_same_in_every_run_of_a_seed():
+    with simulation(seed=5) as one, simulation(seed=5) as two, simulation(seed=6) as three:
+        first, again, other = (settled(sim) for sim in (one, two, three))
+    assert first == again
+    assert [home.members for home in first] != [home.members for home in other]
+    assert not any(mine == its for mine, its in zip(members(first), members(other), strict=False))
+
+
+async def test_a_settled_household_is_the_same_whoever_else_was_asked_for():
+    with simulation() as one, simulation() as two:
+        expected = Population(one).at("28100", 77)
+        people = Population(two)
+        people.household("28100", child_ages=(3,))
+        for home in people.settled("01208", 5):
+            assert home.head.handle
+        await two.sleep(400 * 86_400)  # people do not grow older because they are asked for late
+        assert people.at("28100", 77) == expected == list(people.settled("28100", 3, first=76))[1]
+
+
+async def test_everybody_has_a_number_of_their_own():
+    with simulation() as sim:
+        people = Population(sim)
+        homes = [*settled(sim), people.at("01100", HOUSEHOLDS_MAX), people.at("47382", HOUSEHOLDS_MAX)]
+        homes += [people.household("01208", child_ages=(1, 2)) for _ in range(50)]
+        everybody = [*members(homes), *(people.newborn(home, date(2026, 4, 1)) for home in homes)]
+    codes = [person.resident_code for person in everybody]
+    assert len(set(codes)) == len(codes)
+    assert all(len(code) == 11 and resident_check_digit(code[:10]) == code[10] for code in codes)
+    assert len({home.number for home in homes}) == len(homes)
+
+
+async def test_a_handle_is_given_at_first_use():
+    with simulation() as sim:
+        people = Population(sim)
+        first, second = people.at("01208", 1), people.at("01208", 2)
+        assert second.head.handle == "r-000001"
+        assert first.head.handle == "r-000002"
+        assert people.at("01208", 2).head.handle == "r-000001"
+        assert sim.code("muni/01208", second.head.handle) == sim.code("muni/01208", "r-000001")
+
+
+@pytest.mark.parametrize(("city", "number"), [("01208", 0), ("01208", HOUSEHOLDS_MAX + 1), ("99999", 1)])
+async def test_nobody_lives_where_there_is_no_household(city: str, number: int):
+    with simulation() as sim, pytest.raises(UsageError):
+        Population(sim).at(city, number)
+
+
+async def test_histories_are_whole():
+    """Each move begins where the last one ended, after birth, and the last ends where the person lives now."""
+    known = {one.code[:5] for one in municipalities()}
+    with simulation() as sim:
+        today, homes = sim.now().date(), settled(sim)
+    assert sum(bool(home.moves) for home in homes) > 50
+    for home in homes:
+        for moves in (home.moves, *(person.moves for person in home.members)):
+            days = [move.on for move in moves]
+            assert days == sorted(days)
+            assert all(day <= today for day in days)
+            assert [move.to_city for move in moves[:-1]] == [move.from_city for move in moves[1:]]
+            assert not moves or moves[-1].to_city == home.city
+            assert all(move.from_city in known and move.from_city != move.to_city for move in moves)
+        for person in home.members:
+            assert all(move.on >= person.born for move in person.moves)
+            together = tuple(move for move in home.moves if move.on >= person.born)
+            assert person.moves[len(person.moves) - len(together) :] == together
+        where = home.moves[0].from_city if home.moves else home.city
+        assert (home.city_on(date(1900, 1, 1)), home.city_on(today)) == (where, home.city)
+
+
+async def test_families_are_plausible():
+    with simulation() as sim:
+        today, homes = sim.now().date(), settled(sim)
+    for home in homes:
+        assert 1 <= len(home.members) <= 6
+        assert [one.relation for one in home.members].count("head") == 1
+        assert home.members[0] is home.head
+        youngest = min(parent.age_on(today) for parent in home.parents)
+        for child in home.children:
+            assert 21 <= youngest - child.age_on(today) <= 44
+        for parent in home.grandparents:
+            assert parent.age_on(today) - home.head.age_on(today) >= 19
+        assert list(home.children) == sorted(home.children, key=lambda one: one.born)
+    assert {len(home.members) for home in homes} == {1, 2, 3, 4, 5, 6}
+    assert 2.0 < sum(len(home.members) for home in homes) / len(homes) < 2.4
+
+
+async def test_some_are_old_some_are_new_and_some_earn_nothing():
+    with simulation() as sim:
+        today, everybody = sim.now().date(), members(settled(sim, 1200))
+    old = [one for one in everybody if one.age_on(today) >= 65]
+    assert 0.22 < len(old) / len(everybody) < 0.33
+    assert 0.1 < sum(one.care_level is not None for one in old) / len(old) < 0.25
+    assert not any(one.care_level for one in everybody if one.age_on(today) < 64)
+    assert len({one.care_level for one in old}) == 8
+    assert 3 <= sum(one.age_on(today) == 0 for one in everybody) <= 40
+    incomes = [one.income_yen(2026) for one in everybody]
+    assert all(yen % 1000 == 0 and 0 <= yen < 12_000_000 for yen in incomes)
+    assert 0.15 < sum(yen == 0 for yen in incomes) / len(incomes) < 0.45
+    assert not any(one.income_yen(2026) for one in everybody if one.born > date(2008, 1, 1))
+    earner = next(
+        one for one in everybody if 30 < one.age_on(today) < 40 and one.income_yen(2026) > 2_000_000
+    )
+    assert earner.income_yen(2026) > earner.income_yen(2020)
+
+
+async def test_both_cities_know_who_moved():
+    with simulation() as sim:
+        establish(sim)
+        people = Population(sim)
+        family = next(home for home in people.settled("01208", 200) if home.moves)
+        there, here = assemble(sim, family.moves[-1].from_city), assemble(sim, "01208")
+        here.settle(family)
+        there.tax.assess(there.code(family.head), 2026, total_income_yen=family.head.income_yen(2026))
+        assert sim.codes.person(there.code(family.head), there.member) == sim.codes.person(
+            here.code(family.head), here.member
+        )
+
+
+# What generation costs.
+
+
+def test_a_household_costs_one_stream_and_a_handful_of_draws():
+    """The figure generation_to_draws compares against these; more draws would only make it look better."""
+    draws = draws_of(300)
+    assert list(draws)[:2] == ["household 1 of 01208", "household 2 of 01208"]
+    assert len(draws) == 300
+    assert sum(draws.values()) / len(draws) < 20
+    assert max(draws.values()) <= 45
+
+
+def test_what_bench_is_told():
+    found = figures()
+    assert {name: unit for name, (_, unit) in found.items()} == {
+        "generation_to_draws": "ratio",
+        "residents_per_s": "1/s",
+    }
+    assert all(len(values) == PAIRS >= 9 and min(values) > 0 for values, _ in found.values())
+    assert SLICE >= 100
