@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, NamedTuple, get_origin
+from typing import Annotated, Literal, NamedTuple, get_origin
 
 import pytest
 from msgspec import Struct
@@ -193,7 +193,7 @@ def node_classes(module: str) -> Mapping[str, type[Node]]:
 def is_declaration(one: Import) -> bool:
     """Whether the name may cross from one node's file to another's.
 
-    Constants, Structs and annotated types may, and a few helpers by name; from a file that defines no node,
+    Constants, Structs, annotated and literal types may, and a few helpers by name; from a file that defines no node,
     whatever it defines. A whole module may not, since it would bring its nodes with it.
     """
     value = getattr(importlib.import_module(one.module), one.name or "", None)
@@ -202,7 +202,7 @@ def is_declaration(one: Import) -> bool:
     if not node_classes(one.module) or one.name == (one.name or "").upper():
         return not (isinstance(value, type) and issubclass(value, Node))
     struct = isinstance(value, type) and issubclass(value, Struct)
-    return struct or get_origin(value) is Annotated or f"{one.module}.{one.name}" in HELPERS
+    return struct or get_origin(value) in (Annotated, Literal) or f"{one.module}.{one.name}" in HELPERS
 
 
 def test_nodes_know_other_nodes_by_their_declarations() -> None:

@@ -4,6 +4,7 @@ Rules kept here:
 1. The personal number (個人番号) stands in a table of its own and in no answer; the register alone has it.
 2. A household is shown inside the same body only, where ordinance allows it (番号法9条2項).
 3. An event says that something happened, and nothing about it: who needs more asks for it.
+4. Households are listed for an office of the same body that a row of the law names, and for nobody else.
 
 The ladder 業務宛名番号 → 団体内統合宛名番号 → 符号 is folded into one: a person's key in every system of the
 city is the city's linkage code.
@@ -18,9 +19,10 @@ from typing import Annotated, ClassVar
 from msgspec import Meta, Struct
 from stdnum.jp.in_ import calc_check_digit
 
-from mesh import Caller, EventType, Node, NotFound, PersonalService, serves
+from mesh import Caller, EventType, Node, NotFound, PersonalService, Service, serves
 from mesh.names import Zone
-from mesh.service import Code, Date, Word
+from mesh.service import Code, Date, Name, Word
+from nodes.agency.code_issuer import check_named
 from nodes.data.people import Household, Move, Person
 
 CityCode = Annotated[str, Meta(pattern="^[0-9]{5}$")]
@@ -52,12 +54,45 @@ class HouseholdReply(Struct, frozen=True):
     members: tuple[Member, ...]
 
 
+class HeadsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks for the heads of the households that were registered on a day; `after` is the last page's end."""
+
+    on: Date
+    after: int = 0
+
+
+class Head(Struct, frozen=True):
+    """The head of one household, and how the register reads the name.
+
+    The reading became part of the certified record on 26 May 2025 (住民基本台帳法7条, 振り仮名); until then it was the
+    office's aid for searching.
+    """
+
+    code: Code
+    kana: Name
+
+
+class HeadsReply(Struct, frozen=True):
+    """At most `HEADS_MAX` heads, and where the next page begins, None at the end."""
+
+    heads: tuple[Head, ...]
+    next: int | None
+
+
+HEADS_MAX = 500
 HOUSEHOLD = PersonalService(
     "resident.household.v1",
     HouseholdQuery,
     HouseholdReply,
     title="Household of a resident",
     title_ja="世帯情報",
+)
+HEADS = Service(
+    "resident.heads.v1",
+    HeadsQuery,
+    HeadsReply,
+    title="Heads of the households on a day",
+    title_ja="基準日現在の世帯主一覧",
 )
 BIRTH = EventType("resident.birth.v1", title="A child was entered in the register", title_ja="出生による記載")
 MOVE_IN = EventType("resident.move-in.v1", title="A person moved in", title_ja="転入による記載")
@@ -164,6 +199,18 @@ class ResidentRegister(Node):
                 for row in rows
             )
         )
+
+    @serves(HEADS)
+    async def heads(self, query: HeadsQuery, caller: Caller) -> HeadsReply:
+        """The heads of all households of a day, page by page, for an office that a row names."""
+        check_named(caller)
+        rows = self.db.execute(
+            "SELECT rowid, code, kana FROM resident WHERE relation = 'head' AND since <= ? AND rowid > ?"
+            " ORDER BY rowid LIMIT ?",
+            (query.on, query.after, HEADS_MAX),
+        ).fetchall()
+        last = rows[-1]["rowid"] if len(rows) == HEADS_MAX else None
+        return HeadsReply(tuple(Head(row["code"], row["kana"]) for row in rows), last)
 
     # Inside.
 

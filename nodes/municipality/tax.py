@@ -5,6 +5,8 @@ Rules kept here:
 2. A copy that was not registered is `replica_missing`; a correction of the original changes no answer until
    the copy is registered again.
 3. 提供不可 withholds a record; 自動応答不可 leaves the answer to an official.
+4. Who needs to know only whether tax was levied is told that, and no amount.
+5. A correction is said to whom the law names, when the copy has it.
 
 A tax year is that of the levy (年度): of the income of the year before, by the city of residence on its
 1 January (地方税法39条, 294条, 318条).
@@ -12,11 +14,22 @@ A tax year is that of the levy (年度): of the income of the year before, by th
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from mesh import Caller, ManualReview, Node, NotFound, PersonalService, ReplicaMissing, Withheld, serves
+from mesh import (
+    Caller,
+    EventType,
+    ManualReview,
+    Node,
+    NotFound,
+    PersonalService,
+    ReplicaMissing,
+    Withheld,
+    serves,
+)
 from mesh.names import Zone
 
 Yen = Annotated[int, Meta(ge=0)]
@@ -39,6 +52,21 @@ class Income(Struct, frozen=True):
     dependants: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
     """扶養親族等の数."""
     tax_yen: Yen | UnsetType = UNSET
+    pension_yen: Yen | UnsetType = UNSET
+    """公的年金等の収入金額: what was received, before any deduction."""
+
+
+class TaxedQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks whether a person was taxed in a year."""
+
+    tax_year: Year
+
+
+class Taxed(Struct, frozen=True):
+    """The least that a benefit for households without tax needs to know."""
+
+    taxed: bool | UnsetType = UNSET
+    """Whether 均等割 is levied. The levy here has one threshold for 均等割 and 所得割: illustrative."""
 
 
 INCOME = PersonalService(
@@ -48,6 +76,14 @@ INCOME = PersonalService(
     title="Income and inhabitant tax of a year",
     title_ja="所得・個人住民税情報",
 )
+TAXED = PersonalService(
+    "tax.taxed.v1",
+    TaxedQuery,
+    Taxed,
+    title="Whether inhabitant tax is levied",
+    title_ja="住民税の課税・非課税の別",
+)
+CORRECTION = EventType("tax.correction.v1", title="An assessment was corrected", title_ja="課税の更正")
 
 
 class TaxOffice(Node):
@@ -58,17 +94,19 @@ class TaxOffice(Node):
     CREATE TABLE levy(
       code TEXT NOT NULL, tax_year INTEGER NOT NULL, total_income_yen INTEGER NOT NULL,
       taxable_income_yen INTEGER NOT NULL, dependants INTEGER NOT NULL, tax_yen INTEGER NOT NULL,
-      PRIMARY KEY (code, tax_year));
+      pension_yen INTEGER NOT NULL, PRIMARY KEY (code, tax_year));
     CREATE TABLE replica(
       code TEXT NOT NULL, tax_year INTEGER NOT NULL, total_income_yen INTEGER NOT NULL,
       taxable_income_yen INTEGER NOT NULL, dependants INTEGER NOT NULL, tax_yen INTEGER NOT NULL,
-      registered_us INTEGER NOT NULL, PRIMARY KEY (code, tax_year));
+      pension_yen INTEGER NOT NULL, registered_us INTEGER NOT NULL, PRIMARY KEY (code, tax_year));
     CREATE TABLE flag(code TEXT NOT NULL, flag TEXT NOT NULL, PRIMARY KEY (code, flag));
     """
 
     # What its staff does.
 
-    def assess(self, code: str, tax_year: int, *, total_income_yen: int, dependants: int = 0) -> None:
+    def assess(
+        self, code: str, tax_year: int, *, total_income_yen: int, dependants: int = 0, pension_yen: int = 0
+    ) -> None:
         """Assess a person, or correct the assessment: the original alone, the copy stays as it is.
 
         The deduction and the rate are rounded and illustrative (430,000 yen and 10 percent, 地方税法34条, 35条).
@@ -76,17 +114,27 @@ class TaxOffice(Node):
         taxable_yen = max(total_income_yen - 430_000 - 330_000 * dependants, 0) // 1000 * 1000
         with self.effect():
             self.db.execute(
-                "INSERT OR REPLACE INTO levy VALUES (?, ?, ?, ?, ?, ?)",
-                (code, tax_year, total_income_yen, taxable_yen, dependants, taxable_yen // 10),
+                "INSERT OR REPLACE INTO levy VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (code, tax_year, total_income_yen, taxable_yen, dependants, taxable_yen // 10, pension_yen),
             )
 
     def register_replica(self, code: str, tax_year: int) -> None:
         """Register the copy of a person's assessment (副本登録), in place of the one before."""
         with self.effect():
-            self.db.execute(
-                "INSERT OR REPLACE INTO replica SELECT *, ? FROM levy WHERE code = ? AND tax_year = ?",
-                (self.host.now_us(), code, tax_year),
-            )
+            self._register(code, tax_year)
+
+    def _register(self, code: str, tax_year: int) -> None:
+        self.db.execute(
+            "INSERT OR REPLACE INTO replica SELECT *, ? FROM levy WHERE code = ? AND tax_year = ?",
+            (self.host.now_us(), code, tax_year),
+        )
+
+    def correct(self, code: str, tax_year: int, *, total_income_yen: int, dependants: int = 0) -> str:
+        """Correct an assessment with its copy and say so to whom the law names; returns the event's id."""
+        self.assess(code, tax_year, total_income_yen=total_income_yen, dependants=dependants)
+        with self.effect():
+            self._register(code, tax_year)
+            return self.publish(CORRECTION, code)
 
     def withhold(self, code: str) -> None:
         """Set 提供不可."""
@@ -105,20 +153,33 @@ class TaxOffice(Node):
     @serves(INCOME)
     async def income(self, query: IncomeQuery, caller: Caller, person: str) -> Income:
         """Income of a person in a tax year, from the copy."""
-        flags = [row["flag"] for row in self.db.execute("SELECT flag FROM flag WHERE code = ?", (person,))]
-        if "withheld" in flags:
-            raise Withheld
-        if "manual" in flags:
-            raise ManualReview
-        key = (person, query.tax_year)
-        row = self.db.execute("SELECT * FROM replica WHERE code = ? AND tax_year = ?", key).fetchone()
-        if row is None:
-            assessed = self.db.execute("SELECT 1 FROM levy WHERE code = ? AND tax_year = ?", key).fetchone()
-            raise NotFound if assessed is None else ReplicaMissing
+        row = self._copy(person, query.tax_year)
         return Income(
             tax_year=row["tax_year"],
             total_income_yen=row["total_income_yen"],
             taxable_income_yen=row["taxable_income_yen"],
             dependants=row["dependants"],
             tax_yen=row["tax_yen"],
+            pension_yen=row["pension_yen"],
         )
+
+    @serves(TAXED)
+    async def taxed(self, query: TaxedQuery, caller: Caller, person: str) -> Taxed:
+        """Whether a person was taxed in a year, from the copy."""
+        return Taxed(taxed=self._copy(person, query.tax_year)["tax_yen"] > 0)
+
+    def _copy(self, person: str, tax_year: int) -> sqlite3.Row:
+        """The copy of a person's levy, unless something forbids to give it."""
+        flags = [row["flag"] for row in self.db.execute("SELECT flag FROM flag WHERE code = ?", (person,))]
+        if "withheld" in flags:
+            raise Withheld
+        if "manual" in flags:
+            raise ManualReview
+        key = (person, tax_year)
+        row: sqlite3.Row | None = self.db.execute(
+            "SELECT * FROM replica WHERE code = ? AND tax_year = ?", key
+        ).fetchone()
+        if row is None:
+            assessed = self.db.execute("SELECT 1 FROM levy WHERE code = ? AND tax_year = ?", key).fetchone()
+            raise NotFound if assessed is None else ReplicaMissing
+        return row
