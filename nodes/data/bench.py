@@ -2,19 +2,29 @@
 
 `generation_to_draws` is the CPU time of making households with all their residents ÷ that of making the same
 streams and taking the same draws from them; the two alternate in slices, so that a machine whose speed drifts
-moves both.
+moves both. `addressable_systems_mib` is the most memory that a process of its own held in which all standard
+systems of all municipalities are enrolled and one in each prefecture was addressed.
 """
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 import time
 from random import Random
 from typing import Final
 
 from mesh.clock import VirtualLoop
+from mesh.errors import UsageError
+from mesh.node import Node
 from mesh.simulation import Simulation
 from mesh.trace.writer import TraceWriter
+from nodes.data.municipalities import municipalities, read_prefectures
 from nodes.data.people import Population
+from nodes.data.standard_systems import read_standard_systems
+from nodes.data.table import HERE
+from nodes.municipality.assembly import system_class
 
 PAIRS: Final = 11
 SLICE: Final = 300
@@ -74,7 +84,49 @@ def figures() -> dict[str, tuple[list[float], str]]:
         ratios.append(made_s / _draw(sim, draws[number * SLICE : (number + 1) * SLICE]))
         rates.append(residents / made_s)
     _close(sim)
-    return {"generation_to_draws": (ratios, "ratio"), "residents_per_s": (rates, "1/s")}
+    return {
+        "generation_to_draws": (ratios, "ratio"),
+        "residents_per_s": (rates, "1/s"),
+        "addressable_systems_mib": ([addressable_systems_mib()], "MiB"),
+    }
+
+
+def addressable_systems_mib() -> float:
+    """The peak memory of a process of its own that runs `enrol_the_nation`."""
+    said = "from nodes.data import bench; bench.enrol_the_nation(); print(bench.peak_mib())"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", said], cwd=HERE.parents[1], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def enrol_the_nation() -> int:
+    """Enrol every standard system of every municipality, and address one in each prefecture; how many there are."""
+    sim = Simulation(loop=VirtualLoop(), trace=TraceWriter(None))
+    classes = {key: _class_of(key) for key in read_standard_systems()}
+    for city in municipalities():
+        for key, cls in classes.items():
+            sim.add(cls, f"{city.member}/{key}")
+    firsts = {city.code[:2]: city.member for city in reversed(municipalities())}
+    for place, code in enumerate(read_prefectures()):
+        sim.node(f"{firsts[code]}/{list(classes)[place % len(classes)]}")
+    count = len(sim.addresses("muni/*/*"))
+    _close(sim)
+    return count
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
+
+
+def _class_of(key: str) -> type[Node]:
+    """The class of a system, or a plain node for one that this version does not have."""
+    try:
+        return system_class(key)
+    except UsageError:
+        return Node
 
 
 def _generate(people: Population, slice_: int) -> tuple[float, int]:

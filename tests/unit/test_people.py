@@ -14,7 +14,7 @@ from mesh.personal_number import is_personal_number
 from mesh.simulation import Simulation
 from mesh.testing import personal_numbers, simulation
 from nodes import establish
-from nodes.data.bench import PAIRS, SLICE, draws_of, figures
+from nodes.data.bench import PAIRS, SLICE, draws_of, enrol_the_nation, figures
 from nodes.data.municipalities import municipalities
 from nodes.data.people import HOUSEHOLDS_MAX, Household, Person, Population, resident_check_digit
 from nodes.municipality.assembly import assemble
@@ -236,7 +236,11 @@ async def test_both_cities_know_who_moved():
         )
 
 
-# What generation costs.
+# What a nation costs.
+
+
+def test_all_standard_systems_are_addressable():
+    assert enrol_the_nation() == 1741 * 20 == 34_820
 
 
 def test_a_household_costs_one_stream_and_a_handful_of_draws():
@@ -253,6 +257,9 @@ def test_what_bench_is_told():
     assert {name: unit for name, (_, unit) in found.items()} == {
         "generation_to_draws": "ratio",
         "residents_per_s": "1/s",
+        "addressable_systems_mib": "MiB",
     }
-    assert all(len(values) == PAIRS >= 9 and min(values) > 0 for values, _ in found.values())
+    assert all(min(values) > 0 for values, _ in found.values())
+    assert len(found["generation_to_draws"][0]) == len(found["residents_per_s"][0]) == PAIRS >= 9
+    assert found["addressable_systems_mib"][0][0] < 200
     assert SLICE >= 100

@@ -99,6 +99,16 @@ def words(sim: Simulation) -> list[str]:
     return [row[0] for row in sim.node(OFFICE).db.execute("SELECT word FROM word")]
 
 
+async def test_addresses_are_found_by_role_in_order_of_enrolment(sim: Simulation) -> None:
+    for address in ("pref/01/office", "muni/00009/office", "muni/00003/desk"):
+        sim.add(Office, address)
+    assert sim.addresses("muni/*/office") == [OFFICE, "muni/00009/office"]
+    assert sim.addresses("*/*/office") == [OFFICE, "pref/01/office", "muni/00009/office"]
+    assert sim.addresses("muni/00003/*") == sim.addresses("muni/00003/desk") == ["muni/00003/desk"]
+    assert sim.addresses("muni/*/tax") == sim.addresses("muni/00003/tax") == []
+    assert len(sim.addresses()) == 6  # with the broker
+
+
 class TestTheEnd:
     def test_a_node_that_is_down_with_work_stays_down_and_its_head_is_signed(self, tmp_path: Path) -> None:
         @scenario(title="t", title_ja="t")
