@@ -85,6 +85,7 @@ class Policy:
         self.paths = list(paths)
         self.procedures = {procedure.id: procedure for procedure in procedures}
         self._unassessed: set[tuple[str, str]] = set()
+        self._unnamed = 0
         self._rows_of: dict[str, list[LegalBasis]] = {}
         self._candidates = lru_cache(maxsize=65536)(self._match)
         self.may_cross = lru_cache(maxsize=65536)(self._may_cross)
@@ -98,7 +99,9 @@ class Policy:
         if _PROCEDURE.fullmatch(basis.procedure) is None:
             raise ValueError(f"a procedure is named like child-allowance: {basis.procedure!r}")
         if not basis.id:
-            basis = replace(basis, id=f"added-{len(self.bases) + 1}")
+            # Counted by themselves: a row more in a nation's tables must not rename those of a scenario.
+            self._unnamed += 1
+            basis = replace(basis, id=f"added-{self._unnamed}")
         self.bases.append(basis)
         self._rows_of.setdefault(basis.service, []).append(basis)
         self.procedures.setdefault(

@@ -181,3 +181,13 @@ def test_zones_are_apart_unless_a_path_joins_them() -> None:
     assert not policy.may_cross(Zone.LGWAN, Zone.MYNUMBER, CITY, "muni/28100/health")
     policy.allow_path(ZonePath(Zone.LGWAN, Zone.MYNUMBER))
     assert policy.may_cross(Zone.LGWAN, Zone.MYNUMBER, CITY, "muni/28100/health")
+
+
+def test_a_row_without_an_id_is_named_by_those_like_it_alone() -> None:
+    named = LegalBasis("muni/*/other", "other", "muni/*/tax", SERVICE, id="tax-1")
+    assert [one.id for one in Policy([named, ROW, named, ROW]).bases] == [
+        "tax-1",
+        "added-1",
+        "tax-1",
+        "added-2",
+    ]
