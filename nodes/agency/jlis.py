@@ -4,6 +4,8 @@ Rules kept here:
 1. It passes 取得番号 only: it hears a 住民票コード, which it holds for 住民基本台帳ネットワーク anyway, and
    never a linkage code.
 2. It keeps nothing of what it relays but the record of the exchange (番号法21条の2 第3項).
+3. The Minister of Justice holds no 住民票コード: his numbers are asked for by the municipality of the 本籍,
+   which passes them on to him (番号法21条の2).
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from nodes.agency.code_issuer import (
 )
 
 RELAY: Final = "org/j-lis/relay"
+JUSTICE: Final = "gov/moj"
+"""The member for which home municipalities (本籍地) have numbers reserved."""
 
 
 class AcquireQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +47,14 @@ LINKAGE_ACQUIRE = Service(
     title_ja="取得番号の中継",
 )
 
+LINKAGE_ACQUIRE_FOR_JUSTICE = Service(
+    "linkage.acquire-for-justice.v1",
+    AcquireQuery,
+    Reserved,
+    title="Relay an acquisition number for the Minister of Justice",
+    title_ja="法務大臣のための取得番号の中継",
+)
+
 
 class CodeRelay(Node):
     """Passes acquisition numbers from the code issuer to the bodies that asked."""
@@ -55,7 +67,16 @@ class CodeRelay(Node):
     async def acquire(self, query: AcquireQuery, caller: Caller) -> Reserved:
         """Have a number reserved for the caller's body and pass it on."""
         check_named(caller)
-        reserve = ReserveQuery(query.resident_code, member_of(caller.address))
+        return await self._reserve(query.resident_code, member_of(caller.address))
+
+    @serves(LINKAGE_ACQUIRE_FOR_JUSTICE)
+    async def acquire_for_justice(self, query: AcquireQuery, caller: Caller) -> Reserved:
+        """Have a number reserved for the Minister of Justice; it is of no use to the municipality that asks."""
+        check_named(caller)
+        return await self._reserve(query.resident_code, JUSTICE)
+
+    async def _reserve(self, resident_code: str, member: str) -> Reserved:
+        reserve = ReserveQuery(resident_code, member)
         try:
             return await self.ask(ISSUER, LINKAGE_RESERVE, reserve, procedure=ACQUISITION)
         except Refused as refused:
