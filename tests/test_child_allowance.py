@@ -17,6 +17,7 @@ from mesh.sealing import open_sealed
 from mesh.testing import messages, personal_numbers, simulation
 from nodes import establish
 from nodes.agency.pension import ENROLMENT, PENSION, PensionBody
+from nodes.data.calendar import months_after
 from nodes.data.people import Household, Move, Population
 from nodes.municipality.allowance_rules import (
     NEW,
@@ -31,7 +32,6 @@ from nodes.municipality.allowance_rules import (
 )
 from nodes.municipality.assembly import City, assemble
 from nodes.municipality.child_allowance import PROCEDURE, ClaimQuery
-from nodes.municipality.health import months_after
 from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery
 from nodes.municipality.tax import INCOME, IncomeQuery
 from scenarios.child_allowance import run

@@ -15,7 +15,7 @@ Certificates are no linkage of 番号法: those services are about a register, n
 from __future__ import annotations
 
 import sqlite3
-from datetime import date, datetime
+from datetime import date
 from hashlib import sha256
 from typing import Annotated, ClassVar, Final
 
@@ -27,8 +27,7 @@ from mesh.names import Zone, member_of
 from mesh.service import Date, Name
 from nodes.agency.code_issuer import ACQUISITION, ISSUER, LINKAGE_CODE, CodeQuery, check_named
 from nodes.agency.kinship import Certificate, CopyQuery, Recorded, RecordKey, Tie, closest
-from nodes.data.table import JST
-from nodes.municipality.health import months_after
+from nodes.data.calendar import day_of, months_after
 
 FAMILY_LINK: Final = "gov/moj/family-link"
 CODE_MONTHS: Final = 3
@@ -253,7 +252,7 @@ class FamilyRegisterLink(Node):
     # Inside.
 
     def _today(self) -> date:
-        return datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date()
+        return day_of(self.host.now_us())
 
     def _check_recorded(self, person: str) -> None:
         if self.db.execute("SELECT 1 FROM entry WHERE person = ?", (person,)).fetchone() is None:

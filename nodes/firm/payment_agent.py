@@ -8,7 +8,6 @@ Rules kept here:
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
@@ -17,7 +16,7 @@ from mesh import Caller, ManualReview, Node, NotFound, Service, Withheld, serves
 from mesh.names import Zone, member_of
 from mesh.service import Date
 from nodes.agency.code_issuer import check_named
-from nodes.data.table import JST
+from nodes.data.calendar import day_of
 
 OrderKey = Annotated[str, Meta(pattern="^od-[0-9]{6}$")]
 Wallet = Annotated[str, Meta(pattern="^w-[a-z]{1,20}$")]
@@ -110,7 +109,7 @@ class PaymentAgent(Node):
             return Charged(known["entrusted_on"])
         if self.balance_yen(query.wallet) < query.amount_yen:
             raise Withheld("the wallet holds too little")
-        today = datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date().isoformat()
+        today = day_of(self.host.now_us()).isoformat()
         with self.effect():
             self._move(query.wallet, -query.amount_yen)
             self.db.execute(

@@ -10,14 +10,13 @@ Rules kept here:
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
 from mesh import Caller, ManualReview, Node, NotFound, Service, serves
 from mesh.names import Zone
-from nodes.data.table import JST
+from nodes.data.calendar import day_of
 from nodes.firm.payment_agent import PAYMENT_CHARGE, PAYMENT_REFUND, ChargeQuery, OrderKey, RefundQuery
 
 Yen = Annotated[int, Meta(ge=0)]
@@ -102,4 +101,4 @@ class CashDesk(Node):
         return int(row.fetchone()["yen"])
 
     def _today(self) -> str:
-        return datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date().isoformat()
+        return day_of(self.host.now_us()).isoformat()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import ClassVar, Final
 
 from msgspec import UNSET, Struct
@@ -24,7 +24,7 @@ from mesh.ledger import read_row
 from mesh.names import BROKER, Zone
 from mesh.service import Date
 from nodes.agency.pension import ENROLMENT, PENSION
-from nodes.data.table import JST
+from nodes.data.calendar import day_of
 from nodes.municipality.allowance_rules import (
     Rules,
     due_date,
@@ -123,7 +123,7 @@ class ChildAllowanceOffice(Node):
         Raises `ManualReview` for a date that is none.
         """
         happened_on = _date_of(query.happened_on)
-        filed_on = datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date()
+        filed_on = day_of(self.host.now_us())
         with self.effect():
             number = self.file.open(
                 Claim(claimant, query.occasion, happened_on, filed_on, query.public_servant)

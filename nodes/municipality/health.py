@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from mesh import Caller, Event, Node, receives
 from mesh.names import Zone
+from nodes.data.calendar import months_after
 from nodes.municipality.resident import BIRTH, HOUSEHOLD, HouseholdQuery
 
 
@@ -61,11 +62,3 @@ class HealthManagement(Node):
             "SELECT appointment, due_on FROM plan WHERE child = ? ORDER BY due_on, appointment", (child,)
         )
         return [(row["appointment"], row["due_on"]) for row in rows]
-
-
-def months_after(day: date, months: int) -> date:
-    """The same day so many months later, or the last that the month has."""
-    month = day.month - 1 + months
-    year, month = day.year + month // 12, month % 12 + 1
-    following = date(year + month // 12, month % 12 + 1, 1)
-    return date(year, month, min(day.day, (following - date.resolution).day))

@@ -9,7 +9,6 @@ Rules kept here:
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import ClassVar, Literal
 
 from msgspec import Struct
@@ -18,7 +17,7 @@ from mesh import Caller, Event, Node, NotFound, PersonalService, Withheld, recei
 from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.service import Date
-from nodes.data.table import JST
+from nodes.data.calendar import day_of
 from nodes.municipality.family_events import FAMILY_CHANGE, FAMILY_ENTRY
 
 PROCEDURE = "seal-registration"
@@ -87,4 +86,4 @@ class SealRegistration(Node):
         return SealStanding("lapsed" if row["lapsed"] else "registered", row["since"])
 
     def _today(self) -> str:
-        return datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date().isoformat()
+        return day_of(self.host.now_us()).isoformat()
