@@ -17,7 +17,7 @@ No personal number is in the simulator's messages: a token made from the 住民�
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from hashlib import sha256
 from typing import Annotated, ClassVar, Final
 
@@ -28,7 +28,7 @@ from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.service import Date, Word
 from nodes.agency.code_issuer import check_named
-from nodes.data.table import JST
+from nodes.data.calendar import day_of
 from nodes.municipality.resident import CityCode
 
 VRS: Final = "gov/vrs/cloud"
@@ -254,7 +254,7 @@ class VaccinationCloud(Node):
         )
 
     def _today(self) -> date:
-        return datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date()
+        return day_of(self.host.now_us())
 
 
 def _city_of(caller: Caller) -> str:
