@@ -20,6 +20,8 @@ from nodes.data.municipalities import (
     prefecture,
     read_municipalities,
 )
+from nodes.data.online_procedures import COUNTS as GROUPS
+from nodes.data.online_procedures import read_online_procedures
 from nodes.data.papers import paper, read_papers
 from nodes.data.romaji import hepburn
 from nodes.data.table import HERE
@@ -199,3 +201,37 @@ def test_municipalities_are_found_by_code():
         municipality("99999")
     with pytest.raises(UsageError, match="no prefecture 48"):
         in_prefecture("48")
+
+
+def test_the_31_online_procedures():
+    """15 child-rearing, 11 nursing care, 1 disaster, 4 car ownership (自治体DX推進計画)."""
+    procedures = read_online_procedures()
+    assert [one.number for one in procedures] == list(range(1, 32))
+    assert Counter(one.group for one in procedures) == GROUPS
+    assert list(GROUPS.values()) == [15, 11, 1, 4]
+    assert len({one.title_ja for one in procedures}) == len({one.title for one in procedures}) == 31
+    assert Counter(one.system for one in procedures) == {
+        "child-allowance": 10,
+        "care-insurance": 11,
+        "childcare": 3,
+        "child-rearing-allowance": 1,
+        "health": 1,
+        None: 5,
+    }
+    assert [one.number for one in procedures if one.kind == "pref"] == [28, 29, 30, 31]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("5,child-rearing,", "5,children,", r"row 6, column group: 'children' is none"),
+        ("5,child-rearing,", "5,disaster,", r"column group: 14 rows of child-rearing, not 15"),
+        (",care-insurance,", ",care,", r"row 17, column system"),
+        ("妊娠の届出", "", r"row 16, column title_ja"),
+        ("31,car", "30,car", r"row 32, column number"),
+    ],
+)
+def test_a_broken_online_procedure_is_named(folder: Path, old: str, new: str, said: str):
+    break_row(folder, "online_procedures.csv", old, new)
+    with pytest.raises(UsageError, match=rf"online_procedures\.csv, {said}"):
+        read_online_procedures(folder)
