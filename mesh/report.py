@@ -6,7 +6,7 @@ What was disclosed to whom is read from the ledgers' `answered` rows, so that a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,6 +64,9 @@ class Reach:
 class Use:
     """How often one service was answered, or one push received, and with which codes it was refused."""
 
+    title: str = ""
+    title_ja: str = ""
+    """Empty for what nobody declares."""
     answered: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
 
@@ -104,6 +107,11 @@ class Report:
         """Take up how often a service or push was refused with which code: (service, code, times)."""
         for service, code, times in refusals:
             self.uses.setdefault(service, Use()).refusals[code] += times
+
+    def entitle(self, titles: Mapping[str, tuple[str, str]]) -> None:
+        """Take up how services and pushes are called, English and Japanese."""
+        for name, use in self.uses.items():
+            use.title, use.title_ja = titles.get(name, ("", ""))
 
     def outcome(self, elapsed_us: int) -> dict[str, Any]:
         """The outcome as `run --json` gives it."""
@@ -169,7 +177,7 @@ class Result:
             "messages": self.messages,
             "refusals": self.refusals,
             "services": [
-                {"name": name, "answered": use.answered, "refusals": dict(use.refusals)}
+                {"name": name, **asdict(use), "refusals": dict(use.refusals)}
                 for name, use in sorted(self.report.uses.items())
             ],
             "outcome": self.report.outcome(self.elapsed_us),

@@ -69,6 +69,7 @@ def run_scenario(
         refusals = writer.refusals()
         sim.report.count_answers(map(read_row, writer.stored_rows()), sim.pushes())
         sim.report.count_refusals(writer.refusals_by_service())
+        sim.report.entitle(sim.titles())
         writer.close(complete=complete)
         if folder is not None and not usable:
             _clear(folder, made=made)

@@ -155,6 +155,15 @@ class Simulation:
         """The names of the pushes that anybody who is enrolled takes."""
         return frozenset(name for one in self._enrolled.values() for name in one.cls.takes())
 
+    def titles(self) -> dict[str, tuple[str, str]]:
+        """The titles, English and Japanese, of what those who are enrolled offer or take, by name."""
+        classes = dict.fromkeys(one.cls for one in self._enrolled.values())
+        return {
+            name: (declaration.title, declaration.title_ja)
+            for cls in classes
+            for name, (declaration, _) in cls.declarations.items()
+        }
+
     @overload
     def node(self, address: str) -> Node: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ class Interrupted(Exception):
 @click.command(
     "run",
     epilog="\b\nExamples:\n  run_sim.py run child_allowance --set children=3 --trace allowance.trace\n"
-    "  run_sim.py run my_scenario.py --seed 7 --json\n  run_sim.py run --all --trace traces/",
+    "  run_sim.py run my_scenario.py --seed 7 --json\n  run_sim.py run --all --trace traces/\n"
+    "  run_sim.py run --all --report report.html",
 )
 @click.argument("names", metavar="[NAME|FILE.py]...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Run every scenario that ships with the simulator.")
@@ -61,6 +63,7 @@ class Interrupted(Exception):
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Change a setting of the scenario.")
 @click.option("--trace", metavar="FILE|DIR/", help="Record the run; into a folder as NAME-SEED.trace.")
 @click.option("--data", metavar="DIR", help="Keep the nodes' databases as files in a new or empty folder.")
+@click.option("--report", metavar="FILE.html", help="Write one page about all of it, in both languages.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def run_command(
@@ -71,6 +74,7 @@ def run_command(
     pairs: tuple[str, ...],
     trace: str | None,
     data: str | None,
+    report: str | None,
     as_json: bool,
 ) -> int:
     """Run scenarios, by name or from files anywhere, and report what held.
@@ -84,10 +88,13 @@ def run_command(
         if not scenarios:
             raise UsageError("run needs a scenario; give a name of `list`, a .py file, or --all")
         plans = _plan(scenarios, seed, pairs, trace, data)
+        page = None if report is None else _page_path(report, plans)
     try:
         results = _run(plans, places, as_json=as_json)
     except Interrupted as interrupted:
         return say_interrupted(interrupted)
+    if page is not None:
+        _write_page(page, plans, results, places)
     held = all(result.held for result in results)
     if as_json:
         totals = asdict(Totals.of(results))
@@ -150,6 +157,51 @@ def check_replaceable(path: Path) -> None:
         header = file.read(72)
     if header and header[68:] != APPLICATION_ID.to_bytes(4, "big"):
         raise UsageError(f"{path} exists and is no trace; name another file")
+
+
+def _page_path(report: str, plans: list[Plan]) -> Path:
+    from mesh.page.write import check_writable
+
+    path = Path(report)
+    check_writable(path)
+    if any(plan.trace is not None and plan.trace.resolve() == path.resolve() for plan in plans):
+        raise UsageError(f"{path} is named for the trace too; name another file for the report")
+    return path
+
+
+def _write_page(path: Path, plans: list[Plan], results: list[Result], places: Places) -> None:
+    from mesh.page.write import Section, write
+
+    sections = [
+        Section(plan.scenario, result, _command(plan, places), _digest(plan.trace))
+        for plan, result in zip(plans, results, strict=True)
+    ]
+    write(path, sections)
+    output.note(f"report: {path}")
+
+
+def _command(plan: Plan, places: Places) -> str:
+    """What to type for the same run, from the repository."""
+    scenario = plan.scenario
+    shipped = scenario.run.__module__.startswith(f"{places.scenarios}.")
+    words = ["uv", "run", "run_sim.py", "run", scenario.name if shipped else f"{scenario.name}.py"]
+    words += ["--seed", str(plan.seed)]
+    for name, value in plan.settings.items():
+        words += ["--set", f"{name}={value}"]
+    if plan.trace is not None:
+        words += ["--trace", plan.trace.name]
+    return shlex.join(words)
+
+
+def _digest(trace: Path | None) -> str | None:
+    """SHA-256 over what the trace says, as `trace digest` prints it."""
+    if trace is None:
+        return None
+    from mesh.trace.digest import digest
+    from mesh.trace.reader import Trace
+
+    with Trace.open(trace) as opened:
+        return digest(opened)
 
 
 def _run(plans: list[Plan], places: Places, *, as_json: bool) -> list[Result]:

@@ -1,0 +1,119 @@
+"""Writes the page: self-contained, without script, the same bytes for the same runs.
+
+Rules kept here:
+1. Everything a template prints is cleaned and escaped by the environment; no template can forget it.
+2. The page takes nothing from anywhere: style, charts and both languages are inside.
+3. A file that stands in the way is replaced only if it is such a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mesh.errors import UsageError
+from mesh.page import charts, text
+from mesh.report import Reach, Result, Totals
+from mesh.scenario import Scenario
+
+TEMPLATES = Path(__file__).parent / "templates"
+MARK = "<!doctype html>\n<!-- report of the public service mesh simulator -->\n"
+"""How every page begins, and nobody else's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One run on the page."""
+
+    scenario: Scenario
+    result: Result
+    command: str
+    """What to type for the same run."""
+    digest: str | None
+    """SHA-256 over the rows of its trace, if it was recorded."""
+
+    @property
+    def matrix(self) -> charts.Matrix:
+        """Which items came to whom."""
+        return charts.matrix(self.result.report.disclosed)
+
+    @property
+    def counters(self) -> list[charts.AtCounter]:
+        """The papers by counter."""
+        return charts.by_counter(self.result.report.papers)
+
+    @property
+    def services(self) -> list[charts.Service]:
+        """What was asked and pushed."""
+        return charts.services(self.result.report.uses)
+
+    @property
+    def codes(self) -> list[tuple[str, str, str]]:
+        """The codes that occurred, in words."""
+        return charts.code_texts(self.result.refusals)
+
+    @property
+    def steps(self) -> list[charts.Step]:
+        """How far a push got; nothing where there was none."""
+        push = self.result.report.push
+        return charts.reach_steps(push) if push != Reach() else []
+
+
+def render(sections: Sequence[Section]) -> str:
+    """The page about these runs."""
+    results = [section.result for section in sections]
+    page = _environment().get_template("page.html")
+    made = page.render(
+        sections=sections,
+        totals=Totals.of(results),
+        sums=[Totals.of([result]) for result in results],
+        no_push=Reach(),
+        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+    )
+    return MARK + made
+
+
+def write(path: Path, sections: Sequence[Section]) -> None:
+    """Write the page about these runs to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(sections), encoding="utf-8", newline="\n")
+
+
+def check_writable(path: Path) -> None:
+    """`UsageError` if something stands there that is no such page: it may be somebody's work."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file for the report: --report {path / 'report.html'}")
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(len(MARK))
+    if start and start != MARK.encode():
+        raise UsageError(f"{path} exists and is no report; name another file")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=text.clean,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=text.number, duration=text.duration, breakable=_breakable)
+    return environment
+
+
+def _breakable(value: Any) -> Markup:
+    """An address or a name that may go on in the next line behind each of its separators."""
+    made = Markup.escape(text.clean(str(value)))
+    for separator in ("/", ".", "_"):
+        made = made.replace(separator, separator + Markup("<wbr>"))
+    return made
