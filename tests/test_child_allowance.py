@@ -113,7 +113,8 @@ def message_to(message: Any) -> str:
     ("born", "month", "yen"),
     [
         (date(2023, 10, 2), date(2026, 10, 1), 15_000),
-        (date(2023, 10, 1), date(2026, 10, 1), 10_000),
+        (date(2023, 10, 1), date(2026, 10, 1), 15_000),  # to the month of the birthday
+        (date(2023, 9, 30), date(2026, 10, 1), 10_000),
         (date(2006, 4, 2), date(2025, 3, 1), 10_000),
         (date(2006, 4, 1), date(2025, 3, 1), 0),
         (date(2006, 4, 2), date(2025, 4, 1), 0),
@@ -154,7 +155,9 @@ def test_day_15_is_in_time_and_day_16_is_not():
 def test_dates_of_the_rules():
     assert (rules_for(SEPTEMBER), rules_for(OCTOBER)) == (OLD, NEW)
     assert (tax_year(date(2025, 5, 1)), tax_year(date(2025, 6, 1))) == (2024, 2025)
-    assert not is_under_three(date(2021, 10, 1), OCTOBER)
+    assert is_under_three(date(2021, 10, 1), OCTOBER)
+    assert is_under_three(date(2021, 10, 31), OCTOBER)
+    assert not is_under_three(date(2021, 9, 30), OCTOBER)
     assert school_year_end(date(2010, 4, 1), 15) == date(2025, 3, 31)
     assert school_year_end(date(2010, 4, 2), 15) == date(2026, 3, 31)
     assert months_after(date(2024, 10, 31), 4) == date(2025, 2, 28)

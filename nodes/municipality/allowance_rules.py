@@ -1,7 +1,9 @@
 """The rules of child allowance (児童手当法), as in force before and since October 2024.
 
-Amounts and ages are those of 児童手当法6条; the income limits, abolished from the allowance of October 2024,
-those of the former 児童手当法施行令1条, with the deduction of 80,000 yen of its former 3条. All functions are pure.
+Amounts and ages are those of 児童手当法6条. The income limits, abolished from the allowance of October 2024, are
+those of the former 5条1項 (施行令1条) and, for 特例給付 and since June 2022, of the former 附則2条1項, both with the
+deduction of 80,000 yen of the former 施行令3条; other deductions (雑損, 医療費, 障害者…) are not modelled. All
+functions are pure.
 """
 
 from __future__ import annotations
@@ -63,8 +65,11 @@ def tax_year(month: date) -> int:
 
 
 def is_under_three(born: date, month: date) -> bool:
-    """Whether a child counts as under 3 in a month: to the month of its third birthday (6条)."""
-    return date(born.year + 3, born.month, min(born.day, 28)) > month
+    """Whether a child counts as under 3 in a month: to the month of its third birthday.
+
+    So does one born on the first, who by law is 3 on the day before: 出生の日から三年を経過しない児童 (6条1項).
+    """
+    return (month.year, month.month) <= (born.year + 3, born.month)
 
 
 def monthly_yen(children: Iterable[date], month: date, *, income_yen: int = 0, dependants: int = 0) -> int:
