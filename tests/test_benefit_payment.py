@@ -291,3 +291,14 @@ def test_whose_account_it_seems_to_be(holder: str, said: str | None) -> None:
 @pytest.mark.parametrize(("born", "adult"), [(date(2005, 1, 2), True), (date(2005, 1, 3), False)])
 def test_who_is_of_age_on_the_first_of_january(born: date, adult: bool) -> None:
     assert is_adult(born, 2023) is adult
+
+
+async def test_who_has_died_heads_no_household() -> None:
+    with simulation(starts=run.starts) as sim:
+        nodes.establish(sim)
+        world = World(sim)
+        world.office.open_programme(PROGRAMME)
+        homes = [world.household() for _ in range(2)]
+        world.kitami.resident.register_death(world.kitami.code(homes[0].head))
+        assert await world.office.list_households() == 1
+        assert world.number(homes[1]) == 1

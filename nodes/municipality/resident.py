@@ -16,10 +16,11 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, ClassVar
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from stdnum.jp.in_ import calc_check_digit
 
 from mesh import Caller, EventType, Node, NotFound, PersonalService, Service, serves
+from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.service import Code, Date, Name, Word
 from nodes.agency.code_issuer import check_named
@@ -54,6 +55,13 @@ class HouseholdReply(Struct, frozen=True):
     members: tuple[Member, ...]
 
 
+class Residency(Struct, frozen=True):
+    """Since when a person has lived in the city, and where they lived before; None if always here."""
+
+    since: Date | UnsetType = UNSET
+    came_from: CityCode | UnsetType | None = UNSET
+
+
 class HeadsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Asks for the heads of the households that were registered on a day; `after` is the last page's end."""
 
@@ -86,6 +94,13 @@ HOUSEHOLD = PersonalService(
     HouseholdReply,
     title="Household of a resident",
     title_ja="世帯情報",
+)
+RESIDENCY = PersonalService(
+    "resident.residency.v1",
+    Empty,
+    Residency,
+    title="Since when a person has lived here",
+    title_ja="住民となった日と前住所地",
 )
 HEADS = Service(
     "resident.heads.v1",
@@ -200,12 +215,22 @@ class ResidentRegister(Node):
             )
         )
 
+    @serves(RESIDENCY)
+    async def residency(self, query: Empty, caller: Caller, person: str) -> Residency:
+        """Since when a person has lived here, for another office of this city."""
+        self._household_of(person)
+        row = self.db.execute("SELECT since FROM resident WHERE code = ?", (person,)).fetchone()
+        move = self.db.execute(
+            "SELECT from_city FROM move WHERE code = ? ORDER BY on_date DESC", (person,)
+        ).fetchone()
+        return Residency(row["since"], None if move is None else move["from_city"])
+
     @serves(HEADS)
     async def heads(self, query: HeadsQuery, caller: Caller) -> HeadsReply:
         """The heads of all households of a day, page by page, for an office that a row names."""
         check_named(caller)
         rows = self.db.execute(
-            "SELECT rowid, code, kana FROM resident WHERE relation = 'head' AND since <= ? AND rowid > ?"
+            "SELECT rowid, code, kana FROM resident WHERE relation = 'head' AND struck = '' AND since <= ? AND rowid > ?"
             " ORDER BY rowid LIMIT ?",
             (query.on, query.after, HEADS_MAX),
         ).fetchall()
