@@ -58,11 +58,13 @@ def schemas_of(owner: str, types: Iterable[type]) -> tuple[list[dict[str, Any]],
 
 def code_schema(offer: Offer) -> dict[str, Any]:
     """The codes with which an offer can be refused."""
-    return {"anyOf": [reference(MESH, f"codes.{group}") for group in offer.groups]}
+    groups = [reference(MESH, f"codes.{group}") for group in offer.groups]
+    return groups[0] if len(groups) == 1 else {"anyOf": groups}
 
 
-def code_schemas() -> dict[str, Any]:
-    """The groups of codes as component schemas, each code with who can mend it."""
+def code_schemas(offers: Iterable[Offer]) -> dict[str, Any]:
+    """The groups of codes that the offers need, as component schemas; each code with who can mend it."""
+    used = {group for offer in offers for group in offer.groups}
     return {
         f"{MESH}.codes.{group}": {
             "description": _GROUPS[group],
@@ -71,6 +73,7 @@ def code_schemas() -> dict[str, Any]:
             "x-codes": {name: _code(name) for name in codes},
         }
         for group, codes in CODE_GROUPS.items()
+        if group in used
     }
 
 

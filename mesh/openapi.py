@@ -69,7 +69,7 @@ def openapi(
 ) -> dict[str, Any]:
     """The document, ready for JSON. `version` is that of the simulator; the services carry their own."""
     asked = [offer for offer in offers(classes, bases) if offer.kind == "service"]
-    schemas = {f"{MESH}.{REFUSAL}": _refusal_schema()} | code_schemas()
+    schemas = {f"{MESH}.{REFUSAL}": _refusal_schema()} | code_schemas(asked)
     paths = {}
     for offer in asked:
         (query, reply), made = schemas_of(offer.name, (offer.declaration.query, offer.declaration.reply))  # type: ignore[union-attr]
@@ -77,15 +77,18 @@ def openapi(
         paths[f"/services/{offer.name}"] = {"post": _operation(offer, query, reply)}
     named = {procedure.id: procedure for procedure in procedures}
     used = sorted({procedure for offer in asked for procedure in offer.procedures})
+    about = info(
+        "Public service mesh simulator: services",
+        "公共サービスメッシュ シミュレータ：サービス",
+        version,
+        DESCRIPTION,
+        DESCRIPTION_JA,
+    )
+    about["license"]["identifier"] = about["license"]["name"]
     return {
         "openapi": "3.1.0",
-        "info": info(
-            "Public service mesh simulator: services",
-            "公共サービスメッシュ シミュレータ：サービス",
-            version,
-            DESCRIPTION,
-            DESCRIPTION_JA,
-        ),
+        "info": about,
+        "servers": [{"url": "/", "description": "A gateway in front of the mesh; the simulator has none."}],
         "tags": [{"name": name} for name in sorted({_tag(offer) for offer in asked})],
         "security": [{"nodeCertificate": []}],
         "paths": paths,

@@ -311,6 +311,41 @@ def test_a_tuple_is_one_in_draft_7_too(specification: Draft7Validator) -> None:
         assert (faults(document, sealed, body | {"data": {"pair": pair}}) == []) is fits
 
 
+class Cash(Struct, frozen=True, tag=True):
+    """One of two ways to pay."""
+
+    yen: int
+
+
+class Card(Struct, frozen=True, tag=True):
+    """The other."""
+
+    uses: int
+
+
+class Payment(Struct, frozen=True):
+    """Paid one way or the other."""
+
+    by: Cash | Card
+
+
+def test_a_choice_of_structs_is_one_in_both_standards(specification: Draft7Validator) -> None:
+    paid = Service("twin.paid.v1", Payment, Payment, title="Paid", title_ja="支払")
+
+    class Desk(Node):
+        @serves(paid)
+        async def pay(self, query: Payment, caller: Caller) -> Payment:
+            return query
+
+    services, messages = openapi([Desk], []), asyncapi([Desk], [])
+    validate(services)
+    assert list(specification.iter_errors(messages)) == []
+    for document in (services, messages):
+        schema = {"$ref": "#/components/schemas/twin.paid.v1.Payment"}
+        assert faults(document, schema, {"by": {"type": "Cash", "yen": 300}}) == []
+        assert faults(document, schema, {"by": {"type": "Cheque", "yen": 300}}) != []
+
+
 def test_without_law_the_examples_fit_and_the_documents_say_that_nobody_may_ask() -> None:
     services, messages = openapi([Office], []), asyncapi([Office], [])
     test_every_example_fits_its_schema(messages)

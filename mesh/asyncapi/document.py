@@ -37,8 +37,9 @@ def asyncapi(
     classes: Iterable[type[Node]], bases: Iterable[LegalBasis], *, version: str = "0"
 ) -> dict[str, Any]:
     """The document, ready for JSON. `version` is that of the simulator; the services carry their own."""
-    made = [Channel(offer) for offer in offers(classes, bases)]
-    schemas = schemas_of(MESH, (*KINDS.values(), Body))[1] | code_schemas()
+    offered = offers(classes, bases)
+    made = [Channel(offer) for offer in offered]
+    schemas = schemas_of(MESH, (*KINDS.values(), Body))[1] | code_schemas(offered)
     messages: dict[str, Any] = {}
     operations: dict[str, Any] = {}
     for channel in made:
@@ -70,9 +71,13 @@ def _draft7(schema: Any) -> Any:
         return [_draft7(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {
-        key: _draft7(value) for key, value in schema.items() if key not in ("discriminator", "prefixItems")
-    }
+    made = {key: _draft7(value) for key, value in schema.items() if not _is_later(key, value)}
     if isinstance(schema.get("prefixItems"), list):
         made |= {"items": _draft7(schema["prefixItems"]), "additionalItems": made.get("items", True)}
     return made
+
+
+def _is_later(key: str, value: Any) -> bool:
+    """Whether it is a keyword that draft 7 does not have, and no field of that name."""
+    named = isinstance(value, dict) and "propertyName" in value
+    return (key == "prefixItems" and isinstance(value, list)) or (key == "discriminator" and named)
