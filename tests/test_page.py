@@ -287,7 +287,10 @@ def test_the_command_writes_one_page(cli: Callable[..., Result]) -> None:
         "--report", "out/r.html", "--trace", "t.trace", "--set", "away_s=30", "--seed", "3", "--json"
     )
     assert result.exit_code == 0
-    assert json.loads(result.stdout)["held"] is True
+    made = json.loads(result.stdout)
+    assert made["held"] is True
+    assert made["totals"]["fees_saved_yen"] == made["runs"][0]["outcome"]["fees_saved_yen"] > 0
+    assert made["totals"]["push"] == made["runs"][0]["outcome"]["push"]
     assert "report: out/r.html" in result.stderr
     page = Path("out/r.html").read_text(encoding="utf-8")
     assert page.startswith(MARK)

@@ -283,6 +283,6 @@ def _summary(name: str, sums: Totals) -> tuple[str, ...]:
         str(sums.papers),
         f"{sums.fees_saved_yen:,} yen",
         str(sums.visits_saved),
-        f"{push.notified}/{push.eligible}{mistaken}" if push != Reach() else "",
+        f"{push.notified:,}/{push.eligible:,}{mistaken}" if push != Reach() else "",
         str(sums.fallbacks),
     )
