@@ -8,12 +8,13 @@ same in every run of a seed, in whatever order and however many others were aske
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date
 from random import Random
 from typing import Final
 
 from mesh.errors import UsageError
-from mesh.simulation import JST, Simulation
+from mesh.simulation import Simulation
+from nodes.data.calendar import day_of
 from nodes.data.household import Household, Move, Person, Relation, resident_check_digit
 from nodes.data.municipalities import municipalities
 from nodes.data.names import Name, Sex, given_names, surname
@@ -37,7 +38,7 @@ class Population:
     def __init__(self, sim: Simulation) -> None:
         self._sim = sim
         self._count = 0
-        self._today = datetime.fromtimestamp(sim.start_us / 1_000_000, tz=JST).toordinal()
+        self._today = day_of(sim.start_us).toordinal()
         self._places: dict[str, int] = {}
 
     # Who lives there anyway.

@@ -57,6 +57,13 @@ def test_dates_are_those_of_japan():
     assert "dependants" not in new.items
 
 
+def test_no_row_is_older_than_the_order_it_rests_on():
+    """令和6年デジタル庁・総務省令第9号 has been in force since 27 May 2024."""
+    resting = [one for one in read_law().bases if "令和6年デジタル庁・総務省令第9号" in one.citation]
+    assert len(resting) >= 3
+    assert [one.id for one in resting if one.from_us < 1_716_735_600_000_000] == []  # 2024-05-26T15:00Z
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
