@@ -13,6 +13,8 @@ from nodes.agency.commission import COMMISSION, Commission
 from nodes.agency.jlis import RELAY, CodeRelay
 from nodes.agency.pension import PENSION, PensionBody
 from nodes.data.law import read_law
+from nodes.portal.application_server import SERVER, ApplicationServer
+from nodes.portal.application_site import SITE, ApplicationSite
 from nodes.portal.inbox import PORTAL, Portal
 
 
@@ -25,3 +27,5 @@ def establish(sim: Simulation) -> None:
     sim.add(CertificateAuthority, CERTIFICATES)
     sim.add(Commission, COMMISSION)
     sim.add(Portal, PORTAL)
+    sim.add(ApplicationSite, SITE)
+    sim.add(ApplicationServer, SERVER)

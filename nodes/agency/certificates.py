@@ -24,6 +24,7 @@ from mesh.keys import SigningKey, VerifyKey
 from mesh.names import Zone, member_of
 from nodes.agency.card import Card, Certificate, Serial, Signed, read_signed, sign_certificate
 from nodes.agency.code_issuer import check_named
+from nodes.data.calendar import day_of
 from nodes.data.people import Person
 from nodes.data.table import JST
 from nodes.municipality.resident import DEATH, IDENTITY_CHANGE
@@ -83,7 +84,7 @@ class CertificateAuthority(Node):
 
         `person` is this member's code, `issued_on` by default today. Raises `ManualReview` for a child.
         """
-        issued_on = issued_on or datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date()
+        issued_on = issued_on or day_of(self.host.now_us())
         if issued_on < _birthday(born, AGE_MIN):
             raise ManualReview(f"certificates for signing are issued from the age of {AGE_MIN}")
         certificate = Certificate(

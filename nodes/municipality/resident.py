@@ -23,6 +23,7 @@ from mesh import Caller, EventType, Node, NotFound, PersonalService, Service, se
 from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.service import Code, Date, Name, Word
+from nodes.agency.card import Serial
 from nodes.agency.code_issuer import check_named
 from nodes.data.people import Household, Move, Person
 
@@ -109,6 +110,27 @@ HEADS = Service(
     title="Heads of the households on a day",
     title_ja="基準日現在の世帯主一覧",
 )
+
+
+class CertificateQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks whose signature certificate has a serial number (公的個人認証)."""
+
+    serial: Serial
+
+
+class Addressee(Struct, frozen=True):
+    """The holder's 宛名 in this city."""
+
+    code: Code
+
+
+BY_CERTIFICATE = Service(
+    "resident.by-certificate.v1",
+    CertificateQuery,
+    Addressee,
+    title="Resident by the serial number of a certificate",
+    title_ja="電子証明書の発行番号による宛名の特定",
+)
 BIRTH = EventType("resident.birth.v1", title="A child was entered in the register", title_ja="出生による記載")
 MOVE_IN = EventType("resident.move-in.v1", title="A person moved in", title_ja="転入による記載")
 IDENTITY_CHANGE = EventType(
@@ -129,6 +151,7 @@ class ResidentRegister(Node):
       born TEXT NOT NULL, sex TEXT, household INTEGER NOT NULL, relation TEXT NOT NULL, since TEXT NOT NULL,
       protected INTEGER NOT NULL DEFAULT 0, struck TEXT NOT NULL DEFAULT '');
     CREATE TABLE personal_number(code TEXT PRIMARY KEY REFERENCES resident, number TEXT NOT NULL UNIQUE);
+    CREATE TABLE certificate(serial TEXT PRIMARY KEY, code TEXT NOT NULL REFERENCES resident);
     CREATE TABLE move(
       code TEXT NOT NULL REFERENCES resident, on_date TEXT NOT NULL, from_city TEXT NOT NULL,
       to_city TEXT NOT NULL);
@@ -149,6 +172,12 @@ class ResidentRegister(Node):
             for person in household.members:
                 self._enter(person, codes[person.handle], household, household.moves[-1].on)
             return self.publish(MOVE_IN, codes[household.head.handle])
+
+    def note_certificate(self, code: str, serial: str) -> None:
+        """Note the serial number of a certificate that was issued through this city (公的個人認証法3条)."""
+        with self.effect():
+            self._household_of(code)
+            self.db.execute("INSERT INTO certificate VALUES (?, ?)", (serial, code))
 
     def register_name(self, code: str, name: str, kana: str) -> str:
         """Enter a changed name, as after a marriage; returns the event's message id."""
@@ -186,6 +215,14 @@ class ResidentRegister(Node):
         """Take up support measures for a victim (支援措置): what is asked about them is not shown."""
         with self.effect():
             self.db.execute("UPDATE resident SET protected = 1 WHERE code = ?", (code,))
+
+    def find(self, name: str, born: str) -> list[str]:
+        """Look residents up by name and birth date, as an official does at the terminal; their codes."""
+        rows = self.db.execute(
+            "SELECT code FROM resident WHERE name = ? AND born = ? AND struck = '' ORDER BY rowid",
+            (name, born),
+        )
+        return [row["code"] for row in rows]
 
     def personal_numbers(self) -> Iterable[str]:
         """Every personal number held here; for tests that look for them elsewhere."""
@@ -236,6 +273,18 @@ class ResidentRegister(Node):
         ).fetchall()
         last = rows[-1]["rowid"] if len(rows) == HEADS_MAX else None
         return HeadsReply(tuple(Head(row["code"], row["kana"]) for row in rows), last)
+
+    @serves(BY_CERTIFICATE)
+    async def by_certificate(self, query: CertificateQuery, caller: Caller) -> Addressee:
+        """The 宛名 of a certificate's holder, for this city's 申請管理."""
+        check_named(caller)
+        row = self.db.execute(
+            "SELECT code FROM certificate JOIN resident USING (code) WHERE serial = ? AND struck = ''",
+            (query.serial,),
+        ).fetchone()
+        if row is None:
+            raise NotFound
+        return Addressee(row["code"])
 
     # Inside.
 
