@@ -21,9 +21,9 @@ from nodes.agency.certificates import (
     StatusQuery,
     _birthday,
     _last_day,
-    check_signature,
     issue_card,
 )
+from nodes.agency.signature import check_signature
 from nodes.data.people import Household, Move, Population
 from nodes.municipality.assembly import City, assemble
 

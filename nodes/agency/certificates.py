@@ -18,11 +18,11 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
-from mesh import Caller, Event, ManualReview, MeshError, Node, NotFound, Service, Simulation, receives, serves
+from mesh import Caller, Event, ManualReview, Node, NotFound, Service, Simulation, receives, serves
 from mesh.base64url import encode_text
 from mesh.keys import SigningKey, VerifyKey
 from mesh.names import Zone, member_of
-from nodes.agency.card import Card, Certificate, Serial, Signed, read_signed, sign_certificate
+from nodes.agency.card import Card, Certificate, Serial, sign_certificate
 from nodes.agency.code_issuer import check_named
 from nodes.data.calendar import day_of
 from nodes.data.people import Person
@@ -36,11 +36,6 @@ AGE_MIN: Final = 15
 BIRTHDAYS: Final = 5
 
 Status = Literal["valid", "not-yet-valid", "expired", "revoked"]
-_CODES: Final[dict[Status, str]] = {
-    "not-yet-valid": "certificate_not_yet_valid",
-    "expired": "certificate_expired",
-    "revoked": "certificate_revoked",
-}
 
 
 class StatusQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,27 +138,6 @@ class CertificateAuthority(Node):
         if row["at_us"] is not None and row["at_us"] <= query.at_us:
             return StatusReply("revoked")
         return StatusReply("valid" if query.at_us < row["until_us"] else "expired")
-
-
-async def check_certificate(node: Node, serial: str, at_us: int) -> None:
-    """Ask J-LIS whether a certificate held at a moment.
-
-    Raises `MeshError`: certificate_expired, _revoked or _not_yet_valid; `Refused` if there was no answer.
-    """
-    answer = await node.ask(CERTIFICATES, STATUS, StatusQuery(serial, at_us), procedure=CHECKING)
-    if answer.status != "valid":
-        raise MeshError(_CODES[answer.status], f"the signature certificate is {answer.status}")
-
-
-async def check_signature(node: Node, signed: Signed, at_us: int) -> tuple[Certificate, bytes]:
-    """The certificate and what its holder signed, checked in full: both signatures, and the term and any lapse.
-
-    Raises `MeshError` as `read_signed` and `check_certificate` do.
-    """
-    authority = node._party.view.lookup(CERTIFICATES).verify_key
-    certificate, document = read_signed(signed, authority)
-    await check_certificate(node, certificate.serial, at_us)
-    return certificate, document
 
 
 def issue_card(sim: Simulation, person: Person, password: str, *, issued_on: date | None = None) -> Card:

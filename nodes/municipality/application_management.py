@@ -18,7 +18,7 @@ from mesh import Caller, ManualReview, MeshError, Node, NotFound, PersonalServic
 from mesh.builtin import Empty
 from mesh.message import decode
 from mesh.names import Zone
-from nodes.agency.certificates import check_signature
+from nodes.agency.signature import check_signature
 from nodes.municipality.application_progress import PROGRESS, Progress
 from nodes.municipality.childcare import APPLY
 from nodes.municipality.resident import BY_CERTIFICATE, CertificateQuery

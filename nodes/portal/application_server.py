@@ -19,8 +19,9 @@ from mesh.builtin import Empty
 from mesh.message import encode
 from mesh.names import Zone
 from nodes.agency.card import read_certificate
-from nodes.agency.certificates import CERTIFICATES, check_certificate
+from nodes.agency.certificates import CERTIFICATES
 from nodes.agency.code_issuer import check_named
+from nodes.agency.signature import check_certificate
 from nodes.portal.application import Filing, Receipt, State
 
 SERVER: Final = "gov/portal/application-server"
