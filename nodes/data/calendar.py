@@ -18,3 +18,8 @@ def months_after(day: date, months: int) -> date:
     year, month = day.year + month // 12, month % 12 + 1
     following = date(year + month // 12, month % 12 + 1, 1)
     return date(year, month, min(day.day, (following - date.resolution).day))
+
+
+def fiscal_year(day: date) -> int:
+    """The fiscal year (年度) of a day: it begins on 1 April."""
+    return day.year if day.month >= 4 else day.year - 1
