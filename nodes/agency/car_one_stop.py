@@ -26,9 +26,9 @@ from mesh.names import Zone
 from nodes.agency.car_application import CarApplication, read_car_application
 from nodes.agency.card import Signed
 from nodes.agency.case_steps import CAR_REGISTRATION, CaseQuery, Undone
-from nodes.agency.certificates import check_signature
 from nodes.agency.police import GARAGE_CERTIFY, GARAGE_WITHDRAW, GarageQuery
 from nodes.agency.prefecture_tax import VEHICLE_TAX_DECLARE, VEHICLE_TAX_WITHDRAW, DeclareQuery
+from nodes.agency.signature import check_signature
 from nodes.agency.transport import VEHICLE_REGISTER, VEHICLE_WITHDRAW, RegisterQuery
 
 ONE_STOP: Final = "gov/mlit/car-one-stop"

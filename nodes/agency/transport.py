@@ -21,9 +21,9 @@ from mesh.names import Zone
 from nodes.agency.car_application import CarApplication, read_car_application, read_transfer
 from nodes.agency.card import Signed
 from nodes.agency.case_steps import CAR_REGISTRATION, STEP_SCHEMA, Case, CaseQuery, Steps, Undone
-from nodes.agency.certificates import check_signature
 from nodes.agency.code_issuer import check_named
 from nodes.agency.police import GARAGE_STANDING, StandingQuery
+from nodes.agency.signature import check_signature
 
 Plate = Annotated[str, Meta(pattern="^北見 300 あ [0-9]{2}-[0-9]{2}$")]
 Instant = Annotated[int, Meta(ge=0)]
