@@ -16,6 +16,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final
 
+from msgspec import Struct
+
 from mesh.errors import MeshError
 
 
@@ -98,19 +100,16 @@ Send = tuple[str, bytes]
 """Address and line."""
 
 
-class Turn:
+class Turn(Struct, gc=False):
     """What one transition wants: `writes` to commit, then `sends` to transmit, then `calls` to make.
 
     `undo` is called instead when the commit fails: then nothing of the turn happened.
     """
 
-    __slots__ = ("calls", "sends", "undo", "writes")
-
-    def __init__(self) -> None:
-        self.writes: list[Write] = []
-        self.sends: list[Send] = []
-        self.calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
-        self.undo: list[Callable[[MeshError], object]] = []
+    writes: list[Write] = []
+    sends: list[Send] = []
+    calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+    undo: list[Callable[[MeshError], object]] = []
 
 
 def digest_of(line: bytes) -> str:

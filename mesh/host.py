@@ -72,11 +72,10 @@ class Host:
 
     def perform(self, turn: Turn) -> None:
         """Commit, then send: with everything else that is ready in this turn of the loop."""
-        if not self.alive:
-            return
-        if not self._turns:
-            self._loop.call_soon(self.flush)
-        self._turns.append(turn)
+        if self.alive and (turn.writes or turn.sends or turn.calls):
+            if not self._turns:
+                self._loop.call_soon(self.flush)
+            self._turns.append(turn)
 
     def begin_effect(self) -> int:
         """Open an effect, and make sure that it ends before anybody else's turn; returns its number."""

@@ -43,9 +43,9 @@ def sign(payload: bytes, key: SigningKey | Ed25519PrivateKey, *, typ: str) -> by
 
     `typ` is the kind of message: a lowercase media-type-like name, such as `request`.
     """
-    if isinstance(key, Ed25519PrivateKey):
+    if not isinstance(key, SigningKey):  # Asking for the abstract class would cost a search of its registry.
         key = SigningKey.from_seed(key.private_bytes_raw())
-    signing_input = _header_of(key.kid, typ) + base64url.encode(payload)
+    signing_input = _header_of(key.public.kid, typ) + base64url.encode(payload)
     return signing_input + b"." + base64url.encode(key.sign(signing_input))
 
 

@@ -112,18 +112,19 @@ class Node(Endpoint):
             names = service.items if items is None else sorted({*items, *service.fixed_items})
             wanted = " ".join(names)
         host = self.host
+        now_us = host.now_us()
         question, write = self._requester.ask(
             to,
             service.name,
             encode(query),
-            host.now_us(),
+            now_us,
             life_us=REQUEST_LIFE_US,
             subject=subject,
             procedure=procedure,
             items=wanted,
             consent=consent,
             undisclosed=self._policy.hides(
-                self.address, procedure, to, service.name, items_of(wanted or ""), host.now_us()
+                self.address, procedure, to, service.name, items_of(wanted or ""), now_us
             ),
         )
         last_message.set(question.id)

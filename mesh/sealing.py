@@ -20,7 +20,10 @@ from mesh.errors import MeshError
 from mesh.keys import SealingKey, SealPublicKey, load_seal_key
 from mesh.parsing import decode
 
+_NONCE_SIZE = 12
+_NONCE_TEXT = 16
 _TAG_SIZE = 16
+_TAG_TEXT = 22
 
 
 class _Epk(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,12 +71,12 @@ class Channel:
 
     def seal(self, plaintext: bytes) -> str:
         """The compact JWE of the plaintext; the counter rises before the cipher runs."""
-        nonce = self.uses.to_bytes(12, "big")
+        nonce = self.uses.to_bytes(_NONCE_SIZE, "big")
         self.uses += 1
         sealed = self._cipher.encrypt(nonce, plaintext, self._aad)
-        encode = base64url.encode
-        content, tag = sealed[:-_TAG_SIZE], sealed[-_TAG_SIZE:]
-        return (b"%b..%b.%b.%b" % (self._aad, encode(nonce), encode(content), encode(tag))).decode("ascii")
+        # The nonce fills whole groups of characters, so that nonce and tag are encoded as one.
+        ends, content = base64url.encode(nonce + sealed[-_TAG_SIZE:]), base64url.encode(sealed[:-_TAG_SIZE])
+        return b".".join((self._aad, b"", ends[:_NONCE_TEXT], content, ends[_NONCE_TEXT:])).decode("ascii")
 
 
 def seal(plaintext: bytes, to: SealPublicKey, *, ephemeral: SealingKey, apu: str, apv: str) -> str:
@@ -132,10 +135,11 @@ def read_header(segment: bytes, key: SealingKey) -> tuple[str, str, AESGCM]:
 def decrypt(cipher: AESGCM, parts: list[bytes]) -> bytes:
     """The plaintext of the parts; `seal_invalid` if any bit of them was changed."""
     header, _, nonce, ciphertext, tag = parts
-    if len(nonce) != 16 or len(tag) != 22:
+    if len(nonce) != _NONCE_TEXT or len(tag) != _TAG_TEXT:
         raise MeshError("seal_invalid")
-    decode = base64url.decode
     try:
-        return cipher.decrypt(decode(nonce), decode(ciphertext) + decode(tag), header)
+        ends = base64url.decode(nonce + tag)
+        sealed = base64url.decode(ciphertext) + ends[_NONCE_SIZE:]
+        return cipher.decrypt(ends[:_NONCE_SIZE], sealed, header)
     except (MeshError, InvalidTag):
         raise MeshError("seal_invalid") from None

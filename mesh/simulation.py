@@ -8,7 +8,7 @@ adding a node changes no other's draws.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -78,7 +78,9 @@ class Simulation:
         self.seed = seed
         self.policy = Policy() if policy is None else policy
         self.trace = TraceWriter(None) if trace is None else trace
-        self.start_us = parse_time(starts)
+        self.start_us = start_us = parse_time(starts)
+        self._true_us: Callable[[], int] = lambda: start_us + loop.now_us
+        self._monotonic_us: Callable[[], int] = lambda: loop.now_us
         self.disturbance = Disturbance()
         self._data = data
         self._root = derive(seed.to_bytes(16, "big", signed=True), "simulation")
@@ -103,7 +105,7 @@ class Simulation:
 
     def now_us(self) -> int:
         """The true wall clock of the simulated world, µs since 1970 UTC."""
-        return self.start_us + self.loop.now_us
+        return self._true_us()
 
     def now(self) -> datetime:
         """The true wall clock, in Japan's offset."""
@@ -201,7 +203,7 @@ class Simulation:
 
     def _reach(self, address: str) -> Node | None:
         """The node at an address as the transport finds it."""
-        return None if address in self._offline else self._find(address)
+        return None if address in self._offline else self._nodes.get(address) or self._find(address)
 
     def _find(self, address: str) -> Node | None:
         node = self._nodes.get(address)
@@ -211,8 +213,6 @@ class Simulation:
 
     def _make(self, address: str) -> Node:
         enrolment = self._enrolled[address]
-        loop = self.loop
-        start_us = self.start_us + self._skews_us.get(address, 0)
         store = self._store_of(address, enrolment.cls.schema)
         incarnation = store.next_number("incarnation")
         # A restarted node that drew the same numbers again would use message ids a second time.
@@ -220,12 +220,12 @@ class Simulation:
         host = Host(
             address,
             store=store,
-            loop=loop,
+            loop=self.loop,
             carrier=self.transport,
             recorder=self.trace,
             random=self.stream(stream),
-            now_us=lambda: start_us + loop.now_us,
-            monotonic_us=lambda: loop.now_us,
+            now_us=self._clock_of(address),
+            monotonic_us=self._monotonic_us,
         )
         party = self._make_party(address, enrolment.cls.zone, host, str(incarnation))
         node = self._construct(enrolment.cls, host, party)
@@ -234,6 +234,11 @@ class Simulation:
         self._nodes[address] = node
         node.resume()
         return node
+
+    def _clock_of(self, address: str) -> Callable[[], int]:
+        """A node's wall clock; all that are right are one."""
+        skew_us = self._skews_us.get(address)
+        return self._true_us if skew_us is None else lambda: self._true_us() + skew_us
 
     def _construct(self, cls: type[Node], host: Host, party: Party) -> Node:
         if issubclass(cls, Broker):
