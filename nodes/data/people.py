@@ -28,7 +28,7 @@ HOUSEHOLDS_MAX: Final = 500_000
 # 住民票コード are different by construction: settled people count from the first number on, the others draw below.
 _PEOPLE_OF_A_HOUSEHOLD: Final = 8
 _FIRST_SETTLED: Final = 3_000_000_000
-_SCATTER: Final = 3_141_592_653
+SCATTER: Final = 3_141_592_653
 """Odd and no multiple of 5, so that ten digits times this, modulo 10¹⁰, are other ten digits for each."""
 
 
@@ -130,7 +130,7 @@ class Population:
 
 def _scattered(number: int) -> int:
     """Another ten digits, so that a 住民票コード does not tell who was made before whom."""
-    return number * _SCATTER % 10**10
+    return number * SCATTER % 10**10
 
 
 def _birthday(stream: Random, today: date, age: int) -> date:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -16,7 +17,7 @@ from mesh.testing import personal_numbers, simulation
 from nodes import establish
 from nodes.data.bench import PAIRS, SLICE, draws_of, enrol_the_nation, figures
 from nodes.data.municipalities import municipalities
-from nodes.data.people import HOUSEHOLDS_MAX, Household, Person, Population, resident_check_digit
+from nodes.data.people import HOUSEHOLDS_MAX, SCATTER, Household, Person, Population, resident_check_digit
 from nodes.municipality.assembly import assemble
 
 CITIES = ("01208", "28100", "13101", "47381")
@@ -147,6 +148,7 @@ async def test_everybody_has_a_number_of_their_own():
     assert len(set(codes)) == len(codes)
     assert all(len(code) == 11 and resident_check_digit(code[:10]) == code[10] for code in codes)
     assert len({home.number for home in homes}) == len(homes)
+    assert math.gcd(SCATTER, 10**10) == 1  # else some two of the ten thousand million would be one
 
 
 async def test_a_handle_is_given_at_first_use():
@@ -169,7 +171,7 @@ async def test_histories_are_whole():
     """Each move begins where the last one ended, after birth, and the last ends where the person lives now."""
     known = {one.code[:5] for one in municipalities()}
     with simulation() as sim:
-        today, homes = sim.now().date(), settled(sim)
+        today, homes = sim.now().date(), [*settled(sim), *Population(sim).settled("28100", 600)]
     assert sum(bool(home.moves) for home in homes) > 50
     for home in homes:
         for moves in (home.moves, *(person.moves for person in home.members)):
@@ -217,6 +219,8 @@ async def test_some_are_old_some_are_new_and_some_earn_nothing():
     assert all(yen % 1000 == 0 and 0 <= yen < 12_000_000 for yen in incomes)
     assert 0.15 < sum(yen == 0 for yen in incomes) / len(incomes) < 0.45
     assert not any(one.income_yen(2026) for one in everybody if one.born > date(2008, 1, 1))
+    assert max(one.income_yen(2026) for one in old if one.age_on(date(2026, 1, 1)) >= 65) < 6_000_000
+    assert sum(yen > 6_000_000 for yen in incomes) > 20
     earner = next(
         one for one in everybody if 30 < one.age_on(today) < 40 and one.income_yen(2026) > 2_000_000
     )
