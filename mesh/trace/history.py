@@ -55,6 +55,17 @@ def history(trace: Trace, handle: str, *, hidden: bool = False) -> dict[str, Any
     }
 
 
+def shown_ids(trace: Trace, handle: str) -> frozenset[str]:
+    """The ids of the exchanges that a person's history shows. Raises as `history` does."""
+    person = trace.codes_of(handle).get(member_of(BROKER), "")
+    about = _rows_about(trace, person) if person else {}
+    return frozenset(
+        id_
+        for id_, rows in about.items()
+        if any(row.entry == "permitted" for row in rows) and not any(row.undisclosed for row in rows)
+    )
+
+
 def _rows_about(trace: Trace, person: str) -> dict[str, list[Row]]:
     """The broker's rows of every exchange about the person, by message id, in order of the first."""
     rows: dict[str, list[Row]] = {}

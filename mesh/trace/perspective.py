@@ -1,0 +1,261 @@
+"""The trace as somebody sees it: which transmissions they have, and what of each they can read.
+
+Rules kept here:
+1. A party has what it sent and what came to it; everything else is absent.
+2. It reads what was sealed for it and what it sealed itself; the rest stays sealed.
+3. A resident sees what the portal may show: the exchanges about themselves that are not hidden (番号法23条2項), who
+   and when and which items, never values. What is hidden is absent, not blank.
+4. On the wire lines pass inside TLS: who, to whom, when and how long is all that an outsider has.
+5. Parties that collude see what each of them sees. What joins their codes of one person is an exchange between
+   them, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mesh.channels import Opener
+from mesh.errors import MeshError, UsageError
+from mesh.keys import SealingKey
+from mesh.ledger import read_row
+from mesh.message import Kind
+from mesh.names import BROKER, is_role, matches, member_of
+from mesh.parsing import parse_json
+from mesh.party import decode_body, read_line
+from mesh.trace.history import shown_ids
+from mesh.trace.people import PersonFilter
+from mesh.trace.reader import Trace, Transmission
+
+EVERYTHING: Final = "everything"
+WIRE: Final = "wire"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One transmission, and what of it somebody reads."""
+
+    sent: Transmission
+    readable: bool = True
+    """Whether the signed attributes can be read at all."""
+    subject: str | None = None
+    """The sender's own linkage code of the person, for those who can read it."""
+    content: Any = None
+    """What was under the seal, as a JSON value."""
+    sealed: tuple[str, ...] = ()
+    """Which parts are there and stay closed: `data`, `subject`."""
+
+
+class Keys:
+    """The sealing keys that a trace of a simulation keeps, each made ready at first use."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._openers: dict[str, Opener | None] = {}
+
+    def open(self, token: str, reader: str, sender: str) -> Any:
+        """The JSON value under a seal for `reader`; `MeshError` seal_invalid if it cannot be opened."""
+        opener = self._opener(reader)
+        if opener is None:
+            raise MeshError("seal_invalid")
+        return parse_json(bytes(decode_body(opener.open(token, sender=sender)).data))
+
+    def _opener(self, reader: str) -> Opener | None:
+        if reader not in self._openers:
+            raw = self._trace.sealing_key(reader)
+            known = raw is not None and len(raw) == 32
+            self._openers[reader] = Opener(reader, SealingKey.from_seed(raw or b"")) if known else None
+        return self._openers[reader]
+
+
+class Perspective:
+    """What everybody sees together: the view of who looks at the whole run. The others see less."""
+
+    def __init__(self, trace: Trace, name: str) -> None:
+        self.name = name
+        self._keys = Keys(trace)
+
+    def condition(self) -> tuple[str, tuple[Any, ...]]:
+        """SQL over t (transmission) and m (message), with its values: what may be seen; `see` decides."""
+        return "1", ()
+
+    def see(self, sent: Transmission) -> Seen | None:
+        """What is seen of a transmission; None if it is absent."""
+        return self._read(sent)
+
+    def reads_seal_of(self, reader: str, author: str) -> bool:
+        """Whether what an author sealed for a reader is open here."""
+        return True
+
+    def _read(self, sent: Transmission) -> Seen:
+        message = _message(sent)
+        if message is None:
+            return Seen(sent)
+        opened: dict[str, Any] = {}
+        sealed = []
+        for part, reader in (("data", getattr(message, "recipient", "")), ("subject", BROKER)):
+            token = getattr(message, part, None)
+            if not isinstance(token, str):
+                continue
+            try:
+                if not self.reads_seal_of(reader, message.source):
+                    raise MeshError("seal_invalid")
+                opened[part] = self._keys.open(token, reader, message.source)
+            except MeshError:
+                sealed.append(part)
+        subject = opened.get("subject")
+        return Seen(
+            sent, True, subject if isinstance(subject, str) else None, opened.get("data"), tuple(sealed)
+        )
+
+
+class OfParties(Perspective):
+    """What one or several parties see together."""
+
+    def __init__(self, trace: Trace, name: str, parties: frozenset[str]) -> None:
+        super().__init__(trace, name)
+        self.parties = parties
+        self._numbers = [number for number, address in trace.parties.items() if address in parties]
+
+    def condition(self) -> tuple[str, tuple[Any, ...]]:
+        """What the parties sent, and what was sent to them."""
+        given = "(SELECT value FROM json_each(?))"
+        return f"(t.sender IN {given} OR t.recipient IN {given})", (json.dumps(self._numbers),) * 2
+
+    def see(self, sent: Transmission) -> Seen | None:
+        """What they sent, and what arrived."""
+        if sent.sender in self.parties:
+            return self._read(sent)
+        # What was dropped on the way, or never arrived, its recipient does not have.
+        arrived = sent.fate == "delivered" and sent.recipient in self.parties
+        return self._read(sent) if arrived else None
+
+    def reads_seal_of(self, reader: str, author: str) -> bool:
+        """What was sealed for one of them, or by one of them."""
+        return reader in self.parties or author in self.parties
+
+
+class OnTheWire(Perspective):
+    """What an outsider has who listens everywhere."""
+
+    def see(self, sent: Transmission) -> Seen | None:
+        """That a line passed."""
+        return Seen(sent, readable=False, sealed=("line",))
+
+
+class OfResident(Perspective):
+    """What a resident sees of what concerns them, and of their own applications and letters."""
+
+    def __init__(self, trace: Trace, name: str) -> None:
+        super().__init__(trace, name)
+        self._seen = frozenset(_about(trace, name))
+        self._reads = False
+
+    def condition(self) -> tuple[str, tuple[Any, ...]]:
+        """What is about the resident, hidden exchanges left out."""
+        return "t.number IN (SELECT value FROM json_each(?))", (json.dumps(sorted(self._seen)),)
+
+    def see(self, sent: Transmission) -> Seen | None:
+        """Who asked whom for which items, and letters in full."""
+        if sent.number not in self._seen:
+            return None
+        # A letter is the resident's own to read; of everything else they see that it was.
+        self._reads = sent.message.kind == Kind.NOTICE
+        return self._read(sent)
+
+    def reads_seal_of(self, reader: str, author: str) -> bool:
+        """Only of a letter."""
+        return self._reads and reader != BROKER
+
+
+def perspective(trace: Trace, name: str) -> Perspective:
+    """Somebody's view, by name.
+
+    `everything`, `wire`, a resident's handle, an address, a member (all its nodes), a role, or several of these
+    parties joined by `+`. Raises `UsageError` for who is not in the trace.
+    """
+    if name == EVERYTHING:
+        return Perspective(trace, name)
+    if name == WIRE:
+        return OnTheWire(trace, name)
+    if name in {handle for handle, _, _ in trace.residents()}:
+        return OfResident(trace, name)
+    parties = frozenset(party for part in name.split("+") for party in _parties(trace, part))
+    return OfParties(trace, name, parties)
+
+
+def _parties(trace: Trace, part: str) -> list[str]:
+    addresses = list(trace.parties.values())
+    found = [
+        one for one in addresses if part in (one, member_of(one)) or (is_role(part) and matches(part, one))
+    ]
+    if not found:
+        raise UsageError(
+            f"nobody in the trace is {part!r}; name {EVERYTHING}, {WIRE}, a resident as r-000001, or a party, one of "
+            f"{', '.join(addresses[:8])}{', …' if len(addresses) > 8 else ''}"
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Two bodies' codes of one person, and the exchange by which both know that."""
+
+    first: str
+    second: str
+    message: str
+
+
+def joins(trace: Trace, first: str, second: str) -> list[Join]:
+    """What two bodies can join if they lay their records together, in the order in which it happened.
+
+    Each names a party as `perspective` does. Codes differ for every body; only the id of an exchange in which both
+    took part says that two of them mean one person.
+    """
+    ours = _subjects(trace, frozenset(_parties(trace, first)))
+    theirs = _subjects(trace, frozenset(_parties(trace, second)))
+    return [Join(code, theirs[key], key[1]) for key, code in ours.items() if theirs.get(key, code) != code]
+
+
+def known_to_both(trace: Trace, first: str, second: str) -> list[str]:
+    """The residents of whom both bodies have a record, as only the whole run shows: what they cannot join too."""
+    codes = [frozenset(_subjects(trace, frozenset(_parties(trace, one))).values()) for one in (first, second)]
+    of: dict[str, set[str]] = {}
+    for handle, _, code in trace.residents():
+        of.setdefault(handle, set()).add(code)
+    return [handle for handle, own in of.items() if all(own & held for held in codes)]
+
+
+def _subjects(trace: Trace, parties: frozenset[str]) -> dict[tuple[str, str], str]:
+    """(requester, message id) → the code by which the parties recorded the person."""
+    found: dict[tuple[str, str], str] = {}
+    for party in sorted(parties):
+        for stored in trace.ledger(party):
+            row = read_row(stored.row)
+            if row.subject is not None:
+                found.setdefault((row.requester, row.id), row.subject)
+    return found
+
+
+def _about(trace: Trace, handle: str) -> Iterator[int]:
+    """The transmissions of what a resident's history shows."""
+    concerns, shown = PersonFilter(trace, handle).concerns, shown_ids(trace, handle)
+    requests: dict[str, str] = {}
+    for sent in trace.transmissions():
+        message = _message(sent)
+        if message is None:
+            continue
+        if sent.message.kind in (Kind.REQUEST, Kind.EVENT, Kind.NOTICE):
+            requests[sent.message.digest.hex()] = message.id
+        asked = requests.get(getattr(message, "requestdigest", ""), message.id)
+        if concerns(sent) and asked in shown:
+            yield sent.number
+
+
+def _message(sent: Transmission) -> Any:
+    try:
+        return read_line(sent.message.line)
+    except MeshError:
+        return None
