@@ -34,7 +34,8 @@ from nodes.agency.vrs import (
     Resident,
     Taken,
 )
-from nodes.municipality.vaccination_ledger import PROCEDURE, VACCINATION_HISTORY, HistoryQuery
+from nodes.municipality.paired_record import VACCINATION
+from nodes.municipality.vaccination_ledger import VACCINATION_HISTORY, HistoryQuery
 
 PRIMARY_DOSES: Final = 2
 """How many doses make the first series (初回接種)."""
@@ -98,7 +99,7 @@ class CovidVaccination(Node):
             VACCINATION_HISTORY,
             HistoryQuery(f"covid-{number}"),
             subject=code,
-            procedure=PROCEDURE,
+            procedure=VACCINATION,
         )
 
     async def look_up(self, code: str) -> int:

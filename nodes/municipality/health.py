@@ -1,18 +1,44 @@
-"""Health management (健康管理): plans check-ups and vaccinations of infants when a birth is entered.
+"""Health management (健康管理): plans what is due for infants, keeps what the vaccination ledger needs to know.
 
-The event tells only that a child was born; the birth date is asked of the register, inside the same city.
-A plan reminds; nobody is examined or vaccinated by it.
+Rules kept here:
+1. The event of a birth tells only that a child was born; the birth date is asked of the register, inside the
+   same city. A plan reminds; nobody is examined or vaccinated by it.
+2. Reasons to wait have their original here; date and lot of a vaccination in the ledger, which is asked to
+   correct them (see `paired_record` and `proposals`).
+3. A reminder goes out when a named person has decided so, and the ledger itself, not a copy of it, says that
+   the child is not vaccinated: better late than to whom it does not concern.
 """
 
 from __future__ import annotations
 
 from datetime import date
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
-from mesh import Caller, Event, Node, receives
-from mesh.names import Zone
-from nodes.data.calendar import months_after
+from mesh import Caller, Event, Node, Refused, receives, serves
+from mesh.builtin import Empty
+from mesh.errors import Fault
+from mesh.names import Zone, member_of
+from nodes.data.calendar import day_of, months_after
+from nodes.municipality import paired_record, proposals, reminders
+from nodes.municipality.paired_record import (
+    HEALTH_CHANGED,
+    HEALTH_NOTES,
+    VACCINATION,
+    VACCINATION_CHANGED,
+    VACCINATION_CORRECT,
+    VACCINATION_RECORD,
+    Card,
+    Change,
+    PairedRecord,
+    fields_of,
+    follow,
+)
+from nodes.municipality.proposals import Proposals
+from nodes.municipality.reminders import Reminders
 from nodes.municipality.resident import BIRTH, HOUSEHOLD, HouseholdQuery
+from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
+
+PROCEDURE: Final = "child-health"
 
 
 class Appointment(NamedTuple):
@@ -39,17 +65,35 @@ class HealthManagement(Node):
     """The system 健康管理 of one municipality."""
 
     zone: ClassVar[str] = Zone.MYNUMBER
-    schema: ClassVar[str] = """
+    schema: ClassVar[str] = f"""
     CREATE TABLE plan(
       child TEXT NOT NULL, appointment TEXT NOT NULL, due_on TEXT NOT NULL, event TEXT NOT NULL,
       PRIMARY KEY (child, appointment));
+    {paired_record.SCHEMA} {proposals.SCHEMA} {reminders.SCHEMA}
     """
+
+    @property
+    def record(self) -> PairedRecord:
+        """Health management's side of the record that it keeps with the vaccination ledger."""
+        return PairedRecord(self.db, "health")
+
+    @property
+    def proposals(self) -> Proposals:
+        """The corrections that it proposed to the ledger."""
+        return Proposals(self.db)
+
+    @property
+    def reminders(self) -> Reminders:
+        """Whom to remind."""
+        return Reminders(self.db)
+
+    # Plans.
 
     @receives(BIRTH)
     async def plan_check_ups(self, event: Event, caller: Caller, person: str) -> None:
         """Plan what is due for a newborn."""
         reply = await self.ask(
-            caller.address, HOUSEHOLD, HouseholdQuery(), subject=person, procedure="child-health"
+            caller.address, HOUSEHOLD, HouseholdQuery(), subject=person, procedure=PROCEDURE
         )
         born = next(date.fromisoformat(one.born) for one in reply.members if one.code == person)
         rows = [(person, one.key, months_after(born, one.months).isoformat(), event.id) for one in PLAN]
@@ -62,3 +106,107 @@ class HealthManagement(Node):
             "SELECT appointment, due_on FROM plan WHERE child = ? ORDER BY due_on, appointment", (child,)
         )
         return [(row["appointment"], row["due_on"]) for row in rows]
+
+    # The record kept with the vaccination ledger.
+
+    def note(self, person: str, change: Change) -> int:
+        """Enter a reason to wait, and say so to the ledger; returns the new version. Raises `ManualReview`."""
+        now_us = self.host.now_us()
+        with self.effect():
+            version = self.record.enter(person, change, source=self.address, at_us=now_us)
+            self.publish(HEALTH_CHANGED, person, data_version=self.record.data_version())
+        return version
+
+    def propose(self, person: str, change: Change) -> int:
+        """Take up a correction of a field whose original is the ledger's; returns the proposal's number."""
+        with self.effect():
+            return self.proposals.add(person, change, self.host.now_us())
+
+    async def send_proposals(self) -> None:
+        """Send the ledger what waits. A conflict goes on the list for a person; what cannot arrive waits on."""
+        for number, person, change in self.proposals.waiting():
+            try:
+                await self.correct(person, change)
+            except Refused as refused:
+                if refused.fault is Fault.NETWORK:
+                    return
+                outcome: proposals.Outcome = "conflict"
+            else:
+                outcome = "made"
+            with self.effect():
+                self.proposals.close(number, outcome)
+
+    async def correct(self, person: str, change: Change) -> None:
+        """Ask the ledger for one correction now. Raises `Refused`: manual_review if its original moved on."""
+        await self.ask(self._ledger, VACCINATION_CORRECT, change, subject=person, procedure=VACCINATION)
+
+    def settle_conflict(self, number: int, *, by: str) -> None:
+        """A named person has looked at a conflict. Raises `NotFound`."""
+        with self.effect():
+            self.proposals.settle(number, by=by, at_us=self.host.now_us())
+
+    @serves(HEALTH_NOTES)
+    async def notes(self, query: Empty, caller: Caller, person: str) -> Card:
+        """Everything of which health management has the original, for the ledger of the same city."""
+        return self.record.card(person)
+
+    @receives(VACCINATION_CHANGED)
+    async def follow(self, event: Event, caller: Caller, person: str) -> None:
+        """Take over what the ledger changed."""
+        await follow(self, self.record, VACCINATION_RECORD, event, person)
+
+    # Reminders.
+
+    async def enrol(self, child: str) -> None:
+        """Take up a child of this city, with its birth date and parent as the register has them."""
+        register = f"{member_of(self.address)}/resident"
+        reply = await self.ask(register, HOUSEHOLD, HouseholdQuery(), subject=child, procedure=PROCEDURE)
+        born = next(one.born for one in reply.members if one.code == child)
+        with self.effect():
+            self.reminders.enrol(child, born, reply.members[0].code)
+
+    def find_due(self) -> list[str]:
+        """Put on the list who is due by what is known here; returns the children. It writes to nobody."""
+        today = day_of(self.host.now_us())
+
+        def is_open(child: str) -> bool:
+            hold = self.record.value(child, reminders.ITEM, "hold_until")
+            is_given = self.record.value(child, reminders.ITEM, "given_on") is not None
+            return not is_given and (hold is None or hold < today.isoformat())
+
+        found = self.reminders.due(today, is_open)
+        with self.effect():
+            for child in found:
+                self.reminders.note(child, today)
+        return found
+
+    def decide(self, child: str, *, by: str, send: bool, why: str) -> None:
+        """A named person decides whether the family is written to."""
+        with self.effect():
+            self.reminders.decide(child, by=by, send=send, why=why)
+
+    async def remind(self, child: str) -> bool:
+        """Write to a child's family, unless the ledger says by now that it is vaccinated; whether it was written.
+
+        Raises `ManualReview` unless a named person decided so, and `Refused` while the ledger cannot be asked.
+        """
+        row = self.reminders.approved(child)
+        card = await self.ask(self._ledger, VACCINATION_RECORD, Empty(), subject=child, procedure=VACCINATION)
+        is_given = any((one.item, one.field) == (reminders.ITEM, "given_on") for one in fields_of(card))
+        with self.effect():
+            if is_given:
+                self.reminders.drop(child, "vaccinated meanwhile")
+                return False
+            self.reminders.mark_sent(child, day_of(self.host.now_us()))
+            due = reminders.last_day(date.fromisoformat(row["born"])).isoformat()
+            letter = Letter(
+                "The first measles and rubella vaccination is due",
+                "麻しん風しん予防接種（第一期）のご案内",
+                due,
+            )
+            self.notify(PORTAL_LETTER, PORTAL, letter, subject=row["parent"], procedure=VACCINATION)
+        return True
+
+    @property
+    def _ledger(self) -> str:
+        return f"{member_of(self.address)}/vaccination-ledger"

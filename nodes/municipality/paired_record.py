@@ -20,7 +20,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from mesh import EventType, ManualReview, PersonalService
+from mesh import Event, EventType, ManualReview, Node, PersonalService
 from mesh.builtin import Empty
 from mesh.service import Name, Word
 from mesh.store import Database
@@ -31,6 +31,8 @@ Field = Literal["given_on", "lot", "hold_until"]
 """接種年月日, 製造番号（ロット番号）, 接種見合わせの期限."""
 Version = Annotated[int, Meta(ge=0)]
 
+VACCINATION: Final = "vaccination"
+"""The task for which the two ask each other."""
 ORIGINAL: Final[dict[str, str]] = {
     "given_on": "vaccination-ledger",
     "lot": "vaccination-ledger",
@@ -223,3 +225,21 @@ class PairedRecord:
 def digest(values: tuple[object, ...]) -> str:
     """SHA-256 over an entry, which holds the digest of the entry before it."""
     return sha256(repr(values).encode()).hexdigest()
+
+
+def fields_of(card: Card) -> tuple[State, ...]:
+    """The fields of an answer; none where they were not asked for."""
+    return () if card.fields is UNSET else card.fields
+
+
+async def follow(
+    node: Node, record: PairedRecord, service: PersonalService[Empty, Card], event: Event, person: str
+) -> None:
+    """Handle the other application's event: ask for its side, unless something newer was heard already."""
+    version = event.dataversion or 0
+    if not record.is_news(person, version):
+        return
+    card = await node.ask(event.source, service, Empty(), subject=person, procedure=VACCINATION)
+    with node.effect():
+        record.copy(person, fields_of(card), source=event.source, at_us=node.host.now_us())
+        record.hear(person, version)

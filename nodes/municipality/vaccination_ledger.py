@@ -13,7 +13,7 @@ Rules kept here:
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -33,9 +33,8 @@ from nodes.municipality.paired_record import (
     Entered,
     Item,
     PairedRecord,
+    follow,
 )
-
-PROCEDURE: Final = "vaccination"
 
 
 class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,14 +118,7 @@ class VaccinationLedger(Node):
     @receives(HEALTH_CHANGED)
     async def follow(self, event: Event, caller: Caller, person: str) -> None:
         """Take over what health management changed."""
-        version = event.dataversion or 0
-        if not self.record.is_news(person, version):
-            return
-        card = await self.ask(caller.address, HEALTH_NOTES, Empty(), subject=person, procedure=PROCEDURE)
-        fields = () if card.fields is UNSET else card.fields
-        with self.effect():
-            self.record.copy(person, fields, source=caller.address, at_us=self.host.now_us())
-            self.record.hear(person, version)
+        await follow(self, self.record, HEALTH_NOTES, event, person)
 
     def _enter(self, person: str, change: Change, source: str) -> int:
         with self.effect():
