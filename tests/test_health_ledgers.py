@@ -214,7 +214,7 @@ class Sabotage:
         (Sabotage.everybody_owns_everything, ["clerk cannot enter", "nurse cannot enter"]),
         (Sabotage.an_eager_nurse, ["One family is reminded"]),
         (Sabotage.no_decision_needed, ["leave in peace"]),
-        (Sabotage.a_stale_copy_is_trusted, ["Without the ledger's word", "asked before the letter"]),
+        (Sabotage.a_stale_copy_is_trusted, ["Without the ledger's word"]),
         (Sabotage.nobody_follows, ["within a second"]),
         (Sabotage.conflicts_are_forgotten, ["is not lost"]),
     ],
