@@ -19,7 +19,6 @@ from mesh.builtin import Empty
 from mesh.errors import Fault
 from mesh.names import Zone, member_of
 from nodes.data.calendar import day_of, months_after
-from nodes.municipality import paired_record, proposals, reminders
 from nodes.municipality.paired_record import (
     HEALTH_CHANGED,
     HEALTH_NOTES,
@@ -33,8 +32,13 @@ from nodes.municipality.paired_record import (
     fields_of,
     follow,
 )
-from nodes.municipality.proposals import Proposals
-from nodes.municipality.reminders import Reminders
+from nodes.municipality.paired_record import (
+    SCHEMA as RECORD_SCHEMA,
+)
+from nodes.municipality.proposals import SCHEMA as PROPOSAL_SCHEMA
+from nodes.municipality.proposals import Outcome, Proposals
+from nodes.municipality.reminders import ITEM, Reminders, last_day
+from nodes.municipality.reminders import SCHEMA as REMINDER_SCHEMA
 from nodes.municipality.resident import BIRTH, HOUSEHOLD, HouseholdQuery
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 
@@ -69,7 +73,7 @@ class HealthManagement(Node):
     CREATE TABLE plan(
       child TEXT NOT NULL, appointment TEXT NOT NULL, due_on TEXT NOT NULL, event TEXT NOT NULL,
       PRIMARY KEY (child, appointment));
-    {paired_record.SCHEMA} {proposals.SCHEMA} {reminders.SCHEMA}
+    {RECORD_SCHEMA} {PROPOSAL_SCHEMA} {REMINDER_SCHEMA}
     """
 
     @property
@@ -130,7 +134,7 @@ class HealthManagement(Node):
             except Refused as refused:
                 if refused.fault is Fault.NETWORK:
                     return
-                outcome: proposals.Outcome = "conflict"
+                outcome: Outcome = "conflict"
             else:
                 outcome = "made"
             with self.effect():
@@ -170,8 +174,8 @@ class HealthManagement(Node):
         today = day_of(self.host.now_us())
 
         def is_open(child: str) -> bool:
-            hold = self.record.value(child, reminders.ITEM, "hold_until")
-            is_given = self.record.value(child, reminders.ITEM, "given_on") is not None
+            hold = self.record.value(child, ITEM, "hold_until")
+            is_given = self.record.value(child, ITEM, "given_on") is not None
             return not is_given and (hold is None or hold < today.isoformat())
 
         found = self.reminders.due(today, is_open)
@@ -192,13 +196,13 @@ class HealthManagement(Node):
         """
         row = self.reminders.approved(child)
         card = await self.ask(self._ledger, VACCINATION_RECORD, Empty(), subject=child, procedure=VACCINATION)
-        is_given = any((one.item, one.field) == (reminders.ITEM, "given_on") for one in fields_of(card))
+        is_given = any((one.item, one.field) == (ITEM, "given_on") for one in fields_of(card))
         with self.effect():
             if is_given:
                 self.reminders.drop(child, "vaccinated meanwhile")
                 return False
             self.reminders.mark_sent(child, day_of(self.host.now_us()))
-            due = reminders.last_day(date.fromisoformat(row["born"])).isoformat()
+            due = last_day(date.fromisoformat(row["born"])).isoformat()
             letter = Letter(
                 "The first measles and rubella vaccination is due",
                 "麻しん風しん予防接種（第一期）のご案内",
