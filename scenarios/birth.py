@@ -51,7 +51,16 @@ MINUTE_S = 60.0
     title="A birth is registered, and the family is invited to claim",
     title_ja="出生届から児童手当の認定請求まで",
     rules=(1, 3, 6, 12, 13, 15),
-    sources=("戸籍法49条", "住民基本台帳法8条", "番号法21条の2", "児童手当法7条・8条", "重点計画 2023 (3)"),
+    sources=(
+        "公共サービスメッシュ（地方公共団体内の情報活用）",
+        "標準準拠システム（20業務）",
+        "マイナポータル",
+        "戸籍法49条",
+        "住民基本台帳法8条",
+        "番号法21条の2",
+        "児童手当法7条・8条",
+        "重点計画 2023 (3)",
+    ),
     starts="2026-05-20T09:00+09:00",
 )
 async def run(sim: Simulation, *, away_s: int = 60) -> None:

@@ -29,6 +29,9 @@ HEAVY = ("aiohttp", "faker", "jinja2", "rich")
 GATHERERS = {
     "nodes/__init__.py": "`establish` enrols the national bodies, so it names their classes",
     "nodes/municipality/assembly.py": "`assemble` adds a city's systems, so it names their classes",
+    "nodes/municipality/tax_layout_2.py": "a package's own system is the standard one, and answers more",
+    "nodes/municipality/tax_customised.py": "a package's own system is the standard one, with tables of its own",
+    "nodes/municipality/tax_legacy.py": "a package's own system is the standard one, with records of its own",
 }
 """Files of nodes/ that may import node classes, and why."""
 

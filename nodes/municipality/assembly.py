@@ -19,6 +19,7 @@ from nodes.data.municipalities import Municipality, municipality
 from nodes.data.people import Household, Person
 from nodes.municipality.child_allowance import ChildAllowanceOffice
 from nodes.municipality.health import HealthManagement
+from nodes.municipality.packages import STANDARD, Package
 from nodes.municipality.resident import ResidentRegister
 from nodes.municipality.tax import TaxOffice
 
@@ -84,14 +85,14 @@ class City:
         return {person.handle: self.code(person) for person in household.members}
 
 
-def assemble(sim: Simulation, code: str, *systems: str) -> City:
+def assemble(sim: Simulation, code: str, *systems: str, package: Package = STANDARD) -> City:
     """Enrol systems of a municipality, by the first five digits of its code and the systems' keys.
 
     Raises `UsageError` for a municipality or a system that does not exist.
     """
     city = City(sim, municipality(code))
     for system in systems or FAMILY_SYSTEMS:
-        sim.add(system_class(system), city.address(system))
+        sim.add(system_class(package.module_of(system)), city.address(system))
     return city
 
 
@@ -115,5 +116,6 @@ def system_class(key: str) -> type[Node]:
 
 
 def key_of(cls: type[Node]) -> str:
-    """The key of a system, from the module that defines its class."""
-    return cls.__module__.rpartition(".")[2].replace("_", "-")
+    """The key of a system, from the module that first defined it: a package's own class is a subclass of that."""
+    first = [one for one in cls.__mro__ if issubclass(one, Node) and one is not Node][-1]
+    return first.__module__.rpartition(".")[2].replace("_", "-")

@@ -111,29 +111,19 @@ class TaxOffice(Node):
 
         The deduction and the rate are rounded and illustrative (430,000 yen and 10 percent, 地方税法34条, 35条).
         """
-        taxable_yen = max(total_income_yen - 430_000 - 330_000 * dependants, 0) // 1000 * 1000
         with self.effect():
-            self.db.execute(
-                "INSERT OR REPLACE INTO levy VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (code, tax_year, total_income_yen, taxable_yen, dependants, taxable_yen // 10, pension_yen),
-            )
+            self._levy(code, tax_year, total_income_yen, dependants, pension_yen)
 
     def register_replica(self, code: str, tax_year: int) -> None:
         """Register the copy of a person's assessment (副本登録), in place of the one before."""
         with self.effect():
-            self._register(code, tax_year)
-
-    def _register(self, code: str, tax_year: int) -> None:
-        self.db.execute(
-            "INSERT OR REPLACE INTO replica SELECT *, ? FROM levy WHERE code = ? AND tax_year = ?",
-            (self.host.now_us(), code, tax_year),
-        )
+            self._copy(code, tax_year)
 
     def correct(self, code: str, tax_year: int, *, total_income_yen: int, dependants: int = 0) -> str:
         """Correct an assessment with its copy and say so to whom the law names; returns the event's id."""
         self.assess(code, tax_year, total_income_yen=total_income_yen, dependants=dependants)
         with self.effect():
-            self._register(code, tax_year)
+            self._copy(code, tax_year)
             return self.publish(CORRECTION, code)
 
     def withhold(self, code: str) -> None:
@@ -144,6 +134,31 @@ class TaxOffice(Node):
         """Set 自動応答不可."""
         self._flag(code, "manual")
 
+    # What a package of its own does otherwise.
+
+    def _levy(
+        self, code: str, tax_year: int, total_income_yen: int, dependants: int, pension_yen: int
+    ) -> None:
+        """Write an assessment into the standard layout, inside an effect."""
+        taxable_yen = max(total_income_yen - 430_000 - 330_000 * dependants, 0) // 1000 * 1000
+        self.db.execute(
+            "INSERT OR REPLACE INTO levy VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (code, tax_year, total_income_yen, taxable_yen, dependants, taxable_yen // 10, pension_yen),
+        )
+
+    def _copy(self, code: str, tax_year: int) -> None:
+        """Copy an assessment, inside an effect."""
+        self.db.execute(
+            "INSERT OR REPLACE INTO replica SELECT *, ? FROM levy WHERE code = ? AND tax_year = ?",
+            (self.host.now_us(), code, tax_year),
+        )
+
+    def _is_assessed(self, code: str, tax_year: int) -> bool:
+        """Whether the original has a person's year, copied or not."""
+        key = (code, tax_year)
+        row = self.db.execute("SELECT 1 FROM levy WHERE code = ? AND tax_year = ?", key).fetchone()
+        return row is not None
+
     def _flag(self, code: str, flag: str) -> None:
         with self.effect():
             self.db.execute("INSERT OR IGNORE INTO flag VALUES (?, ?)", (code, flag))
@@ -153,7 +168,7 @@ class TaxOffice(Node):
     @serves(INCOME)
     async def income(self, query: IncomeQuery, caller: Caller, person: str) -> Income:
         """Income of a person in a tax year, from the copy."""
-        row = self._copy(person, query.tax_year)
+        row = self._replica(person, query.tax_year)
         return Income(
             tax_year=row["tax_year"],
             total_income_yen=row["total_income_yen"],
@@ -166,9 +181,9 @@ class TaxOffice(Node):
     @serves(TAXED)
     async def taxed(self, query: TaxedQuery, caller: Caller, person: str) -> Taxed:
         """Whether a person was taxed in a year, from the copy."""
-        return Taxed(taxed=self._copy(person, query.tax_year)["tax_yen"] > 0)
+        return Taxed(taxed=self._replica(person, query.tax_year)["tax_yen"] > 0)
 
-    def _copy(self, person: str, tax_year: int) -> sqlite3.Row:
+    def _replica(self, person: str, tax_year: int) -> sqlite3.Row:
         """The copy of a person's levy, unless something forbids to give it."""
         flags = [row["flag"] for row in self.db.execute("SELECT flag FROM flag WHERE code = ?", (person,))]
         if "withheld" in flags:
@@ -180,6 +195,5 @@ class TaxOffice(Node):
             "SELECT * FROM replica WHERE code = ? AND tax_year = ?", key
         ).fetchone()
         if row is None:
-            assessed = self.db.execute("SELECT 1 FROM levy WHERE code = ? AND tax_year = ?", key).fetchone()
-            raise NotFound if assessed is None else ReplicaMissing
+            raise ReplicaMissing if self._is_assessed(*key) else NotFound
         return row

@@ -1,0 +1,105 @@
+"""Packages of one standard system: what they keep differs, and what they answer does not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh import Refused, Simulation
+from mesh.testing import simulation
+from nodes import establish
+from nodes.data.people import Move, Population
+from nodes.municipality.assembly import assemble, key_of
+from nodes.municipality.child_allowance import PROCEDURE
+from nodes.municipality.packages import CUSTOMISED, LATE, SHARED, STANDARD, Package
+from nodes.municipality.tax import INCOME, IncomeQuery, TaxOffice
+from nodes.municipality.tax_customised import CustomisedTaxOffice
+from nodes.municipality.tax_layout_2 import INCOME_2, TaxOfficeLayout2
+from nodes.municipality.tax_legacy import LegacyTaxOffice, Record
+
+PACKAGES = (STANDARD, CUSTOMISED, SHARED, LATE)
+
+
+class Pair:
+    """Kitami, a city with some package, and somebody who moved."""
+
+    def __init__(self, sim: Simulation, package: Package) -> None:
+        self.asker = assemble(sim, "01208").child_allowance
+        self.city = assemble(sim, "28100", package=package)
+        move = Move(date(2026, 7, 1), "28100", "01208")
+        person = Population(sim).household("01208", moves=(move,)).head
+        self.code = self.city.code(person)
+        self.asked = {"subject": sim.code("muni/01208", person.handle), "procedure": PROCEDURE}
+
+    def assess(self, yen: int) -> None:
+        self.city.tax.assess(self.code, 2026, total_income_yen=yen)
+        self.city.tax.register_replica(self.code, 2026)
+        if isinstance(self.city.tax, LegacyTaxOffice):
+            self.city.tax.run_night_batch()
+
+    async def income(self) -> object:
+        items = ("tax_year", "total_income_yen")
+        where = self.city.address("tax")
+        return await self.asker.ask(where, INCOME, IncomeQuery(2026), items=items, **self.asked)
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulation]:
+    with simulation(starts="2026-07-15T09:00:00+09:00") as made:
+        establish(made)
+        yield made
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda one: one.key)
+async def test_every_package_answers_alike(sim: Simulation, package: Package) -> None:
+    pair = Pair(sim, package)
+    with pytest.raises(Refused, match="not_found"):
+        await pair.income()
+    pair.city.tax.assess(pair.code, 2026, total_income_yen=1)
+    with pytest.raises(Refused, match="replica_missing"):
+        await pair.income()
+    for yen in (3_456_789, 2_000_001):
+        pair.assess(yen)
+        assert (await pair.income()).total_income_yen == yen  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("cls", [TaxOffice, TaxOfficeLayout2, CustomisedTaxOffice, LegacyTaxOffice])
+def test_a_package_plays_the_system_of_the_standard(cls: type[TaxOffice]) -> None:
+    assert key_of(cls) == "tax"
+    assert set(TaxOffice.offers()) <= set(cls.offers())
+
+
+async def test_the_late_system_answers_from_its_last_batch(sim: Simulation) -> None:
+    pair = Pair(sim, LATE)
+    pair.assess(1_000_000)
+    pair.city.tax.assess(pair.code, 2026, total_income_yen=2_000_000)
+    pair.city.tax.register_replica(pair.code, 2026)
+    assert (await pair.income()).total_income_yen == 1_000_000  # type: ignore[attr-defined]
+    assert pair.city.node(LegacyTaxOffice).run_night_batch() == 2
+    assert pair.city.node(LegacyTaxOffice).run_night_batch() == 0
+    assert (await pair.income()).total_income_yen == 2_000_000  # type: ignore[attr-defined]
+
+
+async def test_the_second_layout_answers_what_the_first_does_not_have(sim: Simulation) -> None:
+    pair = Pair(sim, SHARED)
+    pair.assess(1_000_000)
+    pair.city.node(TaxOfficeLayout2).assess_separately(pair.code, 2026, 70)
+    items = ("separate_income_yen", "total_income_yen")
+    where = pair.city.address("tax")
+    reply = await pair.asker.ask(where, INCOME_2, IncomeQuery(2026), items=items, **pair.asked)
+    assert (reply.total_income_yen, reply.separate_income_yen) == (1_000_000, 70)
+    with pytest.raises(Refused, match="item_not_permitted"):
+        await pair.asker.ask(where, INCOME_2, IncomeQuery(2026), items=("tax_yen",), **pair.asked)
+
+
+@given(st.integers(1950, 2200), st.integers(0, 10**10 - 1), st.integers(0, 99), st.sampled_from("課非"))
+def test_a_record_of_fixed_width_reads_as_it_was_written(
+    year: int, yen: int, dependants: int, taxed: str
+) -> None:
+    record = Record(year, yen, dependants, yen // 2, taxed)
+    assert len(record.pack()) == 28
+    assert Record.unpack(record.pack()) == record
