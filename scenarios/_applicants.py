@@ -14,12 +14,13 @@ from mesh.keys import SealingKey
 from mesh.message import encode
 from mesh.sealing import open_sealed
 from mesh.testing import messages
-from nodes.agency.card import Card
+from nodes.agency.card import Card, Signed
 from nodes.agency.certificates import issue_card
+from nodes.data.papers import paper
 from nodes.data.people import Household, Move, Person, Population
 from nodes.municipality.application_management import ApplicationManagement
 from nodes.municipality.assembly import City
-from nodes.municipality.childcare import ChildcareForm, ChildcareOffice, Employment
+from nodes.municipality.childcare import EMPLOYMENT_PAPER, ChildcareForm, ChildcareOffice, Employment
 from nodes.portal.application import Application
 from nodes.portal.application_site import SITE, ApplicationSite
 
@@ -78,20 +79,25 @@ class World:
 
     def draft(self, family: Household, card: Card) -> str:
         """The head of a family fills in the form, attaches both certificates of employment, and signs."""
+        receipt = self.site.new_receipt()
+        signed = self.signed(receipt, family, card)
+        person = self.portal_code(family.head)
+        self.site.prepare(receipt, person, self.kitami.member, "childcare", signed)
+        return receipt
+
+    def signed(self, receipt: str, family: Household, card: Card) -> Signed:
+        """The form under a receipt number, filled in and signed by the head of a family."""
         person = family.head
         born = family.children[0].born.isoformat()
         work = tuple(
             Employment(parent.born.isoformat(), employer, 160)
             for parent, employer in zip(family.parents, ("オホーツク製作所", "常呂川病院"), strict=True)
         )
-        receipt = self.site.new_receipt()
         form = ChildcareForm(receipt, born, FROM_MONTH, NURSERY, work)
         application = Application(
             "childcare", person.name, person.born.isoformat(), msgspec.Raw(encode(form))
         )
-        signed = card.sign(application, TYPED)
-        self.site.prepare(receipt, self.portal_code(person), self.kitami.member, "childcare", signed)
-        return receipt
+        return card.sign(application, TYPED)
 
     def portal_code(self, person: Person) -> str:
         """The portal's own linkage code of a person, who is signed in."""
@@ -125,3 +131,12 @@ def _payload(token: bytes) -> bytes:
         return jws.parse(token).payload
     except MeshError:
         return b""
+
+
+def still_attached(sim: Simulation) -> None:
+    """Employers are not on the mesh."""
+    sim.fell_back(
+        paper(EMPLOYMENT_PAPER),
+        "still attached: employers are not on the mesh",
+        "添付のまま: 勤務先は連携していない",
+    )

@@ -19,11 +19,11 @@ from nodes.agency.certificates import CERTIFICATES, STATUS
 from nodes.data.papers import paper
 from nodes.data.people import Household, Population
 from nodes.municipality.assembly import assemble
-from nodes.municipality.childcare import APPLY, EMPLOYMENT_PAPER, PROCEDURE, TAX_PAPER, ChildcareForm
+from nodes.municipality.childcare import APPLY, PROCEDURE, TAX_PAPER, ChildcareForm
 from nodes.municipality.tax import INCOME
 from nodes.portal.application_server import FETCH, FILE, SERVER
 from nodes.portal.application_site import SITE
-from scenarios._applicants import FROM_MONTH, NURSERY, World, readers_of
+from scenarios._applicants import FROM_MONTH, NURSERY, World, readers_of, still_attached
 
 SYSTEMS = ("resident", "tax", "application-management", "childcare")
 ISSUED_LONG_AGO = date(2019, 11, 1)
@@ -128,15 +128,6 @@ def asked_items(world: World) -> list[str | None]:
     """The items of each question about income that the childcare office put on its record."""
     rows = ledger(world.sim, world.office.address)
     return [row.items for row in rows if row.entry == "opened" and row.service == INCOME.name]
-
-
-def still_attached(sim: Simulation) -> None:
-    """Employers are not on the mesh."""
-    sim.fell_back(
-        paper(EMPLOYMENT_PAPER),
-        "still attached: employers are not on the mesh",
-        "添付のまま: 勤務先は連携していない",
-    )
 
 
 async def state_at_site(world: World, family: Household) -> str:

@@ -25,6 +25,8 @@ Receipt = Annotated[str, Meta(pattern="^rn-[0-9a-f]{16}$")]
 """A receipt number (受付番号)."""
 Sealed = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
 """A compact JWE in a field of a service."""
+ApiUser = Annotated[str, Meta(pattern="^firm/[a-z0-9-]{1,40}/app$")]
+"""The app of a firm (API利用者) that files for residents."""
 State = Literal["filed", "received", "in-review", "completed", "returned"]
 """Where an application stands: 申請済み, 受付済み, 審査中, 完了, 返却."""
 

@@ -22,7 +22,7 @@ from nodes.agency.card import read_certificate
 from nodes.agency.certificates import CERTIFICATES
 from nodes.agency.code_issuer import check_named
 from nodes.agency.signature import check_certificate
-from nodes.portal.application import Filing, Receipt, State
+from nodes.portal.application import ApiUser, Filing, Receipt, State
 
 SERVER: Final = "gov/portal/application-server"
 FETCH_MAX: Final = 20
@@ -32,6 +32,8 @@ class FileQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """An application to be held for its municipality."""
 
     filing: Filing
+    sealed_by: ApiUser | None = None
+    """Whose seal it is, where the caller carries what another node sealed (電子申請等API)."""
 
 
 class FileReply(Struct, frozen=True):
@@ -102,8 +104,8 @@ class ApplicationServer(Node):
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """
     CREATE TABLE application(
-      receipt TEXT PRIMARY KEY, sender TEXT NOT NULL, recipient TEXT NOT NULL, filing BLOB NOT NULL,
-      filed_us INTEGER NOT NULL, state TEXT NOT NULL);
+      receipt TEXT PRIMARY KEY, sender TEXT NOT NULL, sealed_by TEXT NOT NULL, recipient TEXT NOT NULL,
+      filing BLOB NOT NULL, filed_us INTEGER NOT NULL, state TEXT NOT NULL);
     CREATE INDEX application_by_recipient ON application(recipient, state);
     """
 
@@ -120,8 +122,15 @@ class ApplicationServer(Node):
         await check_certificate(self, serial, filed_us)
         with self.effect():
             self.db.execute(
-                "INSERT OR IGNORE INTO application VALUES (?, ?, ?, ?, ?, 'filed')",
-                (filing.receipt, caller.address, filing.recipient, encode(filing), filed_us),
+                "INSERT OR IGNORE INTO application VALUES (?, ?, ?, ?, ?, ?, 'filed')",
+                (
+                    filing.receipt,
+                    caller.address,
+                    query.sealed_by or caller.address,
+                    filing.recipient,
+                    encode(filing),
+                    filed_us,
+                ),
             )
             known = self._filed_us(filing, caller.address)
         return FileReply(filed_us if known is None else known)
@@ -142,13 +151,14 @@ class ApplicationServer(Node):
         """What waits for the caller's municipality. It stays until the municipality reports it received."""
         check_named(caller)
         rows = self.db.execute(
-            "SELECT filing, sender, filed_us FROM application WHERE recipient = ? AND state = 'filed'"
+            "SELECT filing, sealed_by, filed_us FROM application WHERE recipient = ? AND state = 'filed'"
             " ORDER BY filed_us, receipt LIMIT ?",
             (caller.address, FETCH_MAX),
         )
         return FetchReply(
             tuple(
-                Waiting(_filing_decoder.decode(row["filing"]), row["sender"], row["filed_us"]) for row in rows
+                Waiting(_filing_decoder.decode(row["filing"]), row["sealed_by"], row["filed_us"])
+                for row in rows
             )
         )
 
