@@ -15,7 +15,6 @@ dates are ours, because two changes of one day have no order.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from typing import Annotated, Final, Generic, Literal, TypeVar
 
 import msgspec
@@ -24,7 +23,6 @@ from msgspec import Meta, Struct
 from mesh import Node, NotFound, Refused, Service
 from mesh.message import encode
 from mesh.service import Date
-from nodes.data.table import JST
 
 E = TypeVar("E", bound=Struct)
 
@@ -151,8 +149,3 @@ class Feed:
                     await asyncio.sleep(pause_s)
             else:
                 self._note(address, answer.version)
-
-
-def today_of(node: Node) -> str:
-    """The day in Japan by a node's own clock."""
-    return datetime.fromtimestamp(node.host.now_us() / 1_000_000, tz=JST).date().isoformat()

@@ -22,8 +22,9 @@ from stdnum.jp.cn import is_valid
 
 from mesh import Caller, Node, NotFound, Refused, serves
 from mesh.names import Zone
-from nodes.agency.base_registry import SIGNAL, SignalQuery, SignalReply, today_of
+from nodes.agency.base_registry import SIGNAL, SignalQuery, SignalReply
 from nodes.agency.corporate_registry import Corporation
+from nodes.data.calendar import day_of
 from nodes.municipality.registry_copy import SCHEMA, RegistryCopy, corporations, towns
 
 Outcome = Literal["accepted", "not-registered", "paper"]
@@ -67,6 +68,11 @@ class CorporateTaxOffice(Node):
         """The office's own copy of the address registry."""
         return towns(self)
 
+    @property
+    def today(self) -> str:
+        """The day in Japan by the office's own clock."""
+        return day_of(self.host.now_us()).isoformat()
+
     # What its staff does.
 
     async def refresh(self) -> None:
@@ -78,7 +84,7 @@ class CorporateTaxOffice(Node):
         """Enter a corporation with an office here; `NotFound` unless the copy has it."""
         self._known(corporation)
         with self.effect():
-            self.db.execute("INSERT INTO taxpayer VALUES (?, ?)", (corporation, today_of(self)))
+            self.db.execute("INSERT INTO taxpayer VALUES (?, ?)", (corporation, self.today))
 
     async def take_notice(self, corporation: str, name: str, *, paper: bool = False) -> Filing:
         """Take in a notice that a corporation now has a name; with `paper`, 登記事項証明書 is attached.
@@ -90,7 +96,7 @@ class CorporateTaxOffice(Node):
         outcome: Outcome = "accepted"
         if not paper:
             outcome = await self._compare(corporation, name)
-        filing = Filing(0, corporation, name, today_of(self), outcome, self.corporations.version)
+        filing = Filing(0, corporation, name, self.today, outcome, self.corporations.version)
         with self.effect():
             number = self.db.execute(
                 "INSERT INTO filing(corporation, name, filed_on, outcome, version) VALUES (?, ?, ?, ?, ?)"
@@ -115,7 +121,7 @@ class CorporateTaxOffice(Node):
         return "accepted" if self._is_named(corporation, name) else "not-registered"
 
     def _is_named(self, corporation: str, name: str) -> bool:
-        entry = self.corporations.find(corporation, today_of(self))
+        entry = self.corporations.find(corporation, self.today)
         return entry is not None and entry.name == name
 
     def edit(self, entry: Corporation) -> None:
@@ -145,13 +151,13 @@ class CorporateTaxOffice(Node):
     def address_of(self, corporation: str) -> str:
         """The seat as an envelope has it today."""
         entry = self._known(corporation)
-        town = self.towns.find(entry.town, today_of(self))
+        town = self.towns.find(entry.town, self.today)
         if town is None:
             raise NotFound("the copy of the address registry has no such town")
         return f"{town.written}{entry.block}"
 
     def _known(self, corporation: str) -> Corporation:
-        entry = self.corporations.find(corporation, today_of(self))
+        entry = self.corporations.find(corporation, self.today)
         if entry is None:
             raise NotFound("the copy of the corporate registry has no such number")
         return entry

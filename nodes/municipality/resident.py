@@ -12,6 +12,7 @@ city is the city's linkage code.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, ClassVar
@@ -88,6 +89,19 @@ class HeadsReply(Struct, frozen=True):
     next: int | None
 
 
+class CountsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks how many residents there are of each age; `from_ages` begin the groups, the last one is open."""
+
+    on: Date
+    from_ages: tuple[Annotated[int, Meta(ge=0, le=120)], ...]
+
+
+class Counts(Struct, frozen=True):
+    """How many residents are in each group, and nothing about any of them."""
+
+    counts: tuple[int, ...]
+
+
 HEADS_MAX = 500
 HOUSEHOLD = PersonalService(
     "resident.household.v1",
@@ -131,6 +145,8 @@ BY_CERTIFICATE = Service(
     title="Resident by the serial number of a certificate",
     title_ja="電子証明書の発行番号による宛名の特定",
 )
+
+COUNTS = Service("resident.counts.v1", CountsQuery, Counts, title="Residents by age", title_ja="年齢別住民数")
 BIRTH = EventType("resident.birth.v1", title="A child was entered in the register", title_ja="出生による記載")
 MOVE_IN = EventType("resident.move-in.v1", title="A person moved in", title_ja="転入による記載")
 IDENTITY_CHANGE = EventType(
@@ -285,6 +301,22 @@ class ResidentRegister(Node):
         if row is None:
             raise NotFound
         return Addressee(row["code"])
+
+    @serves(COUNTS)
+    async def counts(self, query: CountsQuery, caller: Caller) -> Counts:
+        """How many of those who live here are of each age on a day; the younger than the first group not."""
+        check_named(caller)
+        ages = self.db.execute(
+            "SELECT strftime('%Y', ?1) - strftime('%Y', born) - (strftime('%m-%d', ?1) < strftime('%m-%d', born))"
+            " AS age, count(*) AS number FROM resident WHERE struck = '' AND born <= ?1 GROUP BY age",
+            (query.on,),
+        )
+        counts = [0] * len(query.from_ages)
+        for row in ages:
+            group = bisect_right(query.from_ages, row["age"]) - 1
+            if group >= 0:
+                counts[group] += row["number"]
+        return Counts(tuple(counts))
 
     # Inside.
 

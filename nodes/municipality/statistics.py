@@ -1,0 +1,68 @@
+"""The city's statistics desk (統計担当): counts its own residents for tables that are defined, and says numbers only.
+
+Rules kept here:
+1. The register counts, and nothing about a person leaves it: the desk holds counts alone.
+2. Only a defined table is counted, in its own groups: whoever could ask for any group would subtract two of them.
+3. A table of a day is counted once. Asked again, the desk gives the same counts, so that two answers have no
+   difference that would tell of one resident.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import msgspec
+from msgspec import Struct
+
+from mesh import Caller, Node, NotFound, Service, serves
+from mesh.message import encode
+from mesh.names import Zone
+from mesh.service import Date
+from nodes.agency.code_issuer import check_named
+from nodes.agency.statistics_tables import TABLES, TableKey
+from nodes.municipality.resident import COUNTS, Counts, CountsQuery
+
+PROCEDURE: Final = "policy-evidence"
+
+
+class TableQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks for a city's counts of a defined table on a day."""
+
+    table: TableKey
+    on: Date
+
+
+TABLE_COUNTS = Service(
+    "statistics.counts.v1",
+    TableQuery,
+    Counts,
+    title="A city's counts of a table",
+    title_ja="統計表の市区町村別集計",
+)
+
+
+class StatisticsDesk(Node):
+    """The statistics desk of one municipality."""
+
+    zone: ClassVar[str] = Zone.MYNUMBER
+    schema: ClassVar[str] = """
+    CREATE TABLE counted(key TEXT NOT NULL, on_date TEXT NOT NULL, counts BLOB NOT NULL, PRIMARY KEY (key, on_date));
+    """
+
+    @serves(TABLE_COUNTS)
+    async def counts(self, query: TableQuery, caller: Caller) -> Counts:
+        """The city's counts, for the publisher whom a row names; `NotFound` for a table that is not defined."""
+        check_named(caller)
+        if query.table not in TABLES:
+            raise NotFound("no such table is defined")
+        key = (query.table, query.on)
+        row = self.db.execute("SELECT counts FROM counted WHERE key = ? AND on_date = ?", key).fetchone()
+        if row is not None:
+            return msgspec.json.decode(row["counts"], type=Counts)
+        register = f"{self.member}/resident"
+        answer = await self.ask(
+            register, COUNTS, CountsQuery(query.on, TABLES[query.table].from_ages), procedure=PROCEDURE
+        )
+        with self.effect():
+            self.db.execute("INSERT OR REPLACE INTO counted VALUES (?, ?, ?)", (*key, encode(answer)))
+        return answer
