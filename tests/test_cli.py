@@ -569,15 +569,26 @@ def test_a_long_run_shows_its_progress_on_a_terminal(folder: Path) -> None:
     assert "messages, mesh time 00:00:" in seen
 
 
-def cpu_s(code: str) -> tuple[float, str]:
-    """The CPU time of a process that runs the code, and what else it says on stderr."""
+def cpu_s(code: str, compiled: Path) -> tuple[float, str]:
+    """The CPU time of a process that runs the code, and what else it says on stderr.
+
+    Modules are compiled into a folder, as Python does by itself unless it is told not to.
+    """
     code += "\nimport sys, time\nprint(time.process_time(), file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        env=env | {"PYTHONPYCACHEPREFIX": str(compiled)},
+    )
     *said, seconds = done.stderr.splitlines()
     return float(seconds), "\n".join(said)
 
 
-def test_list_answers_at_once_and_imports_nothing_heavy() -> None:
+def test_list_answers_at_once_and_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom mesh.cli import main\n"
         "try:\n    main(nodes='nodes', scenarios='scenarios', args=['list'])\n"
@@ -585,8 +596,8 @@ def test_list_answers_at_once_and_imports_nothing_heavy() -> None:
         "heavy = [name for name in ('aiohttp', 'faker', 'jinja2', 'rich') if name in sys.modules]\n"
         "print(heavy, file=sys.stderr)"
     )
-    tries = [(cpu_s(code), cpu_s("import mesh")[0]) for _ in range(3)]
-    assert [said for (_, said), _ in tries] == ["[]"] * 3
+    tries = [(cpu_s(code, tmp_path), cpu_s("import mesh", tmp_path)[0]) for _ in range(4)]
+    assert [said for (_, said), _ in tries] == ["[]"] * 4
     # On a machine that others keep busy the limit grows as the import of the mesh itself does.
     assert min(seconds for (seconds, _), _ in tries) < max(0.4, 2 * min(alone for _, alone in tries))
 

@@ -15,16 +15,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mesh import base64url
 from mesh.cli.app import make_root
-from mesh.clock import run
-from mesh.errors import MeshError
-from mesh.keys import SealingKey
 from mesh.loading import scenarios_of
-from mesh.personal_number import personal_numbers_in
-from mesh.sealing import open_sealed
-from mesh.testing import personal_numbers, simulation
-from nodes import establish
 
 ROOT = Path(__file__).parent.parent
 SCENARIOS = scenarios_of("scenarios")
@@ -89,7 +81,7 @@ def test_every_expectation_of_every_scenario_is_held(made: dict[str, Any]) -> No
 OUTCOME = {
     "papers": list,
     "visits_saved": int,
-    "disclosed": [{"to": str, "items": [str]}],
+    "disclosed": list,
     "fallbacks": list,
     "elapsed_us": int,
 }
@@ -110,6 +102,7 @@ def test_a_run_is_printed_in_the_shape_of_the_design(made: dict[str, Any]) -> No
     assert has_shape(made, {"runs": [RUN], "held": bool})
     outcomes = [one["outcome"] for one in made["runs"]]
     assert has_shape([paper for one in outcomes for paper in one["papers"]], [PAPER])
+    assert has_shape([one for out in outcomes for one in out["disclosed"]], [{"to": str, "items": [str]}])
     assert has_shape([paper for one in outcomes for paper in one["fallbacks"]], [{"paper": str, "why": str}])
     assert all(has_shape(list(one["refusals"].values()), [int]) for one in made["runs"])
 
@@ -177,13 +170,17 @@ def test_messages_are_shown_in_the_shape_of_the_design(
     assert {one["kind"] for one in shown if one["kind"]} <= kinds
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_a_resident_s_history_in_the_shape_of_the_design(name: str, traces: Mapping[str, Path]) -> None:
+def test_a_resident_s_history_in_the_shape_of_the_design(traces: Mapping[str, Path]) -> None:
+    """The first resident whom each run knows; a few runs are about no person."""
     shape = {"time_us": int, "requester": str, "items": list, "outcome": str, "hidden": bool}
-    ((handle,),) = query(traces[name], "SELECT min(handle) FROM resident")
-    shown = cli("trace", "history", traces[name], "--person", handle)
-    assert shown["person"] == handle
-    assert has_shape(shown["rows"], [shape | {"procedure": (str, type(None))}])
+    seen = []
+    for path in traces.values():
+        for (handle,) in query(path, "SELECT min(handle) FROM resident HAVING count(*)"):
+            shown = cli("trace", "history", path, "--person", handle)
+            assert shown["person"] == handle
+            seen += shown["rows"]
+    assert len(seen) > 20
+    assert has_shape(seen, [shape | {"procedure": (str, type(None))}])
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -201,7 +198,7 @@ def test_the_trace_of_every_scenario_verifies(
 
 
 @pytest.mark.parametrize(("table", "column"), [("message", "line"), ("ledger", "row")])
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", ["birth", "hostile_mesh"])
 def test_a_trace_with_one_changed_byte_does_not(
     name: str, table: str, column: str, traces: Mapping[str, Path], tmp_path: Path
 ) -> None:
@@ -221,51 +218,3 @@ def test_a_trace_with_one_changed_byte_does_not(
         assert (type(fault["index"]) is int) is (table == "message"), (table, number, at, fault)
         query(copy, f"UPDATE {table} SET {column} = ? WHERE number = ?", whole, number)
     assert cli("trace", "verify", copy)["ok"], "put back as it was, it holds again"
-
-
-# Personal numbers.
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_no_personal_number_that_a_register_holds_is_in_a_trace(
-    name: str, traces: Mapping[str, Path]
-) -> None:
-    """Neither in the file's bytes, nor in what is signed, nor in what any key of the run opens."""
-    numbers = [number.encode() for number in run(numbers_of(name))]
-    assert bool(numbers) is (name != "hostile_mesh"), "the hostile mesh keeps no resident register"
-    payloads, opened = readable(traces[name])
-    assert min(len(payloads), len(opened)) > 10
-    texts = [traces[name].read_bytes(), *payloads, *opened]
-    assert [number for number in numbers if any(number in text for text in texts)] == []
-    if numbers:
-        assert not any(map(personal_numbers_in, opened))
-
-
-async def numbers_of(name: str) -> list[str]:
-    """What the registers hold at the end of the same run, made again in this process."""
-    scenario = SCENARIOS[name]
-    values = {setting.name: setting.default for setting in scenario.settings}
-    with simulation(starts=scenario.start(values)) as sim:
-        establish(sim)
-        await scenario.run(sim, **values)
-        return personal_numbers(sim)
-
-
-def readable(path: Path) -> tuple[list[bytes], list[bytes]]:
-    """The payload of every line in a trace, and the plaintext of every seal that the trace's keys open."""
-    keys = [SealingKey.from_seed(key) for _, key in query(path, "SELECT * FROM sealing_key")]
-    lines = query(path, "SELECT line FROM message WHERE kind <> ''")
-    payloads = [base64url.decode(line.split(b".")[1]) for (line,) in lines]
-    opened = []
-    for document in map(json.loads, payloads):
-        for token in (document.get("data"), document.get("subject")):
-            if isinstance(token, str) and token.count(".") == 4:
-                opened += [text for key in keys if (text := opened_by(token, key)) is not None]
-    return payloads, opened
-
-
-def opened_by(token: str, key: SealingKey) -> bytes | None:
-    try:
-        return open_sealed(token, key)
-    except MeshError:
-        return None
