@@ -81,12 +81,12 @@ async def run(sim: Simulation, *, days: int = 30, wallet_yen: int = WALLET_YEN) 
     await send_copies(world)
     await over_the_network(world)
     await not_computerised(world)
+    await by_code(world, days)
     await at_any_counter(world)
     await pay_once(world, wallet_yen)
     await marriage(world)
     await refused_and_paid_back(world)
     await under_protection(world)
-    await by_code(world, days)
     await look_back(world)
 
 
@@ -219,6 +219,10 @@ async def not_computerised(world: World) -> None:
         "the register could not be computerised, so no copy of it exists",
         "改製不適合戸籍で電算化されておらず、副本がない",
     )
+    sim.tell(
+        "Another couple's register could never be computerised: nobody knows of it but Kitami, and they bring the paper.",
+        "別の夫婦の戸籍は電算化できず副本がないため、北見市で戸籍謄本を取って提出した。",
+    )
 
 
 async def at_any_counter(world: World) -> None:
@@ -288,13 +292,13 @@ async def pay_once(world: World, wallet_yen: int) -> None:
     sim.expect(
         "Two taps and a lost answer charge the wallet exactly once",
         issued.state == "issued" and before - world.agent.balance_yen("w-son") == order.fee_yen,
-        text_ja="二重のタッチと応答の消失があっても、引落しはちょうど1回である",
+        text_ja="二重の決済操作と応答の消失があっても、引落しはちょうど1回である",
     )
     heard = b"".join(heard_by(sim, AGENT)).decode()
     sim.expect(
         "The agent hears order, amount and wallet, and not who wants which register",
         order.key in heard and "kr-" not in heard and world.son.name not in heard,
-        text_ja="指定納付受託者に伝わるのは注文番号・金額・財布だけで、誰のどの戸籍かは伝わらない",
+        text_ja="指定納付受託者に伝わるのは受付番号・金額・決済手段だけで、誰のどの戸籍かは伝わらない",
     )
     sim.expect(
         "The receipts of the cash desk and what the agent owes agree, and so does the wallet",
@@ -302,7 +306,7 @@ async def pay_once(world: World, wallet_yen: int) -> None:
         == world.agent.owed_yen(world.kobe.member)
         == wallet_yen - world.agent.balance_yen("w-son")
         == 450 + 750 + 450,
-        text_ja="市の収納、受託者の未払額、財布の残高が一致する",
+        text_ja="市の収納額、受託者が市に納付すべき額、利用者の残高が一致する",
     )
 
 
@@ -355,9 +359,10 @@ async def refused_and_paid_back(world: World) -> None:
         text_ja="納付後に交付されなかった手数料は1回だけ返金される",
     )
     sim.tell(
-        "Fees are paid without cash through a designated agent: a double tap is one charge, and what is refused "
-        "is paid back.",
-        "手数料は指定納付受託者を通じてキャッシュレスで納める。二重にタッチしても引落しは1回で、交付できなければ返金される。",
+        "Fees are paid without cash through a designated agent: a double tap is one charge. The son also pays for the "
+        "register that his sibling's marriage made; he is not entitled to it, and the fee is paid back.",
+        "手数料は指定納付受託者を通じてキャッシュレスで納める。二重に決済しても引落しは1回である。"
+        "長男は婚姻したきょうだいの新戸籍も請求したが、請求権がなく、納めた手数料は返金された。",
     )
 
 
@@ -393,6 +398,10 @@ async def under_protection(world: World) -> None:
         paper(REGISTER),
         "a register under protection is not opened online",
         "支援措置の対象で、オンラインでは提供されない",
+    )
+    sim.tell(
+        "A mother under protection gets no code online and no copy elsewhere; in Kitami an official decides for her.",
+        "支援措置の対象者は、オンラインでも他の市区町村でも受け取れず、本籍地の北見市で担当者が判断して交付した。",
     )
 
 

@@ -15,7 +15,7 @@ from mesh.testing import personal_numbers
 from nodes.data.papers import paper
 from nodes.firm.app import FirmApp
 from nodes.municipality.childcare import TAX_PAPER
-from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.municipality.tax import INCOME, SELF_DISCLOSURE, IncomeQuery
 from nodes.portal.api import API, SELF_INCOME, SelfIncomeQuery
 from nodes.portal.application_server import SERVER
 from nodes.portal.inbox import PORTAL, Portal
@@ -41,7 +41,7 @@ INCOME_YEN = 2_430_000
 @scenario(
     title="A private app files for a resident and reads what he consents to",
     title_ja="民間アプリからの電子申請と、本人同意による自己情報の取得",
-    rules=(1, 3, 4, 5, 7, 10, 14),
+    rules=(1, 3, 4, 5, 7, 8, 10, 14),
     sources=(
         "公共サービスメッシュ（民間との対外接続）",
         "ぴったりサービス",
@@ -132,7 +132,7 @@ async def read_with_consent(world: Private, number: int, uses: int, days: int) -
     )
     kobe = world.cities.kobe.address("tax")
     rows = [read_row(row) for row in sim.node(kobe).host.store.ledger_rows()]
-    asked = [row.requester for row in rows if row.entry == "answered" and row.procedure == "self-disclosure"]
+    asked = [row.requester for row in rows if row.entry == "answered" and row.procedure == SELF_DISCLOSURE]
     sim.expect(
         "Kobe answers the portal's own look at self-information, and never hears of the firm",
         asked == [API] * uses and not any(member_of(row.requester) == member_of(APP) for row in rows),
@@ -201,6 +201,13 @@ async def consent_that_ended(world: Private, number: int, days: int) -> None:
         await app.read_income(number, KOBE, TAX_YEAR)
     consent = await world.consent(number, days=days, uses=5)
     await app.read_income(number, KOBE, TAX_YEAR)
+    world.cities.kobe.tax.keep_from_portal(world.cities.kobe.code(world.customer))
+    with sim.refused(
+        "withheld",
+        "What a city keeps from the person's own look (自己情報提供不可) no app can read either",
+        text_ja="市が自己情報提供不可とした情報は、同意があってもアプリで取得できない",
+    ):
+        await app.read_income(number, KOBE, TAX_YEAR)
     held = str(INCOME_YEN) in holdings(app)
     await sim.node(PORTAL, Portal).withdraw(world.cities.portal_code(world.customer), consent)
     with sim.refused(

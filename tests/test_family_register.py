@@ -224,6 +224,8 @@ async def test_an_order_waits_while_the_link_may_have_answered(world: World) -> 
     world.sim.disturbance.rules.append(lost)
     assert (await counter.examine(order.number)).state == "ordered"
     world.sim.disturbance.rules.remove(lost)
+    with world.sim.offline(FAMILY_LINK):
+        assert (await counter.examine(order.number)).state == "ordered"
     assert (await counter.examine(order.number)).state == "issued"
     assert (await counter.examine(order.number)).state == "issued"
     assert world.agent.balance_yen("w-son") == 5000 - 450

@@ -20,7 +20,7 @@ from mesh.testing import simulation
 from nodes import establish
 from nodes.data.law import read_law
 from nodes.firm.app import FirmApp
-from nodes.municipality.tax import INCOME
+from nodes.municipality.tax import INCOME, IncomeQuery
 from nodes.portal.api import API, API_STATE, ApiGateway, SelfIncome, StateQuery
 from nodes.portal.application import ONLINE, Filing
 from nodes.portal.application_server import FILE, SERVER, FileQuery
@@ -235,3 +235,21 @@ def test_the_city_is_asked_for_no_more_than_the_portal_may_show() -> None:
     assert set(rows["pa-loan"].items) < set(rows["pa-disclosure"].items) < set(INCOME.items)
     assert rows["pa-loan"].consent
     assert not rows["pa-disclosure"].consent
+
+
+async def test_what_is_kept_from_the_portal_goes_to_whom_the_law_names_all_the_same(world: Private) -> None:
+    tax, code = world.cities.kobe.tax, world.cities.kobe.code(world.customer)
+    tax.keep_from_portal(code)
+    number = world.app.link(world.firm_code)
+    await world.consent(number, days=1, uses=1)
+    with pytest.raises(Refused, match="withheld"):
+        await world.app.read_income(number, KOBE, TAX_YEAR)
+    reply = await world.cities.office.ask(
+        tax.address,
+        INCOME,
+        IncomeQuery(TAX_YEAR),
+        subject=world.cities.kitami.code(world.customer),
+        procedure="childcare",
+        items=("tax_year", "tax_yen"),
+    )
+    assert reply.tax_year == TAX_YEAR

@@ -17,6 +17,7 @@ from typing import ClassVar, NamedTuple
 
 from mesh import Caller, ManualReview, MeshError, Node, NotFound, Refused, Withheld, serves
 from mesh.builtin import Empty
+from mesh.errors import Fault
 from mesh.names import Zone, member_of
 from nodes.agency.family_register_link import FAMILY_COPY, FAMILY_LINK, FAMILY_WIDE_AREA, WideAreaQuery
 from nodes.agency.kinship import Certificate, CopyQuery, Entry, EntryTie, Recorded, RecordKind, Tie, closest
@@ -162,8 +163,8 @@ class FamilyRegister(Node):
         try:
             copy = await self._copy_for(order, official)
         except MeshError as error:
-            if isinstance(error, Refused) and not error.definite:
-                return order
+            if isinstance(error, Refused) and (error.fault is Fault.NETWORK or not error.definite):
+                return order  # Nobody has said no: the order stands, and is examined again.
             with self.effect():
                 order = self.orders.refuse(number, error.code)
             await self.ask(desk, FEE_REFUND, OrderQuery(order.key), procedure="fees", attempts=3)

@@ -4,7 +4,8 @@ Rules kept here:
 1. The assessment is the original (正本); requests are answered from the copy (副本) that the office registers.
 2. A copy that was not registered is `replica_missing`; a correction of the original changes no answer until
    the copy is registered again.
-3. 提供不可 withholds a record; 自動応答不可 leaves the answer to an official.
+3. 提供不可 withholds a record; 自動応答不可 leaves the answer to an official; 自己情報提供不可 withholds it from the
+   person's own look in the portal, and from nobody else.
 4. Who needs to know only whether tax was levied is told that, and no amount.
 5. A correction is said to whom the law names, when the copy has it.
 
@@ -15,7 +16,7 @@ A tax year is that of the levy (年度): of the income of the year before, by th
 from __future__ import annotations
 
 import sqlite3
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -31,6 +32,9 @@ from mesh import (
     serves,
 )
 from mesh.names import Zone
+
+SELF_DISCLOSURE: Final = "self-disclosure"
+"""The task under which the portal shows residents what bodies hold about them (自己情報)."""
 
 Yen = Annotated[int, Meta(ge=0)]
 Year = Annotated[int, Meta(ge=1950, le=2200)]
@@ -130,6 +134,10 @@ class TaxOffice(Node):
         """Set 提供不可."""
         self._flag(code, "withheld")
 
+    def keep_from_portal(self, code: str) -> None:
+        """Set 自己情報提供不可, as for who must fear that somebody else reads the portal in their name."""
+        self._flag(code, "not-to-self")
+
     def review_manually(self, code: str) -> None:
         """Set 自動応答不可."""
         self._flag(code, "manual")
@@ -168,7 +176,7 @@ class TaxOffice(Node):
     @serves(INCOME)
     async def income(self, query: IncomeQuery, caller: Caller, person: str) -> Income:
         """Income of a person in a tax year, from the copy."""
-        row = self._replica(person, query.tax_year)
+        row = self._replica(person, query.tax_year, to_self=caller.procedure == SELF_DISCLOSURE)
         return Income(
             tax_year=row["tax_year"],
             total_income_yen=row["total_income_yen"],
@@ -183,10 +191,10 @@ class TaxOffice(Node):
         """Whether a person was taxed in a year, from the copy."""
         return Taxed(taxed=self._replica(person, query.tax_year)["tax_yen"] > 0)
 
-    def _replica(self, person: str, tax_year: int) -> sqlite3.Row:
-        """The copy of a person's levy, unless something forbids to give it."""
+    def _replica(self, person: str, tax_year: int, *, to_self: bool = False) -> sqlite3.Row:
+        """The copy of a person's levy, unless something forbids to give it, or to show it to themselves."""
         flags = [row["flag"] for row in self.db.execute("SELECT flag FROM flag WHERE code = ?", (person,))]
-        if "withheld" in flags:
+        if "withheld" in flags or (to_self and "not-to-self" in flags):
             raise Withheld
         if "manual" in flags:
             raise ManualReview

@@ -19,13 +19,11 @@ from mesh import Caller, MeshError, Node, NotFound, PersonalService, Refused, Se
 from mesh.names import Zone
 from nodes.agency.code_issuer import check_named
 from nodes.data.calendar import day_of
-from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.municipality.tax import INCOME, SELF_DISCLOSURE, IncomeQuery
 from nodes.portal.application import ONLINE, Filing, Receipt, State
 from nodes.portal.application_server import FILE, SERVER, STATES, FileQuery, FileReply, StatesQuery
 
 API: Final = "gov/portal/api"
-DISCLOSURE: Final = "self-disclosure"
-"""The task under which the portal shows residents what bodies hold about them."""
 
 Api = Literal["application", "self-information"]
 CityCode = Annotated[str, Meta(pattern="^[0-9]{5}$")]
@@ -148,7 +146,7 @@ class ApiGateway(Node):
                 INCOME,
                 IncomeQuery(query.tax_year),
                 subject=person,
-                procedure=DISCLOSURE,
+                procedure=SELF_DISCLOSURE,
                 items=caller.items,
             )
         except Refused as refused:
