@@ -1,0 +1,126 @@
+"""The world of `disaster`: a city that was flooded, two others, a prefecture, and the families of the flooded houses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+
+from msgspec.structs import replace
+
+from mesh import Refused, Simulation
+from mesh.broker import Broker
+from mesh.names import BROKER
+from nodes.agency.recovery_support import RECOVERY, RecoverySupport
+from nodes.data.people import Household, Person, Population
+from nodes.municipality.assembly import City, assemble
+from nodes.municipality.disaster_rules import TAX_TENTHS, AidKind, basic_grant_yen, damage_of
+from nodes.municipality.disaster_victims import APPLY, ApplyQuery, DisasterVictims, Receipt
+from nodes.municipality.elderly_medical import ElderlyMedical
+from nodes.municipality.property_tax import PropertyTax
+from nodes.municipality.victim_support import ACCEPT, Accepted, AcceptQuery, VictimSupport
+from nodes.portal.inbox import PORTAL, Portal
+from scenarios._newborns import portal_code
+
+KITAMI, KOBE, SAPPORO = "01208", "28100", "01100"
+PERCENTS = (55, 45, 52, 35, 25, 15, 5)
+"""How badly the houses were hit, one after the other and then again from the first on."""
+HOUSE_TAX_YEN, PREMIUM_YEN = 80_000, 72_000
+
+
+@dataclass
+class World:
+    """The cities, the prefecture, and who lived in the flooded houses."""
+
+    sim: Simulation
+    families: int
+    kitami: City = field(init=False)
+    kobe: City = field(init=False)
+    sapporo: City = field(init=False)
+    homes: list[Household] = field(init=False)
+
+    def __post_init__(self) -> None:
+        systems = ("resident", "property-tax", "elderly-medical", "disaster-victims", "victim-support")
+        self.kitami = assemble(self.sim, KITAMI, *systems)
+        self.kobe, self.sapporo = (
+            assemble(self.sim, city, "disaster-victims", "victim-support") for city in (KOBE, SAPPORO)
+        )
+        self.sim.add(RecoverySupport, RECOVERY.format(prefecture=KITAMI[:2]))
+        self.homes = self._settle(Population(self.sim))
+
+    def _settle(self, people: Population) -> list[Household]:
+        """A couple with a child, an old couple, somebody alone, and more couples, each in a house of their own."""
+        first = people.household(KITAMI, child_ages=(6,))
+        old = people.household(KITAMI)
+        old = replace(old, members=tuple(replace(one, born=date(1945, 3, 1)) for one in old.members))
+        alone = people.household(KITAMI, parents=1)
+        homes = [first, old, alone, *(people.household(KITAMI) for _ in range(self.families - 3))]
+        for number, home in enumerate(homes, 1):
+            self.kitami.settle(home)
+            self.tax.enter_house(house_of(number), "wooden", self.kitami.code(home.head), HOUSE_TAX_YEN)
+        for person in old.members:
+            self.kitami.node(ElderlyMedical).insure(self.kitami.code(person), person.born, PREMIUM_YEN)
+        return homes
+
+    @property
+    def office(self) -> DisasterVictims:
+        """Kitami's office for certificates and the ledger."""
+        return self.kitami.node(DisasterVictims)
+
+    @property
+    def desk(self) -> VictimSupport:
+        """Kitami's desk for victims."""
+        return self.kitami.node(VictimSupport)
+
+    @property
+    def tax(self) -> PropertyTax:
+        """Kitami's property tax."""
+        return self.kitami.node(PropertyTax)
+
+    @property
+    def prefecture(self) -> RecoverySupport:
+        """The prefecture's desk."""
+        return self.sim.node(RECOVERY.format(prefecture=KITAMI[:2]), RecoverySupport)
+
+    @property
+    def portal(self) -> Portal:
+        """The residents' portal."""
+        return self.sim.node(PORTAL, Portal)
+
+    def limit(self, per_second_max: int | None) -> None:
+        """The operator of the broker sets how many requests a second one party may make."""
+        self.sim.node(BROKER, Broker).authoriser.rates.per_second_max = per_second_max
+
+    async def apply(self, number: int, person: Person) -> Receipt:
+        """Somebody of the n-th household applies for the certificate, again and again while there are too many."""
+        code, query = portal_code(self.sim, person), ApplyQuery(house_of(number))
+        while True:
+            try:
+                return await self.portal.apply(
+                    code, self.office.address, APPLY, query, procedure="disaster-victims"
+                )
+            except Refused as refused:
+                if refused.code != "rate_limited":
+                    raise
+
+    async def accept(self, person: Person, *kinds: AidKind) -> Accepted:
+        """Somebody applies on the portal for the aid that was offered."""
+        query = AcceptQuery(KITAMI, kinds)
+        code = portal_code(self.sim, person)
+        return await self.portal.apply(code, self.desk.address, ACCEPT, query, procedure="disaster-aid")
+
+
+def fitting(number: int, size: int) -> set[str]:
+    """Which aid fits the n-th household by its damage, besides the premium of who is 75."""
+    damage = damage_of(percent_of(number))
+    kinds = {"basic-grant"} if basic_grant_yen(damage, size) else set()
+    return kinds | ({"property-tax"} if damage in TAX_TENTHS else set())
+
+
+def house_of(number: int) -> str:
+    """The number of the n-th household's house."""
+    return f"hs-{number:06d}"
+
+
+def percent_of(number: int) -> int:
+    """How badly the n-th household's house was hit."""
+    return PERCENTS[(number - 1) % len(PERCENTS)]
