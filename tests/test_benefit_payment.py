@@ -79,10 +79,10 @@ class Sabotage:
 
     @staticmethod
     def answers_from_the_original(patch: pytest.MonkeyPatch) -> None:
-        def levied(self: TaxOffice, person: str, tax_year: int) -> Any:
+        def levied(self: TaxOffice, person: str, tax_year: int, **_: Any) -> Any:
             return self.db.execute("SELECT * FROM levy WHERE code = ?", (person,)).fetchone()
 
-        patch.setattr(TaxOffice, "_copy", levied)
+        patch.setattr(TaxOffice, "_replica", levied)
 
     @staticmethod
     def an_office_that_forgets_the_last_day(patch: pytest.MonkeyPatch) -> None:
