@@ -284,6 +284,18 @@ async def test_an_inspection_two_months_early_loses_no_day(world: World, until: 
         await office.inspect(SECOND)
 
 
+async def test_until_may_the_tax_of_the_year_before_counts(world: World) -> None:
+    office = world.sim.node(INSPECTION, InspectionOffice)
+    office.enter(FIRST, "2026-06-10")
+    world.tax.levy(FIRST, 2025, 36_000)
+    world.tax.receive_payment(FIRST, 2025)
+    await world.tax.report()
+    await world.sim.sleep((date(2026, 5, 31) - date(2025, 10, 6)).days * 86_400)
+    assert await office.inspect(FIRST) == "renewed"
+    await world.sim.sleep(86_400)
+    assert await office.inspect(FIRST) == "paper-needed"
+
+
 async def test_without_the_payment_check_paper_counts(world: World) -> None:
     office = world.sim.node(INSPECTION, InspectionOffice)
     office.enter(FIRST, "2025-10-31")
@@ -373,3 +385,29 @@ async def told(sim: Simulation) -> dict[str, bool]:
     with contextlib.suppress(Exception):  # what is broken may break the story off: what came before counts
         await run.run(sim)
     return {one.text: one.held for one in sim.trace.expectations}
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+async def test_whatever_is_lost_a_case_ends_whole(seed: int) -> None:
+    with simulation(starts=run.starts, seed=seed) as sim:
+        establish(sim)
+        world = make_world(sim, 2_400_000, 1_490)
+        owner, card = world.owner()
+        number = await world.one_stop.file(sign(card, world.application(owner, FIRST)))
+        lots = sim.stream("what is lost")
+        sim.disturbance.rules.append(lambda *line: ((None, line[2]),) if lots.random() < 0.25 else None)
+        state = "running"
+        for _ in range(20):
+            state = await world.one_stop.advance(number)
+            if state in ("completed", "undone"):
+                break
+            await sim.sleep(600)
+        done = state == "completed"
+        assert state in ("completed", "undone")
+        assert (world.transport.owner_of(FIRST) is not None) == done
+        assert world.police.free_spaces(PLACE) == SPACES - done
+        assert len(world.tax.levies.unreported()) == done
+        sim.disturbance.rules.clear()
+        await sim.sleep(3_600)
+        assert (world.transport.owner_of(FIRST) is not None) == done
+        assert world.police.free_spaces(PLACE) == SPACES - done

@@ -241,6 +241,25 @@ async def test_every_line_twice_is_charged_and_paid_back_once(world: World) -> N
     assert world.agent.refunds("w-son") == [450]
 
 
+@pytest.mark.parametrize("seed", range(1, 7))
+async def test_whatever_is_lost_a_fee_is_kept_or_paid_back(world: World, seed: int) -> None:
+    counter, desk = world.kobe.node(FamilyRegister), world.kobe.node(CashDesk)
+    lots = world.sim.stream(f"what is lost, {seed}")
+    losing: Callable[..., Any] = lambda *line: ((None, line[2]),) if lots.random() < 0.2 else None  # noqa: E731
+    world.sim.disturbance.rules.append(losing)
+    orders = [counter.order_copy(key(world.kitami, 1), as_applicant(one)) for one in (world.son, world.bride)]
+    for order in orders:
+        paid = False
+        for _ in range(60):
+            with contextlib.suppress(Refused):
+                if not paid:
+                    paid = bool(await desk.take_payment(order.key, order.fee_yen, "w-son", AGENT))
+                await counter.examine(order.number)
+    assert [counter.orders.order(one.number).state for one in orders] == ["issued", "refused"]
+    assert world.agent.balance_yen("w-son") == 5000 - 450
+    assert desk.takings_yen() == world.agent.owed_yen(world.kobe.member) == 450
+
+
 async def test_what_the_payment_agent_refuses(world: World) -> None:
     desk = world.kobe.node(CashDesk)
     world.agent.open_wallet("w-poor", 100)

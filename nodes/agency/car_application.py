@@ -41,7 +41,7 @@ class CarApplication(Struct, frozen=True, forbid_unknown_fields=True):
     price_yen: Annotated[int, Meta(ge=0)]
     """取得価額."""
     emission_percent: Annotated[int, Meta(ge=0, le=3)]
-    """The rate of 環境性能割 for the car's fuel efficiency: 0 to 3 percent (地方税法157条)."""
+    """The rate of 環境性能割 for the car's fuel efficiency: 0 to 3 percent (地方税法145条以下)."""
     reduced: bool = False
     """Claims 減免, as for persons with disabilities; the one-stop service does not take those."""
 

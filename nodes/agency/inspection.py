@@ -3,7 +3,8 @@
 Rules kept here:
 1. A vehicle whose tax is not paid is not inspected (97条の2). That it is paid is looked up in the payment check;
    what is not shown there is proved with 納税証明書 on paper.
-2. What is looked up is a vehicle, not a person.
+2. The tax of a year is due on 31 May: until then that of the year before is looked up.
+3. What is looked up is a vehicle, not a person.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mesh import Node, NotFound, Refused
 from mesh.errors import Fault
 from mesh.names import Zone
 from nodes.agency.vehicle_inspection_payment import INSPECTION, PAYMENT_CHECK, PAYMENT_STANDING, PaymentQuery
-from nodes.data.calendar import day_of, fiscal_year, months_after
+from nodes.data.calendar import day_of, months_after
 
 TERM_MONTHS: Final = 24
 """A private car's certificate is renewed for two years (61条)."""
@@ -50,7 +51,7 @@ class InspectionOffice(Node):
         """
         last = date.fromisoformat(self.until(chassis))
         today = day_of(self.host.now_us())
-        year = fiscal_year(today)
+        year = today.year if today.month >= 6 else today.year - 1
         is_paid = (
             await self._is_shown_as_paid(chassis, year)
             if tax_paper is None

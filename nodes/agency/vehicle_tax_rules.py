@@ -19,7 +19,7 @@ ANNUAL_YEN: Final = (
     (6_000, 87_000),
     (100_000, 110_000),
 )
-"""種別割 a year, up to each displacement in cc (地方税法177条の7: 自家用の乗用車)."""
+"""種別割 a year, up to each displacement in cc (地方税法145条以下, 種別割の標準税率: 自家用の乗用車)."""
 EMISSION_UNTIL: Final = date(2026, 4, 1)
 """環境性能割 is modelled for acquisitions before this day: 令和8年度税制改正の大綱 ends it on 2026-03-31."""
 
@@ -30,7 +30,7 @@ def annual_yen(displacement_cc: int) -> int:
 
 
 def first_year_yen(displacement_cc: int, registered_on: date) -> int:
-    """種別割 of the months after the registration to March, in whole hundreds (地方税法177条の10: 月割)."""
+    """種別割 of the months after the registration to March, in whole hundreds (月割)."""
     months = (3 - registered_on.month) % 12
     return annual_yen(displacement_cc) * months // 12 // 100 * 100
 

@@ -2,7 +2,8 @@
 
 Rules kept here:
 1. The registers are the originals (正本). Copies of computerised ones go to the Minister of Justice
-   (戸籍法119条の2); one that is kept on paper (改製不適合戸籍) has no copy and is known here only.
+   (戸籍法119条の2); one that is kept on paper (118条1項ただし書,
+   改製不適合戸籍) has no copy and is known here only.
 2. Who is recorded, their spouse and lineal kin may have a copy (10条1項). Copies of other municipalities'
    registers are for those alone, in person and with a photograph (広域交付, 120条の2).
 3. A copy is handed over when its fee is paid, and a fee is paid back when the copy is refused.
@@ -151,26 +152,31 @@ class FamilyRegister(Node):
             return self.orders.open(record, kind, applicant)
 
     async def examine(self, number: int, *, official: str | None = None) -> CopyOrder:
-        """Hand the copy over or refuse it; `ordered` while the fee is not paid.
+        """Hand the copy over or refuse it; `ordered` while the fee is not paid or nobody has answered.
 
-        `official` names who decided about a register under protection. A refused copy's fee is paid back.
+        `official` names who decided about a register under protection. A refused copy's fee is paid back: where
+        that was not confirmed, examining the order again asks for it once more. Raises `Refused` for a cash desk
+        that gave no answer.
         """
         order = self.orders.order(number)
         desk = f"{member_of(self.address)}/cash-desk"
         paid = await self.ask(desk, FEE_PAID, OrderQuery(order.key), procedure="fees", attempts=3)
-        if order.state != "ordered" or paid.amount_yen != order.fee_yen:
-            return order
+        if order.state == "ordered" and paid.amount_yen == order.fee_yen:
+            order = await self._decide(order, official)
+        if order.state == "refused" and paid.amount_yen:
+            await self.ask(desk, FEE_REFUND, OrderQuery(order.key), procedure="fees", attempts=3)
+        return order
+
+    async def _decide(self, order: CopyOrder, official: str | None) -> CopyOrder:
         try:
             copy = await self._copy_for(order, official)
         except MeshError as error:
             if isinstance(error, Refused) and (error.fault is Fault.NETWORK or not error.definite):
                 return order  # Nobody has said no: the order stands, and is examined again.
             with self.effect():
-                order = self.orders.refuse(number, error.code)
-            await self.ask(desk, FEE_REFUND, OrderQuery(order.key), procedure="fees", attempts=3)
-            return order
+                return self.orders.refuse(order.number, error.code)
         with self.effect():
-            return self.orders.issue(number, len(copy.persons))
+            return self.orders.issue(order.number, len(copy.persons))
 
     async def _copy_for(self, order: CopyOrder, official: str | None) -> Certificate:
         """The copy, from this municipality's register or from the Minister of Justice."""
