@@ -36,6 +36,7 @@ GATHERERS = {
 """Files of nodes/ that may import node classes, and why."""
 
 HELPERS = {
+    "nodes.municipality.moving_register.MovingRegister": "the resident register's half that deals with moves",
     "nodes.agency.code_issuer.check_named": "relay and issuer refuse whom no law names in the same words",
 }
 """Functions of a node's file that another node may import, and why."""

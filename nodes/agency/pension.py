@@ -10,9 +10,10 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from mesh import Caller, Node, NotFound, PersonalService, ReplicaMissing, serves
+from mesh import Caller, Node, NotFound, NoticeType, PersonalService, ReplicaMissing, receives, serves
 from mesh.builtin import Empty
 from mesh.names import Zone
+from mesh.service import Date
 
 PENSION = "org/nenkin/records"
 """The address of the one node of this class."""
@@ -35,6 +36,21 @@ ENROLMENT = PersonalService(
     "pension.enrolment.v1", Empty, Enrolment, title="Enrolment in a pension scheme", title_ja="年金加入情報"
 )
 
+ReportKind = Literal["address", "category"]
+"""A new address, or a change of category (種別変更)."""
+
+
+class PensionReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an insured person notified to the city (国民年金法12条4項)."""
+
+    kind: ReportKind
+    since: Date
+
+
+PENSION_REPORT = NoticeType(
+    "pension.report.v1", PensionReport, title="Notice of an insured person", title_ja="国民年金の届出の報告"
+)
+
 
 class PensionBody(Node):
     """The records of one pension body."""
@@ -46,6 +62,8 @@ class PensionBody(Node):
     CREATE TABLE replica(
       code TEXT PRIMARY KEY, scheme TEXT NOT NULL, employer_kind TEXT NOT NULL, months INTEGER NOT NULL,
       registered_us INTEGER NOT NULL);
+    CREATE TABLE report(
+      message TEXT PRIMARY KEY, city TEXT NOT NULL, code TEXT NOT NULL, kind TEXT NOT NULL, since TEXT NOT NULL);
     """
 
     def enrol(self, code: str, scheme: Scheme, employer_kind: EmployerKind, months: int) -> None:
@@ -71,3 +89,17 @@ class PensionBody(Node):
             known = self.db.execute("SELECT 1 FROM enrolment WHERE code = ?", (person,)).fetchone()
             raise NotFound if known is None else ReplicaMissing
         return Enrolment(scheme=row["scheme"], employer_kind=row["employer_kind"], months=row["months"])
+
+    @receives(PENSION_REPORT)
+    async def on_report(self, report: PensionReport, caller: Caller, person: str) -> None:
+        """Keep what a city reports; an official of this body goes on with it."""
+        with self.effect():
+            self.db.execute(
+                "INSERT INTO report VALUES (?, ?, ?, ?, ?)",
+                (caller.message, caller.address, person, report.kind, report.since),
+            )
+
+    def reports(self, code: str) -> list[tuple[str, str]]:
+        """What cities reported about a person: (kind, since), the oldest first."""
+        rows = self.db.execute("SELECT kind, since FROM report WHERE code = ? ORDER BY rowid", (code,))
+        return [(row["kind"], row["since"]) for row in rows]

@@ -21,6 +21,7 @@ from mesh.names import Zone
 from nodes.agency.signature import check_signature
 from nodes.municipality.application_progress import PROGRESS, Progress
 from nodes.municipality.childcare import APPLY
+from nodes.municipality.moves import MOVE_OUT, MOVING_OUT_ONLINE
 from nodes.municipality.resident import BY_CERTIFICATE, CertificateQuery
 from nodes.portal.application import ONLINE, Application, State, open_filing, read_application
 from nodes.portal.application_server import FETCH, REPORT, SERVER, ReportQuery, Waiting
@@ -33,7 +34,10 @@ class Desk(NamedTuple):
     service: PersonalService[Any, Any]
 
 
-DESKS: Final = {"childcare": Desk("childcare", APPLY)}
+DESKS: Final = {
+    "childcare": Desk("childcare", APPLY),
+    MOVING_OUT_ONLINE: Desk("resident", MOVE_OUT),
+}
 """By procedure. Every form states the receipt number under which it was signed."""
 
 
@@ -125,7 +129,12 @@ class ApplicationManagement(Node):
             self._note(receipt, "unresolved", error.code)
             await self._report(receipt, "in-review")
             return
-        self._note(receipt, "handed-over")
+        with self.effect():
+            # The business system may have said meanwhile where it stands.
+            self.db.execute(
+                "UPDATE application SET state = 'handed-over' WHERE receipt = ? AND state = 'received'",
+                (receipt,),
+            )
 
     # What a person decides.
 

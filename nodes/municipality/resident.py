@@ -4,7 +4,8 @@ Rules kept here:
 1. The personal number (個人番号) stands in a table of its own and in no answer; the register alone has it.
 2. A household is shown inside the same body only, where ordinance allows it (番号法9条2項).
 3. An event says that something happened, and nothing about it: who needs more asks for it.
-4. Households are listed for an office of the same body that a row of the law names, and for nobody else.
+4. Who notified a move-out stays on record here until the new city has entered them (`move_file`).
+5. Households are listed for an office of the same body that a row of the law names, and for nobody else.
 
 The ladder 業務宛名番号 → 団体内統合宛名番号 → 符号 is folded into one: a person's key in every system of the
 city is the city's linkage code.
@@ -18,18 +19,27 @@ from datetime import date
 from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
-from stdnum.jp.in_ import calc_check_digit
 
-from mesh import Caller, EventType, Node, NotFound, PersonalService, Service, serves
+from mesh import (
+    Caller,
+    EventType,
+    NotFound,
+    PersonalService,
+    Service,
+    serves,
+)
 from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.service import Code, Date, Name, Word
 from nodes.agency.card import Serial
 from nodes.agency.code_issuer import check_named
 from nodes.data.people import Household, Move, Person
-
-CityCode = Annotated[str, Meta(pattern="^[0-9]{5}$")]
-"""The first five digits of a municipality's code."""
+from nodes.municipality.move_file import MOVE_SCHEMA
+from nodes.municipality.moves import IDENTITY_CHANGE as IDENTITY_CHANGE
+from nodes.municipality.moves import MOVE_IN as MOVE_IN
+from nodes.municipality.moves import MOVED_OUT as MOVED_OUT
+from nodes.municipality.moves import CityCode as CityCode
+from nodes.municipality.moving_register import MovingRegister
 
 
 class HouseholdQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,20 +158,15 @@ BY_CERTIFICATE = Service(
 
 COUNTS = Service("resident.counts.v1", CountsQuery, Counts, title="Residents by age", title_ja="年齢別住民数")
 BIRTH = EventType("resident.birth.v1", title="A child was entered in the register", title_ja="出生による記載")
-MOVE_IN = EventType("resident.move-in.v1", title="A person moved in", title_ja="転入による記載")
-IDENTITY_CHANGE = EventType(
-    "resident.identity-change.v1",
-    title="Name, address, birth date or sex changed",
-    title_ja="本人確認情報の変更",
-)
 DEATH = EventType("resident.death.v1", title="A person was struck off after death", title_ja="死亡による消除")
 
 
-class ResidentRegister(Node):
+class ResidentRegister(MovingRegister):
     """The system 住民基本台帳 of one municipality."""
 
     zone: ClassVar[str] = Zone.MYNUMBER
-    schema: ClassVar[str] = """
+    schema: ClassVar[str] = (
+        """
     CREATE TABLE resident(
       code TEXT PRIMARY KEY, resident_code TEXT NOT NULL UNIQUE, name TEXT NOT NULL, kana TEXT NOT NULL,
       born TEXT NOT NULL, sex TEXT, household INTEGER NOT NULL, relation TEXT NOT NULL, since TEXT NOT NULL,
@@ -172,6 +177,8 @@ class ResidentRegister(Node):
       code TEXT NOT NULL REFERENCES resident, on_date TEXT NOT NULL, from_city TEXT NOT NULL,
       to_city TEXT NOT NULL);
     """
+        + MOVE_SCHEMA
+    )
 
     # What its staff does.
 
@@ -320,14 +327,6 @@ class ResidentRegister(Node):
 
     # Inside.
 
-    def _household_of(self, code: str) -> int:
-        row = self.db.execute(
-            "SELECT household FROM resident WHERE code = ? AND struck = ''", (code,)
-        ).fetchone()
-        if row is None:
-            raise NotFound("the register has no such resident")
-        return int(row["household"])
-
     def _city_on(self, code: str, day: date) -> str:
         """Where a person lived on a day, by the moves that the register knows of."""
         moves = self.db.execute(
@@ -358,13 +357,6 @@ class ResidentRegister(Node):
         self._number(code)
         self.db.executemany(
             "INSERT INTO move VALUES (?, ?, ?, ?)", [_move_row(code, move) for move in household.moves]
-        )
-
-    def _number(self, code: str) -> None:
-        """Enter a personal number; J-LIS makes it from the 住民票コード (番号法8条), here it is drawn."""
-        digits = f"{self.host.random.randrange(10**11):011d}"
-        self.db.execute(
-            "INSERT INTO personal_number VALUES (?, ?)", (code, digits + str(calc_check_digit(digits)))
         )
 
 
