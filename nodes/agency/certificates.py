@@ -101,6 +101,14 @@ class CertificateAuthority(Node):
         with self.effect():
             self._lapse(person, "requested")
 
+    def lapses(self, person: str) -> list[str]:
+        """Why a person's certificates lapsed, the oldest first."""
+        rows = self.db.execute(
+            "SELECT why FROM lapse JOIN certificate USING (serial) WHERE person = ? ORDER BY lapse.rowid",
+            (person,),
+        )
+        return [row["why"] for row in rows]
+
     # What it hears of the registers.
 
     @receives(IDENTITY_CHANGE)

@@ -1,7 +1,8 @@
 """National health insurance (国民健康保険): tells newcomers who had it to enrol, enrols, and reduces the premium by income.
 
 Rules kept here:
-1. Who moves in is told only if they had this insurance before; employees have their employer's (国民健康保険法6条).
+1. The head of a household that moves in is told only if somebody in it had this insurance before; employees have
+   their employer's (国民健康保険法6条).
 2. A resident notifies within 14 days (9条; 施行規則); nobody is enrolled by a move alone. Who moves out is
    struck off by it (8条).
 3. The flat part of the premium is reduced by 7, 5 or 2 tenths by the household's income (施行令29条の7), which is asked
@@ -82,11 +83,10 @@ class HealthInsurance(Node):
 
     @receives(MOVE_IN)
     async def on_move_in(self, event: Event, caller: Caller, person: str) -> None:
-        """Note those of the household who had this insurance in the city before."""
-        told = await who_had(self, person, "health-insurance", procedure=PROCEDURE)
-        with self.effect():
-            for code in told:
-                self.guidance.note(code, event.id)
+        """Note the head of a household in which somebody had this insurance in the city before."""
+        if await who_had(self, person, "health-insurance", procedure=PROCEDURE):
+            with self.effect():
+                self.guidance.note(person, event.id)
 
     @receives(MOVED_OUT)
     async def on_moved_out(self, event: Event, caller: Caller, person: str) -> None:
@@ -120,6 +120,10 @@ class HealthInsurance(Node):
         if row is None:
             raise NotFound("the person is not insured here")
         return row
+
+    def count(self) -> int:
+        """How many are insured here today."""
+        return int(self.db.execute("SELECT count(*) FROM insured WHERE until = ''").fetchone()[0])
 
     async def reduce(self, person: str, tax_year: int) -> Reduction:
         """An official sets the premium: gather the adults' income and find the reduction of the household."""

@@ -62,6 +62,11 @@ class MoveFile:
         """The new city has entered the person."""
         self._db.execute("UPDATE leaving SET confirmed_on = ? WHERE code = ?", (day, code))
 
+    def unconfirmed(self, codes: Sequence[str]) -> list[str]:
+        """Those of some persons who left and whom the new city has not entered yet."""
+        rows = self._db.execute("SELECT code FROM leaving WHERE confirmed_on = '' ORDER BY rowid")
+        return [row["code"] for row in rows if row["code"] in codes]
+
     def due(self, today: date) -> list[str]:
         """Who is still entered here and has left by today."""
         rows = self._db.execute(
