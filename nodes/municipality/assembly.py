@@ -116,6 +116,10 @@ def system_class(key: str) -> type[Node]:
 
 
 def key_of(cls: type[Node]) -> str:
-    """The key of a system, from the module that first defined it: a package's own class is a subclass of that."""
-    first = [one for one in cls.__mro__ if issubclass(one, Node) and one is not Node][-1]
+    """The key of a system, from the module that first defined it: a package's own class is a subclass of that.
+
+    A base class that is only a part of a system states no zone.
+    """
+    systems = [one for one in cls.__mro__ if issubclass(one, Node) and one is not Node]
+    first = [one for one in systems if "zone" in vars(one)][-1]
     return first.__module__.rpartition(".")[2].replace("_", "-")
