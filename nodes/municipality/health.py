@@ -12,9 +12,11 @@ Rules kept here:
 from __future__ import annotations
 
 from datetime import date
-from typing import ClassVar, Final, NamedTuple
+from typing import Annotated, ClassVar, Final, NamedTuple
 
-from mesh import Caller, Event, Node, Refused, receives, serves
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from mesh import Caller, Event, Node, NotFound, PersonalService, Refused, receives, serves
 from mesh.builtin import Empty
 from mesh.errors import Fault
 from mesh.names import Zone, member_of
@@ -65,6 +67,21 @@ PLAN = (
 )
 
 
+CHECK_UP_GRACE_MONTHS: Final = 3
+"""How long after the planned age a check-up is not yet missed; illustrative."""
+
+
+class CheckUps(Struct, frozen=True):
+    """How many of the check-ups due so far (乳幼児健診) a child was not brought to (未受診)."""
+
+    missed: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+
+
+CHECK_UPS = PersonalService(
+    "health.check-ups.v1", Empty, CheckUps, title="Check-ups missed by a child", title_ja="健診の未受診の状況"
+)
+
+
 class HealthManagement(Node):
     """The system 健康管理 of one municipality."""
 
@@ -73,6 +90,7 @@ class HealthManagement(Node):
     CREATE TABLE plan(
       child TEXT NOT NULL, appointment TEXT NOT NULL, due_on TEXT NOT NULL, event TEXT NOT NULL,
       PRIMARY KEY (child, appointment));
+    CREATE TABLE attended(child TEXT NOT NULL, appointment TEXT NOT NULL, PRIMARY KEY (child, appointment));
     {RECORD_SCHEMA} {PROPOSAL_SCHEMA} {REMINDER_SCHEMA}
     """
 
@@ -99,10 +117,32 @@ class HealthManagement(Node):
         reply = await self.ask(
             caller.address, HOUSEHOLD, HouseholdQuery(), subject=person, procedure=PROCEDURE
         )
-        born = next(date.fromisoformat(one.born) for one in reply.members if one.code == person)
-        rows = [(person, one.key, months_after(born, one.months).isoformat(), event.id) for one in PLAN]
+        self.plan(person, next(one.born for one in reply.members if one.code == person), event.id)
+
+    def plan(self, child: str, born: str, source: str) -> None:
+        """Plan all that is due for a child; for one that moved in, an official calls this."""
+        day = date.fromisoformat(born)
+        rows = [(child, one.key, months_after(day, one.months).isoformat(), source) for one in PLAN]
         with self.effect():
             self.db.executemany("INSERT OR IGNORE INTO plan VALUES (?, ?, ?, ?)", rows)
+
+    def attend(self, child: str, appointment: str) -> None:
+        """Enter that a child was brought to a check-up."""
+        with self.effect():
+            self.db.execute("INSERT OR IGNORE INTO attended VALUES (?, ?)", (child, appointment))
+
+    @serves(CHECK_UPS)
+    async def check_ups(self, query: Empty, caller: Caller, person: str) -> CheckUps:
+        """How many check-ups a child was not brought to, three months after each was due; no findings."""
+        if not self.plan_of(person):
+            raise NotFound
+        last_due = months_after(day_of(self.host.now_us()), -CHECK_UP_GRACE_MONTHS).isoformat()
+        row = self.db.execute(
+            "SELECT count(*) AS missed FROM plan WHERE child = ? AND appointment LIKE 'check-up%' AND due_on < ?"
+            " AND appointment NOT IN (SELECT appointment FROM attended WHERE attended.child = plan.child)",
+            (person, last_due),
+        ).fetchone()
+        return CheckUps(row["missed"])
 
     def plan_of(self, child: str) -> list[tuple[str, str]]:
         """What is planned for a child: (appointment, due date), the next first."""
