@@ -6,6 +6,7 @@ that cannot be written and traces that cannot be read, against the nodes and sce
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -193,7 +194,6 @@ TRACES = [
     ("text.trace", "is no trace"),
     ("good.py", "is no trace"),
     ("header.trace", "is no trace"),
-    ("cut.trace", "is truncated"),
     ("garbled.trace", "is damaged"),
     ("newer.trace", "update"),
     ("other.trace", "is a database, but no trace"),
@@ -210,6 +210,22 @@ UNREADABLE = [
 @pytest.mark.parametrize(("reader", "name", "says"), UNREADABLE)
 def test_a_trace_that_cannot_be_read(folder: Path, reader: str, name: str, says: str) -> None:
     assert says in refuse(reader.format(name))
+
+
+def test_a_truncated_trace_gives_what_is_left_and_says_so(folder: Path) -> None:
+    root = make_root(nodes="nodes", scenarios="scenarios")
+    whole = CliRunner().invoke(root, ["trace", "show", "whole.trace"]).stdout.splitlines()
+    shown = CliRunner().invoke(root, ["trace", "show", "cut.trace"])
+    lines = shown.stdout.splitlines()
+    assert 0 < len(lines) < len(whole)
+    assert lines == whole[: len(lines)]
+    assert (shown.exit_code, "is truncated" in one_line(2, "", shown.stderr)) == (2, True)
+    listed = CliRunner().invoke(root, ["trace", "list", "cut.trace", "--json"])
+    (row,) = json.loads(listed.stdout)["traces"]
+    assert row["messages"] >= len(lines)
+    assert "is truncated" in row["notes"][0]
+    verified = CliRunner().invoke(root, ["trace", "verify", "cut.trace"])
+    assert (verified.exit_code, "is truncated" in verified.stdout) == (1, True)
 
 
 @pytest.mark.parametrize("reader", [READERS[name] for name in ("show", "list", "history")])
@@ -245,7 +261,7 @@ def test_a_question_that_a_trace_cannot_answer(folder: Path, line: str, says: st
     [
         "run raises.py --trace new.trace",
         "run child_allowance --trace notes.txt/t.trace",
-        "trace verify cut.trace",
+        "trace verify garbled.trace",
     ],
 )
 def test_the_process_itself_says_the_same(folder: Path, line: str, sayer: Callable[[str], str]) -> None:

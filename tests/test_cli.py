@@ -306,7 +306,9 @@ def test_traces_are_listed(cli: Cli, folder: Path, trace: str) -> None:
     (folder / "traces" / "torn.trace").write_text("no trace")
     result = cli("trace", "list", "--json")
     assert json.loads(result.stdout) == {
-        "traces": [{"path": trace, "scenario": "small", "seed": 1, "messages": 6, "complete": True}]
+        "traces": [
+            {"path": trace, "scenario": "small", "seed": 1, "messages": 6, "complete": True, "notes": []}
+        ]
     }
     assert "torn.trace" in result.stderr
     assert trace in cli("trace", "list", trace).stdout

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mesh.cli import output, usage
+from mesh.cli import output
 from mesh.cli.app import LazyGroup
 from mesh.cli.progress import display
-from mesh.errors import CODES, UsageError
+from mesh.cli.tracing import FILE, JSON, opened
+from mesh.errors import UsageError
 
 if TYPE_CHECKING:
     from mesh.trace.finding import Report
@@ -25,19 +25,23 @@ FOLDER = "traces"
 
 trace_command = LazyGroup(
     "trace",
-    modules=dict.fromkeys(("list", "show", "verify", "digest", "history"), "trace"),
+    modules={
+        "list": "trace",
+        "show": "show",
+        "verify": "trace",
+        "digest": "trace",
+        "history": "trace",
+    },
     suffix="trace_command",
     help="Read recordings of runs.",
     epilog="\b\nExamples:\n  run_sim.py trace list\n  run_sim.py trace show traces/child_allowance.trace\n"
     "  run_sim.py trace verify traces/child_allowance.trace",
 )
-_FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command("list", epilog="\b\nExamples:\n  run_sim.py trace list\n  run_sim.py trace list ~/runs --json")
 @click.argument("paths", metavar="[FILE|DIR]...", nargs=-1, type=click.Path(path_type=Path))
-@_JSON
+@JSON
 def list_trace_command(paths: tuple[Path, ...], as_json: bool) -> None:
     """List traces: files, and those in folders; the folder traces/ if none is named."""
     rows = list(_summaries(paths))
@@ -77,9 +81,26 @@ def _summary(path: Path) -> dict[str, Any]:
             "path": str(path),
             "scenario": trace.meta.get("scenario"),
             "seed": trace.meta.get("seed"),
-            "messages": trace.count("transmission"),
+            "messages": _count(trace),
             "complete": trace.complete,
+            "notes": list(trace.notes),
         }
+
+
+def _count(trace: Trace) -> int:
+    """The transmissions, as far as they can be read."""
+    from mesh.trace.opening import Damage
+
+    try:
+        return trace.count("transmission")
+    except Damage:
+        if not trace.notes:
+            raise
+    found = 0
+    with suppress(Damage):
+        for _ in trace.rows("SELECT number FROM transmission ORDER BY number"):
+            found += 1
+    return found
 
 
 def _yes(truth: bool) -> str:
@@ -91,22 +112,21 @@ def _yes(truth: bool) -> str:
     epilog="\b\nExamples:\n  run_sim.py trace verify traces/child_allowance.trace\n"
     "  run_sim.py trace verify run.trace --root root.pem --json",
 )
-@_FILE
+@FILE
 @click.option(
     "--root",
     metavar="FILE|FINGERPRINT",
     help="The root it must be of: a .pem or .der file, or SHA-256 in hex.",
 )
-@_JSON
+@JSON
 def verify_trace_command(file: Path, root: str | None, as_json: bool) -> int:
     """Check a trace from the file alone: signatures, certificates, digests, permits, ledgers.
 
     Names the first fault by its index, and exits 1 if there is one.
     """
-    from mesh.trace.reader import Trace
     from mesh.trace.verify import verify
 
-    with Trace.open(file) as trace, display() as shown:
+    with opened(file) as trace, display() as shown:
         shown.what = f"verifying {file}"
         report = verify(trace, _root(root, trace), shown.work)
     if as_json:
@@ -153,60 +173,14 @@ def _verdict(report: Report) -> Iterator[str]:
     yield f"root certificate SHA-256 {report.root}"
 
 
-@click.command(
-    "show",
-    epilog="\b\nExamples:\n  run_sim.py trace show run.trace --node muni/01208/tax\n"
-    "  run_sim.py trace show run.trace --code no_legal_basis --limit 5\n"
-    "  run_sim.py trace show run.trace --message 3\n\n"
-    f"Codes: {', '.join(CODES)}.",
-)
-@_FILE
-@click.option("--message", metavar="ID|INDEX", help="One message in full, with each check that it passed.")
-@click.option("--node", metavar="ADDRESS|ROLE", help="From or to a node, as muni/01208/tax or muni/*/tax.")
-@click.option("--person", metavar="HANDLE", help="About a resident, as r-000001.")
-@click.option("--service", metavar="NAME", help="Of a service or push, as tax.income.v1.")
-@click.option("--code", metavar="CODE", help="Refused with a code, or bringing it.")
-@click.option("--kind", metavar="KIND", help="request, reply, refusal, event, notice or receipt.")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most so many.")
-@_JSON
-def show_trace_command(
-    file: Path, message: str | None, limit: int | None, as_json: bool, **filters: str | None
-) -> None:
-    """List the messages of a trace: time, from, to, kind, service, outcome; or one in full."""
-    from mesh.trace.reader import Trace
-    from mesh.trace.text import format_full, format_line
-
-    code = filters["code"]
-    if code is not None and code not in CODES:
-        raise UsageError(usage.unknown("code", code, CODES))
-    if message is not None and any(value is not None for value in filters.values()):
-        raise UsageError("--message shows one message; leave the filters out")
-    # The rows end before the trace is closed, even when nobody reads the rest of them.
-    with Trace.open(file) as trace, closing(_found(trace, message, filters, limit)) as found:
-        if as_json:
-            output.say_json_rows("messages", found)
-            return
-        for row in found:
-            output.say(format_line(row) if message is None else format_full(row))
-
-
-def _found(
-    trace: Trace, message: str | None, filters: dict[str, str | None], limit: int | None
-) -> Generator[dict[str, Any], None, None]:
-    from mesh.trace.show import Filter, full, rows
-
-    yield from islice(rows(trace, Filter(**filters)) if message is None else full(trace, message), limit)
-
-
 @click.command("digest", epilog="\b\nExamples:\n  run_sim.py trace digest traces/child_allowance.trace")
-@_FILE
-@_JSON
+@FILE
+@JSON
 def digest_trace_command(file: Path, as_json: bool) -> None:
     """Print the SHA-256 of everything a trace says; equal runs have equal digests."""
     from mesh.trace.digest import digest
-    from mesh.trace.reader import Trace
 
-    with Trace.open(file) as trace:
+    with opened(file) as trace:
         value = digest(trace)
     if as_json:
         output.say_json({"path": str(file), "digest": value})
@@ -218,15 +192,14 @@ def digest_trace_command(file: Path, as_json: bool) -> None:
     "history",
     epilog="\b\nExamples:\n  run_sim.py trace history traces/child_allowance.trace --person r-000001",
 )
-@_FILE
+@FILE
 @click.option("--person", metavar="HANDLE", required=True, help="The resident, as r-000001.")
-@_JSON
+@JSON
 def history_trace_command(file: Path, person: str, as_json: bool) -> None:
     """Print what a resident may see of who asked what about them (やりとり履歴)."""
     from mesh.trace.history import history
-    from mesh.trace.reader import Trace
 
-    with Trace.open(file) as trace:
+    with opened(file) as trace:
         made = history(trace, person)
     if as_json:
         output.say_json(made)

@@ -4,7 +4,9 @@ Rules kept here:
 1. The file is never changed, and nothing is made beside it.
 2. A run that was killed leaves a journal beside its trace. SQLite needs it to take back what was not
    committed, and would write to do so: so trace and journal are copied, and the copy is read.
-3. While a run writes, it holds the file's lock, and the file is not read.
+3. A run that still writes is read up to its last commit. Nobody who reads may hold a lock for long, or the run would
+   fail to commit.
+4. A file that is cut short is read as far as its pages go.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from mesh.errors import UsageError
 from mesh.trace.schema import APPLICATION_ID
@@ -22,6 +24,8 @@ _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_BYTES: Final = 100
 _BUSY, _READONLY, _CANTOPEN = 5, 8, 14
 """Primary result codes, as sqlite.org/rescode.html numbers them."""
+PATIENCE_S: Final = 1.0
+"""How long to wait for a run that commits just now."""
 
 
 class Damage(UsageError):
@@ -32,27 +36,48 @@ class Damage(UsageError):
         self.index = index
 
 
-def connect(path: Path) -> tuple[sqlite3.Connection, Path | None]:
-    """A read-only connection, and the folder of the copy that it reads, if it reads one."""
+class Opened(NamedTuple):
+    """A read-only connection to a trace."""
+
+    db: sqlite3.Connection
+    copy: Path | None = None
+    """The folder of the copy that it reads, if it reads one."""
+    live: bool = False
+    """Whether a run still writes the file."""
+    short: str | None = None
+    """That the file is shorter than it should be, and by how much."""
+
+
+def connect(path: Path) -> Opened:
+    """Open the file as far as it can be read; `UsageError` if nothing of it can be."""
     name = one_line(path)
-    check_file(path)
+    short = check_file(path)
     try:
-        return _connect(path), None
+        db = _connect(path, whole=short is None)
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == _BUSY:
             raise UsageError(
                 f"{name} is still being written; wait for the run to end, or stop it with Ctrl-C"
             ) from None
+        if short is not None:
+            raise damaged(f"{name} is {short}") from None
         if code not in (_READONLY, _CANTOPEN) or not _journal(path).exists():
-            raise damaged(name) from None
-    return _connect_to_copy(path)
+            raise damaged(f"{name} is damaged") from None
+        return Opened(*_connect_to_copy(path))
+    # SQLite has read the file beside a journal, so the journal's writer is alive and holds its lock.
+    return Opened(db, None, _journal(path).exists(), short)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, whole: bool) -> sqlite3.Connection:
     # `as_uri` quotes what a URI would read otherwise: ?, #, % and what is not ASCII.
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0, isolation_level=None)
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE_S, isolation_level=None
+    )
     try:
+        if not whole:
+            # Else SQLite reads nothing of a file that has fewer pages than its header says.
+            db.execute("PRAGMA writable_schema = ON")
         return _settle(db)
     except sqlite3.Error:
         db.close()
@@ -85,8 +110,8 @@ def _settle(db: sqlite3.Connection) -> sqlite3.Connection:
     return db
 
 
-def check_file(path: Path) -> None:
-    """`UsageError` unless the file begins as a trace does, and is as long as it says."""
+def check_file(path: Path) -> str | None:
+    """`UsageError` unless the file begins as a trace does. Says so if it is shorter than it should be."""
     name = one_line(path)
     try:
         if path.is_dir():
@@ -113,12 +138,13 @@ def check_file(path: Path) -> None:
     page_size = int.from_bytes(header[16:18], "big")
     wanted = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
     if size < wanted and not _journal(path).exists():
-        raise UsageError(f"{name} is truncated: {size} of {wanted} bytes; copy it again, or run it again")
+        return f"truncated: {size} of {wanted} bytes"
+    return None
 
 
-def damaged(name: str, where: str = "", index: int | None = None) -> Damage:
+def damaged(text: str, index: int | None = None) -> Damage:
     """The error of a file that began as a trace and cannot be read on."""
-    return Damage(f"{name} is damaged{where}; copy it again, or run it again", index)
+    return Damage(f"{text}; copy it again, or run it again", index)
 
 
 def one_line(path: Path) -> str:

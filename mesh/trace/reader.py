@@ -1,8 +1,10 @@
 """Reads a trace: what a run recorded, as it stands in the file, checked for type and nothing else.
 
 Rules kept here:
-1. The file is not changed, and a trace that was interrupted is read as far as it was committed.
-2. Rows come as they are asked for: a trace may be larger than memory.
+1. The file is not changed, and a trace that was interrupted, cut short or is under way is read as far as it goes;
+   `notes` says so.
+2. Rows come as they are asked for: a trace may be larger than memory. Those of a run under way come by pieces, since
+   the run cannot commit while somebody reads.
 3. What SQLite cannot read, or a column of a wrong type, is `Damage`, which is a `UsageError`.
 """
 
@@ -12,14 +14,14 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from mesh.errors import MeshError, UsageError
 from mesh.message import parse_time
 from mesh.parsing import parse_json
-from mesh.trace.opening import connect, damaged, one_line
+from mesh.trace.opening import Damage, Opened, connect, damaged, one_line
 from mesh.trace.schema import FORMAT
 
 
@@ -80,6 +82,9 @@ class _Plain(NamedTuple):
 
 
 T = TypeVar("T")
+PIECE: Final = 1000
+"""Transmissions that are read at a time while the run goes on."""
+_PARTIES = "SELECT number, address FROM party ORDER BY number"
 _MESSAGE = "{0}.number, {0}.digest, {0}.kind, nullif({0}.id, ''), nullif({0}.service, ''), nullif({0}.code, ''), {0}.line"
 # The writer puts '' and 0 where there is nothing, because SQLite binds them faster than NULL.
 _TRANSMISSIONS = f"""
@@ -92,40 +97,58 @@ WHERE {{where}} ORDER BY t.number LIMIT ?"""  # noqa: S608
 class Trace:
     """One trace file. Use it as a context manager, or close it."""
 
-    def __init__(self, db: sqlite3.Connection, path: Path, copy: Path | None) -> None:
+    def __init__(self, opened: Opened, path: Path) -> None:
         self.path = path
-        self._db = db
-        self._copy = copy
+        self._db = opened.db
+        self._copy = opened.copy
+        self.live = opened.live
+        """Whether the run still goes on."""
+        self._short = opened.short
+        self._older = False
         raw = dict(self._typed("SELECT key, value FROM meta", tuple[str, str]))
         self.meta: dict[str, Any] = {key: _value(text) for key, text in raw.items()}
         """Facts about the run: scenario, seed, settings, starts…"""
-        self.parties: dict[int, str] = dict(
-            self._typed("SELECT number, address FROM party ORDER BY number", tuple[int, str])
-        )
+        self.parties: dict[int, str] = dict(self._typed(_PARTIES, tuple[int, str]))
         self.complete = self.meta.get("complete") == 1
         """Whether the run came to its end; else this is what was committed until it was interrupted."""
         self.root_der = _hex(raw.get("root", ""))
         """The root certificate; empty if the run was killed before it was written."""
+        self.notes = tuple(self._notes())
+        """What a person must know before believing the trace, each in one line; empty as it should be."""
 
     @classmethod
     def open(cls, path: Path | str) -> Trace:
         """Open a trace for reading; `UsageError` says in one line what is wrong and what to do."""
         path = Path(path)
-        db, copy = connect(path)
+        opened = connect(path)
         try:
-            trace = cls(db, path, copy)
-            if type(written := trace.meta.get("format")) is not int:
-                raise damaged(one_line(path))
-            if written > FORMAT:
-                raise UsageError(
-                    f"{one_line(path)} has format {written}, and this version reads up to {FORMAT}: update it"
-                )
+            return cls(opened, path)
         except UsageError:
-            db.close()
-            if copy is not None:
-                shutil.rmtree(copy, ignore_errors=True)
+            opened.db.close()
+            if opened.copy is not None:
+                shutil.rmtree(opened.copy, ignore_errors=True)
             raise
-        return trace
+
+    def _notes(self) -> Iterator[str]:
+        """What is not as it should be; `UsageError` for a format that is not known yet."""
+        name, written = one_line(self.path), self.meta.get("format")
+        if type(written) is not int:
+            raise self._damage()
+        if written > FORMAT:
+            raise UsageError(f"{name} has format {written}, and this version reads up to {FORMAT}: update it")
+        self._older = written < FORMAT
+        if self._older:
+            yield f"{name} has format {written}, and this version writes {FORMAT}: what it lacks is left out"
+        if self._short is not None:
+            yield f"{name} is {self._short}; what comes before the break can be read"
+        elif self.live:
+            yield f"{name} is still being written; what was committed so far can be read"
+        elif not self.complete:
+            yield f"{name} was interrupted; what was recorded until then can be read"
+
+    def _damage(self, where: str = "", index: int | None = None) -> Damage:
+        """The error of a row that cannot be read."""
+        return damaged(f"{one_line(self.path)} is {self._short or 'damaged'}{where}", index)
 
     def close(self) -> None:
         """Close the file, and remove the copy if one was read."""
@@ -157,8 +180,23 @@ class Trace:
         `where` is an SQL condition on t (transmission) and m (message), with its values.
         """
         sql = _TRANSMISSIONS.format(where=f"t.number >= ? AND ({where})")
-        for row in self.rows(sql, start, *values, limit):
+        for row in self._pieces(sql, start, values, limit):
             yield self._transmission(row)
+
+    def _pieces(
+        self, sql: str, start: int, values: tuple[Any, ...] = (), limit: int = -1
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement that begins at a number and ends with a limit; in pieces if a run may still write."""
+        while True:
+            piece = limit if self.complete else PIECE if limit < 0 else min(limit, PIECE)
+            count, row = 0, (start,)
+            for count, row in enumerate(self.rows(sql, start, *values, piece), 1):  # noqa: B007
+                yield row
+            limit -= count
+            if count < PIECE or limit == 0 or self.complete:
+                return
+            start = row[0] + 1
+            self.parties.update(self._typed(_PARTIES, tuple[int, str]))
 
     def _transmission(self, row: tuple[Any, ...]) -> Transmission:
         index = row[0] if type(row[0]) is int else None
@@ -168,7 +206,7 @@ class Trace:
             permit = None if plain.permit is None else _convert(row[15:], Message)
             sender, recipient = self.parties[plain.sender], self.parties[plain.recipient]
         except (msgspec.ValidationError, KeyError):
-            raise damaged(one_line(self.path), f" at transmission {index}", index) from None
+            raise self._damage(f" at transmission {index}", index) from None
         return Transmission(
             plain.number, plain.sent_us, plain.arrived_us, sender, recipient, plain.fate, plain.code,
             message, permit,
@@ -179,7 +217,7 @@ class Trace:
         sql = f"SELECT {_MESSAGE.format('m')} FROM message m WHERE number = ?"  # noqa: S608
         for message in self._typed(sql, Message, number):
             return message
-        raise damaged(one_line(self.path), f": there is no message {number}")
+        raise self._damage(f": there is no message {number}")
 
     def unsent(self) -> int | None:
         """The number of a message that no transmission carried; None, as it should be, when there is none."""
@@ -195,8 +233,12 @@ class Trace:
     def ledger(self, party: str | None = None) -> Iterator[LedgerRow]:
         """The ledgers' rows in the order of commits; of one party, if one is named."""
         where, values = self._of_party(party)
-        sql = f"SELECT number, party, position, row FROM ledger WHERE {where} ORDER BY number"  # noqa: S608
-        for number, owner, position, row in self._typed(sql, tuple[int, int, int, bytes], *values):
+        sql = f"SELECT number, party, position, row FROM ledger WHERE number >= ? AND {where} ORDER BY number LIMIT ?"  # noqa: S608
+        for found in self._pieces(sql, 0, values):
+            try:
+                number, owner, position, row = _convert(found, tuple[int, int, int, bytes])
+            except msgspec.ValidationError:
+                raise self._damage() from None
             yield LedgerRow(number, self._address(owner), position, row)
 
     def heads(self) -> Iterator[tuple[str, bytes]]:
@@ -252,16 +294,19 @@ class Trace:
     def rows(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement; `Damage` where SQLite cannot go on."""
         try:
-            yield from self._db.execute(sql, values)
-        except (sqlite3.Error, OverflowError):
-            raise damaged(one_line(self.path)) from None
+            found = self._db.execute(sql, values)
+            yield from found.fetchall() if self.live else found
+        except (sqlite3.Error, OverflowError) as error:
+            if self._older and str(error).startswith("no such "):
+                return
+            raise self._damage() from None
 
     def _typed(self, sql: str, kind: type[T], *values: Any) -> Iterator[T]:
         for row in self.rows(sql, *values):
             try:
                 yield _convert(row, kind)
             except msgspec.ValidationError:
-                raise damaged(one_line(self.path)) from None
+                raise self._damage() from None
 
     def _of_party(self, party: str | None) -> tuple[str, tuple[int, ...]]:
         if party is None:
@@ -273,7 +318,7 @@ class Trace:
         try:
             return self.parties[number]
         except KeyError:
-            raise damaged(one_line(self.path), f": there is no party {number}") from None
+            raise self._damage(f": there is no party {number}") from None
 
 
 def _convert(row: tuple[Any, ...], kind: type[T]) -> T:

@@ -18,6 +18,7 @@ from mesh.names import BROKER, is_role, matches
 from mesh.parsing import parse_json
 from mesh.recorder import Fate
 from mesh.trace.people import PersonFilter
+from mesh.trace.perspective import Perspective
 from mesh.trace.reader import Message, Trace, Transmission
 from mesh.trace.recheck import ANSWERS, ASKS
 
@@ -45,15 +46,25 @@ def rows(trace: Trace, wanted: Filter | None = None, *, start: int = 0) -> Itera
 
     Raises `UsageError` for an unknown person, code, kind or a node that is neither address nor role.
     """
+    return map(row_of, selected(trace, wanted, start=start))
+
+
+def selected(
+    trace: Trace, wanted: Filter | None = None, view: Perspective | None = None, *, start: int = 0
+) -> Iterator[Transmission]:
+    """The transmissions that pass the filter and that somebody may see, in the order of sending; raises as `rows`."""
     wanted = wanted or Filter()
     _check(wanted)
     person = None if wanted.person is None else PersonFilter(trace, wanted.person)
     where, values = _condition(trace, wanted)
+    if view is not None:
+        seen, more = view.condition()
+        where, values = f"({where}) AND ({seen})", (*values, *more)
     if person is None:
-        return (row_of(sent) for sent in trace.transmissions(start, where=where, values=values))
+        return trace.transmissions(start, where=where, values=values)
     # Answers are found by the request that they name, so every transmission has to be looked at.
     numbers = trace.rows(_NUMBERS.format(where=where), start, *values)
-    return (row_of(sent) for sent in _among(numbers, filter(person.concerns, trace.transmissions())))
+    return _among(numbers, filter(person.concerns, trace.transmissions()))
 
 
 _NUMBERS: Final = """
@@ -131,6 +142,11 @@ def full(trace: Trace, which: str) -> list[dict[str, Any]]:
     A row of `rows` with `header`, `attributes`, `permit_attributes`, `checks` and `expectations` besides.
     Raises `UsageError` if the trace has no such message.
     """
+    return [row_of(sent) | details(trace, sent) for sent in named(trace, which)]
+
+
+def named(trace: Trace, which: str) -> list[Transmission]:
+    """The transmission with an index, or all of the message with an id; `UsageError` if there is none."""
     if which.isascii() and which.isdigit() and len(which) < 19:
         sent = list(trace.transmissions(int(which), 1, "t.number = ?", (int(which),)))
     else:
@@ -138,15 +154,16 @@ def full(trace: Trace, which: str) -> list[dict[str, Any]]:
     if not sent:
         last = trace.count("transmission") - 1
         raise UsageError(f"the trace has no message {which!r}; name an index from 0 to {last}, or an id")
-    return [_full(trace, one) for one in sent]
+    return sent
 
 
-def _full(trace: Trace, sent: Transmission) -> dict[str, Any]:
+def details(trace: Trace, sent: Transmission) -> dict[str, Any]:
+    """What `full` has of a transmission besides its row."""
     header, attributes = _parts(sent.message)
     about = [
         one for one in trace.expectations() if one.message is not None and one.message == sent.message.id
     ]
-    return row_of(sent) | {
+    return {
         "header": header,
         "attributes": attributes,
         "permit_attributes": None if sent.permit is None else _parts(sent.permit)[1],
@@ -184,6 +201,12 @@ def _steps(sent: Transmission) -> tuple[Step, ...]:
     if sent.recipient == BROKER:
         return (*_ASKED, Step.ZONE, Step.AUTHORISATION)
     return (*_ALWAYS, Step.AUTHORISATION)
+
+
+def attributes_of(message: Message) -> dict[str, Any]:
+    """What a message says beside its seal, as JSON values; nothing for bytes that are no message."""
+    attributes = _parts(message)[1]
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def _parts(message: Message) -> tuple[Any, Any]:

@@ -26,8 +26,15 @@ def format_time(time_us: int) -> str:
 
 def outcome_of(row: dict[str, Any]) -> str:
     """What became of a transmission, in a word or two."""
+    if not row.get("readable", True):
+        return f"{row['bytes']:,} bytes"
+    sealed = f" [sealed: {' '.join(row['sealed'])}]" if row.get("sealed") else ""
+    return _fate_of(row) + sealed
+
+
+def _fate_of(row: dict[str, Any]) -> str:
     if row["fate"] != Fate.DELIVERED:
-        return clean(row["fate"])
+        return f"{clean(row['fate'])}: {clean(row['code'])}" if row["code"] else clean(row["fate"])
     if row["refused"]:
         return f"refused: {clean(row['code'])}"
     return f"says {clean(row['code'])}" if row["code"] is not None else "ok"
@@ -49,21 +56,39 @@ def format_line(row: dict[str, Any]) -> str:
 
 def format_full(row: dict[str, Any]) -> str:
     """One message in full: its line, attributes, permit, checks, expectations and bytes."""
-    lines = [format_line(row), f"  arrived {format_time(row['arrived_us'])}"]
+    lines = [format_line(row)]
+    if row["arrived_us"] is not None:
+        lines.append(f"  arrived {format_time(row['arrived_us'])}")
     lines += _section("message", row["header"], row["attributes"])
     if row["permit"] is not None:
         lines += _section("permit", row["permit_attributes"])
-    lines.append("  checks of the recipient's gate")
+    lines += _opened(row)
+    if row["checks"]:
+        lines.append("  checks of the recipient's gate")
     lines += [f"    {_MARKS[one['result']]}  {one['step']} ({one['step_ja']})" for one in row["checks"]]
     code = CODES.get(row["code"] or "")
     if code is not None:
         lines += [f"  {code.name}: {code.text} ({code.text_ja})", f"    {code.fix}"]
     for one in row["expectations"]:
         lines.append(f"  expected: {clean(one['text'])}: {'held' if one['held'] else 'NOT HELD'}")
-    lines += ["  jws", f"    {clean(row['jws'])}"]
+    if row["jws"] is not None:
+        lines += ["  jws", f"    {clean(row['jws'])}"]
     if row["permit"] is not None:
         lines += ["  permit's jws", f"    {clean(row['permit'])}"]
     return "\n".join(lines)
+
+
+def _opened(row: dict[str, Any]) -> list[str]:
+    """What somebody's keys open of a message, and what stays sealed for them."""
+    lines = []
+    if row.get("subject") is not None:
+        lines.append(f"  subject, opened: {clean(row['subject'])}")
+    content = row.get("content")
+    if content is not None:
+        lines += _section("content, opened", content if isinstance(content, dict) else {"": content})
+    if row.get("sealed"):
+        lines.append(f"  sealed: {' '.join(row['sealed'])}")
+    return lines
 
 
 def _section(title: str, *documents: Any) -> list[str]:

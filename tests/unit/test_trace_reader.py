@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.errors import UsageError
+from mesh.recorder import NO_PASSAGE
 from mesh.trace.digest import digest
-from mesh.trace.reader import Trace
+from mesh.trace.reader import PIECE, Trace
 from mesh.trace.schema import FORMAT
 from mesh.trace.verify import verify
 from mesh.trace.writer import TraceWriter
@@ -62,12 +63,48 @@ def test_a_name_with_line_breaks_gives_one_line_and_a_strange_one_opens(trace: P
         assert opened.meta["scenario"] == "story"
 
 
-def test_a_truncated_trace_says_so(trace: Path) -> None:
+def test_a_trace_that_is_as_it_should_be_has_no_notes(trace: Path) -> None:
+    with Trace.open(trace) as opened:
+        assert opened.notes == ()
+
+
+def test_a_truncated_trace_is_read_as_far_as_it_goes(trace: Path) -> None:
     data = trace.read_bytes()
+    with Trace.open(trace) as opened:
+        whole = list(opened.transmissions())
     trace.write_bytes(data[:-1])
-    assert "is truncated" in refusal(trace)
+    with Trace.open(trace) as opened:
+        (note,) = opened.notes
+        assert f"truncated: {len(data) - 1} of {len(data)} bytes" in note
+        assert list(opened.transmissions()) == whole
+        verify(opened)
+    counts = []
+    for pages in range(1, len(data) // 8192, 4):
+        trace.write_bytes(data[: pages * 8192])
+        counts.append(0)
+        with suppress(UsageError), Trace.open(trace) as opened:
+            for one, of in zip(opened.transmissions(), whole, strict=False):
+                assert one == of
+                counts[-1] += 1
+    assert max(counts) > 0
+    assert counts[0] == 0
     trace.write_bytes(data[:50])
     assert "is no trace" in refusal(trace)
+
+
+def test_a_trace_of_an_older_format_is_read_without_what_it_lacks(trace: Path) -> None:
+    edit(trace, "UPDATE meta SET value = ? WHERE key = 'format'", str(FORMAT - 1))
+    db = sqlite3.connect(trace)
+    db.execute("DROP TABLE expectation")
+    db.close()
+    with Trace.open(trace) as opened:
+        (note,) = opened.notes
+        assert f"has format {FORMAT - 1}" in note
+        assert list(opened.expectations()) == []
+        assert len(list(opened.transmissions())) == 41
+    edit(trace, "UPDATE meta SET value = ? WHERE key = 'format'", str(FORMAT))
+    with Trace.open(trace) as opened, pytest.raises(UsageError, match="is damaged"):
+        list(opened.expectations())
 
 
 def test_what_a_trace_gives(trace: Path) -> None:
@@ -137,10 +174,37 @@ def test_an_interrupted_trace_opens_as_far_as_it_was_committed(tmp_path: Path) -
     path = make_trace(tmp_path / "story.sqlite", complete=False)
     with Trace.open(path) as opened:
         assert not opened.complete
+        assert ["was interrupted" in note for note in opened.notes] == [True]
         assert len(list(opened.transmissions())) > 30
 
 
-def test_a_trace_under_way_is_not_read(tmp_path: Path) -> None:
+def test_a_trace_under_way_is_read_up_to_its_last_commit_and_does_not_hold_up_the_run(tmp_path: Path) -> None:
+    writer = TraceWriter(path := tmp_path / "t.sqlite", scenario="slow")
+
+    def send(count: int, party: str) -> None:
+        for _ in range(count):
+            writer.transmission(writer.sent(), 0, 0, CITY, party, b"line", "delivered", NO_PASSAGE)
+
+    send(PIECE + 10, BROKER)
+    writer.commit()
+    send(20, BROKER)
+    writer._insert()
+    with Trace.open(path) as opened:
+        assert opened.live
+        assert ["still being written" in note for note in opened.notes] == [True]
+        sent = opened.transmissions()
+        first = next(sent)
+        writer.db.execute("PRAGMA busy_timeout = 0")
+        send(PIECE, "muni/01100/late")
+        writer.commit()  # Not held up by who reads.
+        assert [one.number for one in sent] == list(range(first.number + 1, 2 * PIECE + 30))
+        assert [one.number for one in opened.transmissions(5, PIECE + 2)] == list(range(5, PIECE + 7))
+        assert opened.parties[3] == "muni/01100/late"
+    writer.close()
+
+
+def test_a_trace_that_is_locked_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mesh.trace.opening.PATIENCE_S", 0.05)
     child = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path / "t.sqlite"), "stay"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -1,0 +1,66 @@
+"""What the commands that read a trace share: the file, who looks, and which messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mesh.cli import output, usage
+from mesh.errors import CODES, UsageError
+
+if TYPE_CHECKING:
+    from mesh.trace.reader import Trace
+    from mesh.trace.show import Filter
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+AS = click.option(
+    "--as",
+    "perspective",
+    metavar="PARTY",
+    help="As somebody sees it: an address, a member, a role, several joined by +, a resident, `wire` or `everything`.",
+)
+LIMIT = click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most so many.")
+_FILTERS = (
+    click.option(
+        "--node", metavar="ADDRESS|ROLE", help="From or to a node, as muni/01208/tax or muni/*/tax."
+    ),
+    click.option("--person", metavar="HANDLE", help="About a resident, as r-000001."),
+    click.option("--service", metavar="NAME", help="Of a service or push, as tax.income.v1."),
+    click.option("--code", metavar="CODE", help="Refused with a code, or bringing it."),
+    click.option("--kind", metavar="KIND", help="request, reply, refusal, event, notice or receipt."),
+)
+
+
+def filters(command: Command) -> Command:
+    """The options that choose messages: node, person, service, code, kind."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
+
+
+def filter_of(values: dict[str, str | None]) -> Filter:
+    """The filter that was typed; `UsageError` names the nearest code for an unknown one."""
+    from mesh.trace.show import Filter
+
+    code = values["code"]
+    if code is not None and code not in CODES:
+        raise UsageError(usage.unknown("code", code, CODES))
+    return Filter(**values)
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Trace]:
+    """The trace; what is not as it should be with it is said on stderr, once something of it was read."""
+    from mesh.trace.reader import Trace
+
+    with Trace.open(file) as trace:
+        yield trace
+        for note in trace.notes:
+            output.note(f"note: {note}")
