@@ -100,7 +100,20 @@ def make_world(sim: Simulation) -> World:
         city.node(CashDesk).designate(AGENT)
         for home in homes:
             city.settle(home)
+    _enter_registers(world)
     return world
+
+
+def _enter_registers(world: World) -> None:
+    """The elders' register, which the son left, and its closed predecessor; his own; one on paper; the mother's."""
+    kitami = world.kitami
+    family = (*world.elders.parents, world.son, world.sibling)
+    children = ((0, 2), (1, 2), (0, 3), (1, 3))
+    enter_family(kitami, 1, family, children_of=children, gone=(2,))
+    enter_family(kitami, 2, family, children_of=children, kind="closed")
+    enter_family(world.kobe, 1, world.couple.members, children_of=((0, 2), (1, 2)))
+    enter_family(kitami, 4, world.on_paper.members, computerised=False)
+    enter_family(kitami, 5, world.fled.members, children_of=((0, 1),))
 
 
 def _elders_of(couple: Household, drawn: Household) -> Household:

@@ -95,7 +95,7 @@ async def register_new(world: World) -> tuple[Person, Card]:
     )
     standing = world.transport.owner_of(FIRST)
     sim.expect(
-        "The car belongs to who signed, by name and serial number, on a place that the police told of themselves",
+        "The car belongs to who signed, by name and serial number; the office asked the police itself for the place",
         standing is not None
         and (standing["owner"], standing["serial"], standing["garage"])
         == (owner.name, card.serial, "gc-000001"),
@@ -108,9 +108,9 @@ async def register_new(world: World) -> tuple[Person, Card]:
         text_ja=f"環境性能割{acquired_yen}円、3月までの種別割（月割）{due_yen}円が計算された",
     )
     sim.expect(
-        "Which procedure comes first: a registration asks nobody whether a tax is paid",
+        "The procedure decides what is asked: a registration asks nobody whether a tax is paid",
         PAYMENT_STANDING.name not in services_asked(sim, first),
-        text_ja="手続の種別が先に決まる: 新規登録では納税の確認は行わない",
+        text_ja="手続の種別で確認事項が決まる: 新規登録では納税の確認は行わない",
     )
     save(world, "new")
     sim.tell(
@@ -266,7 +266,7 @@ async def inspect_registered(world: World) -> None:
         text_ja="登録車は納税証明書なしで継続検査を受け、有効期間が2年更新された",
     )
     sim.expect(
-        "Which procedure: an inspection asks for the vehicle's tax, and for no place, seal or residence",
+        "And an inspection asks for the vehicle's tax, and for no place, seal or residence",
         services_asked(sim, first) == {PAYMENT_STANDING.name},
         text_ja="継続検査で確認するのは納税だけで、保管場所や印鑑・住所は対象外である",
     )

@@ -43,7 +43,6 @@ from scenarios._registers import (
     ask_code,
     buy_copy,
     code_at_link,
-    enter_family,
     everything_in,
     heard_by,
     key,
@@ -93,13 +92,6 @@ async def run(sim: Simulation, *, days: int = 30, wallet_yen: int = WALLET_YEN) 
 async def send_copies(world: World) -> None:
     """The home municipalities send copies; the Minister of Justice acquires codes through them and J-LIS."""
     sim, kitami, kobe = world.sim, world.kitami, world.kobe
-    father, mother, sibling = world.elders.members
-    family = (father, mother, world.son, sibling)
-    children = ((0, 2), (1, 2), (0, 3), (1, 3))
-    enter_family(kitami, 1, family, children_of=children, gone=(2,))
-    enter_family(kitami, 2, family, children_of=children, kind="closed")
-    enter_family(kobe, 1, world.couple.members, children_of=((0, 2), (1, 2)))
-    enter_family(kitami, 4, world.on_paper.members, computerised=False)
     for number in (1, 2):
         await kitami.node(FamilyRegister).send_copy(key(kitami, number))
     await kobe.node(FamilyRegister).send_copy(key(kobe, 1))
@@ -370,7 +362,7 @@ async def under_protection(world: World) -> None:
     """A mother who fled: no code online, no copy elsewhere; the home municipality decides."""
     sim, home = world.sim, world.kitami.node(FamilyRegister)
     mother = world.fled.head
-    record = enter_family(world.kitami, 5, world.fled.members, children_of=((0, 1),))
+    record = key(world.kitami, 5)
     home.protect(record)
     await home.send_copy(record)
     with sim.refused(

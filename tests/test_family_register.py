@@ -40,7 +40,6 @@ from scenarios._registers import (
     as_applicant,
     ask_code,
     buy_copy,
-    enter_family,
     key,
     make_world,
     pension_code,
@@ -97,10 +96,6 @@ async def world() -> AsyncIterator[World]:
         establish(sim)
         world = make_world(sim)
         world.agent.open_wallet("w-son", 5000)
-        family = (*world.elders.parents, world.son, world.sibling)
-        ties = ((0, 2), (1, 2), (0, 3), (1, 3))
-        enter_family(world.kitami, 1, family, children_of=ties, gone=(2,))
-        enter_family(world.kobe, 1, world.couple.members, children_of=((0, 2), (1, 2)))
         await world.kitami.node(FamilyRegister).send_copy(key(world.kitami, 1))
         await world.kobe.node(FamilyRegister).send_copy(key(world.kobe, 1))
         yield world
