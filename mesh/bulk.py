@@ -9,20 +9,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Any, Final
 
 ROWS: Final = 32
 """Rows in one statement; nine columns of them stay under every SQLite's limit of parameters, 999."""
 
 
-def insert_rows(db: sqlite3.Connection, table: str, values: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows into a table; `values` is the text of one row, as `(?, NULLIF(?, ''))`."""
-    whole = len(rows) - len(rows) % ROWS
-    for start in range(0, whole, ROWS):
-        db.execute(_statement(table, values, ROWS), list(chain.from_iterable(rows[start : start + ROWS])))
-    if whole < len(rows):
-        db.executemany(_statement(table, values, 1), rows[whole:])
+def insert_rows(db: sqlite3.Connection, table: str, values: str, cells: Sequence[Any]) -> None:
+    """Insert rows into a table, whose cells stand one after another as SQLite binds them.
+
+    `values` is the text of one row, as `(?, NULLIF(?, ''))`.
+    """
+    width = values.count("?")
+    many = width * ROWS
+    whole = len(cells) - len(cells) % many
+    for start in range(0, whole, many):
+        db.execute(_statement(table, values, ROWS), cells[start : start + many])
+    if whole < len(cells):
+        rest = [cells[start : start + width] for start in range(whole, len(cells), width)]
+        db.executemany(_statement(table, values, 1), rest)
 
 
 @lru_cache(maxsize=64)

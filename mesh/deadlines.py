@@ -14,32 +14,22 @@ from mesh.names import BROKER
 from mesh.requester import Question, Requester
 
 
-class _Wait:
-    """One question: when its attempt is over, and how long an attempt takes."""
-
-    __slots__ = ("deadline_us", "question", "timeout_us")
-
-    def __init__(self, question: Question, deadline_us: int, timeout_us: int) -> None:
-        self.question = question
-        self.deadline_us = deadline_us
-        self.timeout_us = timeout_us
-
-
 class Deadlines:
     """The open questions of one party, by the digest of their bytes."""
 
     def __init__(self, host: Host, requester: Requester) -> None:
         self._host = host
         self._requester = requester
-        self._waits: dict[str, _Wait] = {}
+        self._waits: dict[str, Question] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._wake_us = 0
 
     def watch(self, question: Question, timeout_us: int, attempts: int) -> None:
         """Send the same bytes again after each time-out, up to so many attempts in all; then give up."""
-        deadline_us = self._host.monotonic_us() + timeout_us
+        question.deadline_us = deadline_us = self._host.monotonic_us() + timeout_us
+        question.timeout_us = timeout_us
         question.attempts_left = max(attempts, 1) - 1
-        self._waits[question.digest] = _Wait(question, deadline_us, timeout_us)
+        self._waits[question.digest] = question
         if self._timer is None or deadline_us < self._wake_us:
             self._wake_at(deadline_us)
 
@@ -51,8 +41,8 @@ class Deadlines:
 
     def give_up_all(self) -> None:
         """The party is going down: whoever waits hears that no answer came."""
-        for wait in list(self._waits.values()):
-            self._give_up(wait.question)
+        for question in list(self._waits.values()):
+            self._give_up(question)
 
     def _wake_at(self, when_us: int) -> None:
         if self._timer is not None:
@@ -64,18 +54,17 @@ class Deadlines:
         self._timer = None
         now_us = self._host.monotonic_us()
         turn = Turn()
-        for wait in [wait for wait in self._waits.values() if wait.deadline_us <= now_us]:
-            question = wait.question
+        for question in [one for one in self._waits.values() if one.deadline_us <= now_us]:
             if question.attempts_left:
                 question.attempts_left -= 1
                 question.attempts += 1
-                wait.deadline_us = now_us + wait.timeout_us
+                question.deadline_us = now_us + question.timeout_us
                 turn.sends.append((BROKER, question.line))
             else:
                 self._give_up(question)
         self._host.perform(turn)
         if self._waits:
-            self._wake_at(min(wait.deadline_us for wait in self._waits.values()))
+            self._wake_at(min(one.deadline_us for one in self._waits.values()))
 
     def _give_up(self, question: Question) -> None:
         self._waits.pop(question.digest, None)

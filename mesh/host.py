@@ -164,10 +164,7 @@ class Host:
         # A context of its own: a task must not take over what the one that spawned it is working on.
         task = self._loop.create_task(work, name=name, context=Context())
         self._tasks[task] = None
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.pop(task, None)
+        task.add_done_callback(self._tasks.pop)
 
     def future(self) -> asyncio.Future[Any]:
         """A future of this party's loop."""

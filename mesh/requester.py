@@ -26,7 +26,8 @@ class Question:
     """One open question: what was sent, and who waits for the answer."""
 
     __slots__ = (
-        "answer_id", "attempts", "attempts_left", "digest", "id", "line", "service", "settle", "state", "to",
+        "answer_id", "attempts", "attempts_left", "deadline_us", "digest", "id", "line", "service", "settle",
+        "state", "timeout_us", "to",
     )  # fmt: skip
 
     def __init__(self, message_id: str, to: str, service: str, line: bytes, digest: str) -> None:
@@ -39,6 +40,10 @@ class Question:
         self.attempts = 1
         """How often it was sent."""
         self.attempts_left = 0
+        self.timeout_us = 0
+        """How long an attempt may take."""
+        self.deadline_us = 0
+        """When, by the monotonic clock, the attempt under way is over."""
         self.settle: Callable[[bytes | Refused], None] | None = None
         self.answer_id: str | None = None
 

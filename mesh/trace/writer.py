@@ -29,11 +29,12 @@ from mesh.party import Admitted
 from mesh.recorder import Passage
 from mesh.trace.schema import APPLICATION_ID, COMMIT_EVERY, FORMAT, PAGE_SIZE, SCHEMA
 
-INSERT_EVERY = 128
 # sqlite3 looks for an adapter for None, as it does for bytes; empty values become NULL in SQLite instead.
 _MESSAGE = "(?, ?, ?, NULLIF(?, ''), NULLIF(?, ''), NULLIF(?, ''), ?)"
 _TRANSMISSION = "(?, ?, ?, ?, ?, ?, NULLIF(?, 0), ?, NULLIF(?, ''))"
 _LEDGER = "(?, ?, ?, ?)"
+_GATHERED = 128 * _TRANSMISSION.count("?")
+"""Cells of transmissions at which the rows that wait are inserted."""
 _NEWLINE = 0x0A
 """As a number: asking `in` with bytes makes CPython raise and drop an error first."""
 RECENT_MAX = 2**17
@@ -81,9 +82,10 @@ class TraceWriter:
         self._parties: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
         self._older: dict[str, int] = {}
-        self._messages: list[tuple[Any, ...]] = []
-        self._transmissions: list[tuple[Any, ...]] = []
-        self._ledger: list[tuple[Any, ...]] = []
+        # The cells of rows that wait, one after another: that is how they are bound.
+        self._messages: list[Any] = []
+        self._transmissions: list[Any] = []
+        self._ledger: list[Any] = []
         self._message_count = 0
         self._ledger_count = 0
         self._sent = 0
@@ -154,20 +156,18 @@ class TraceWriter:
             head, two, permit_line = line.partition(b"\n")
             message = message or self._message(head, admitted)
             permit = permit or (self._permit(permit_line, passage) if two else None)
-        self._transmissions.append(
-            (
-                index,
-                sent_us,
-                arrived_us,
-                parties.get(sender) or self._party(sender),
-                parties.get(recipient) or self._party(recipient),
-                message,
-                permit or 0,
-                fate,
-                passage.code or "",
-            )
+        self._transmissions += (
+            index,
+            sent_us,
+            arrived_us,
+            parties.get(sender) or self._party(sender),
+            parties.get(recipient) or self._party(recipient),
+            message,
+            permit or 0,
+            fate,
+            passage.code or "",
         )
-        if len(self._transmissions) >= INSERT_EVERY:
+        if len(self._transmissions) >= _GATHERED:
             self._insert()
             if self._sent - self._committed >= COMMIT_EVERY:
                 self.commit()
@@ -178,7 +178,7 @@ class TraceWriter:
         count = self._ledger_count
         for position, row in rows:
             count += 1
-            self._ledger.append((count, number, position, row))
+            self._ledger += (count, number, position, row)
         self._ledger_count = count
 
     def tree_head(self, party: str, token: bytes) -> None:
@@ -221,7 +221,7 @@ class TraceWriter:
             self._older, self._numbers = self._numbers, {}
         self._numbers[digest] = number
         # sqlite3 binds a bytearray as it is, but looks for an adapter for every bytes object.
-        self._messages.append((number, bytearray.fromhex(digest), *index, bytearray(line)))
+        self._messages += (number, bytearray.fromhex(digest), *index, bytearray(line))
         return number
 
     # What the simulation adds.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import Protocol
 
 from mesh.clock import VirtualLoop
@@ -43,9 +44,8 @@ class MemoryTransport:
         self._find = find
         self._disturbance = disturbance
         self.latency_us = latency_us
-        self._in_flight: dict[int, tuple[int, str, str, bytes]] = {}
-        self._arriving: dict[int, deque[int]] = {}
-        """By µs of arrival: the indexes of what arrives, in the order of sending."""
+        self._arriving: dict[int, deque[tuple[int, int, str, str, bytes]]] = {}
+        """By µs of arrival, in the order of sending: index, when it was sent, sender, recipient and line."""
 
     def send(self, sender: str, recipient: str, line: bytes) -> None:
         """Put a line on its way."""
@@ -63,28 +63,26 @@ class MemoryTransport:
                 index, now_us, now_us, sender, recipient, line, Fate.DROPPED, NO_PASSAGE
             )
             return
-        self._in_flight[index] = (now_us, sender, recipient, line)
         when_us = now_us + self.latency_us + delay_us
         arriving = self._arriving.get(when_us)
         if arriving is None:
             arriving = self._arriving[when_us] = deque()
             self._loop.call_at_us(when_us, self._arrive, when_us)
-        arriving.append(index)
+        arriving.append((index, now_us, sender, recipient, line))
 
     def _arrive(self, when_us: int) -> None:
         """Deliver what arrives at one microsecond: one timer serves all of it."""
-        self._deliver_all(self._arriving.pop(when_us))
-
-    def _deliver_all(self, indexes: deque[int]) -> None:
+        arriving = self._arriving[when_us]
         try:
-            while indexes:
-                self._deliver(indexes.popleft())
+            while arriving:
+                self._deliver(*arriving.popleft())
         finally:
-            if indexes:  # One delivery failed, which the loop reports; the others still arrive.
-                self._loop.call_soon(self._deliver_all, indexes)
+            if arriving:  # One delivery failed, which the loop reports; the others still arrive.
+                self._loop.call_soon(self._arrive, when_us)
+            else:
+                del self._arriving[when_us]
 
-    def _deliver(self, index: int) -> None:
-        sent_us, sender, recipient, line = self._in_flight.pop(index)
+    def _deliver(self, index: int, sent_us: int, sender: str, recipient: str, line: bytes) -> None:
         endpoint = self._find(recipient)
         fate, passage = Fate.UNREACHABLE, NO_PASSAGE
         if endpoint is not None:
@@ -97,8 +95,8 @@ class MemoryTransport:
 
     def close(self) -> None:
         """Record what is still on its way; it will not arrive."""
-        for index, (sent_us, sender, recipient, line) in sorted(self._in_flight.items()):
+        for index, sent_us, sender, recipient, line in sorted(chain.from_iterable(self._arriving.values())):
             self._recorder.transmission(
                 index, sent_us, self._loop.now_us, sender, recipient, line, Fate.IN_FLIGHT, NO_PASSAGE
             )
-        self._in_flight.clear()
+        self._arriving.clear()
