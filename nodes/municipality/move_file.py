@@ -116,6 +116,11 @@ class MoveFile:
             self.keep_card(code, "continued" if card_in_time else "lapsed")
         self.keep_entitlements(code, info.entitlements)
 
+    def left_on(self, code: str) -> str | None:
+        """When a person who came here was to leave the city before; None if nobody announced it."""
+        row = self._db.execute("SELECT planned_on FROM expected WHERE code = ?", (code,)).fetchone()
+        return None if row is None else str(row["planned_on"])
+
     # What a record notes besides.
 
     def keep_card(self, code: str, state: str) -> None:

@@ -157,6 +157,46 @@ BY_CERTIFICATE = Service(
 )
 
 COUNTS = Service("resident.counts.v1", CountsQuery, Counts, title="Residents by age", title_ja="年齢別住民数")
+
+
+class IdentifyQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks which residents have a name and a birth date, as a document shows them."""
+
+    name: Name
+    born: Date
+
+
+class IdentifyReply(Struct, frozen=True):
+    """Their codes."""
+
+    codes: tuple[Code, ...]
+
+
+class Record(Struct, frozen=True):
+    """A resident's name, and since when they live here."""
+
+    name: Name
+    kana: Name
+    born: Date
+    since: Date
+    left_on: Date
+    """The planned move-out from the city before, or `since` if none is known."""
+
+
+IDENTIFY = Service(
+    "resident.identify.v1",
+    IdentifyQuery,
+    IdentifyReply,
+    title="Residents of a name and birth date",
+    title_ja="氏名・生年月日による住民の特定",
+)
+RECORD = PersonalService(
+    "resident.record.v1",
+    Empty,
+    Record,
+    title="What fills in a form",
+    title_ja="申請書に転記する住民情報",
+)
 BIRTH = EventType("resident.birth.v1", title="A child was entered in the register", title_ja="出生による記載")
 DEATH = EventType("resident.death.v1", title="A person was struck off after death", title_ja="死亡による消除")
 
@@ -296,6 +336,20 @@ class ResidentRegister(MovingRegister):
         ).fetchall()
         last = rows[-1]["rowid"] if len(rows) == HEADS_MAX else None
         return HeadsReply(tuple(Head(row["code"], row["kana"]) for row in rows), last)
+
+    @serves(IDENTIFY)
+    async def identify(self, query: IdentifyQuery, caller: Caller) -> IdentifyReply:
+        """Who has the name and birth date of a document, for this city's counter."""
+        check_named(caller)
+        return IdentifyReply(tuple(self.find(query.name, query.born)))
+
+    @serves(RECORD)
+    async def record(self, query: Empty, caller: Caller, person: str) -> Record:
+        """What fills in a resident's forms, for this city's counter."""
+        self._household_of(person)
+        row = self.db.execute("SELECT * FROM resident WHERE code = ?", (person,)).fetchone()
+        left_on = self.moves.left_on(person) or row["since"]
+        return Record(row["name"], row["kana"], row["born"], row["since"], left_on)
 
     @serves(BY_CERTIFICATE)
     async def by_certificate(self, query: CertificateQuery, caller: Caller) -> Addressee:
