@@ -5,7 +5,10 @@ Rules kept here:
    rewrites a past that was once signed for is found.
 2. It lays requester's, broker's and provider's records side by side, and asks the code issuer whether both
    ends mean one person: that alone finds a broker that swapped subjects.
-3. What it finds is guidance (指導・助言, 番号法33条): it stops nothing and orders nothing.
+3. Where an office asked about many persons in an hour, it asks for the case of each exchange. Many is a reason to
+   look; an exchange without a case is a finding.
+4. What it finds leads to guidance (指導・助言, 番号法33条; of public bodies also 個人情報保護法157条): it stops nothing and
+   orders nothing.
 """
 
 from __future__ import annotations
@@ -13,17 +16,42 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from mesh import MeshError, Node, Refused
-from mesh.builtin import LEDGER_HEAD, LEDGER_ROWS, ROWS_MAX, HeadQuery, RowsQuery
+from msgspec import Struct
+
+from mesh import MeshError, Node, NotFound, Refused, Service
+from mesh.builtin import LEDGER_HEAD, LEDGER_ROWS, ROWS_MAX, Empty, HeadQuery, RowsQuery
 from mesh.ledger import Head, Row, check_tail, read_head, read_row, verify_consistency
 from mesh.merkle import EMPTY_ROOT
-from mesh.names import BROKER, Zone
+from mesh.names import BROKER, Zone, member_of
+from mesh.service import MessageId
+from nodes.agency.case_check import CASES, CASES_MAX, CasesQuery
 from nodes.agency.code_issuer import ISSUER, SAME_PERSON, SamePersonQuery
+from nodes.agency.harvesting import Burst, bursts
 from nodes.agency.reconciliation import Finding, Pair, compare, gather, pairs
 
 COMMISSION: Final = "gov/ppc/oversight"
 OVERSIGHT: Final = "oversight"
 """The task under which it asks."""
+NO_CASE: Final = "case_missing"
+
+
+class GuidanceQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Guidance (指導・助言) for an office, and the exchanges that it is about."""
+
+    number: int
+    party: str
+    text: str
+    text_ja: str
+    messages: tuple[MessageId, ...]
+
+
+GUIDANCE = Service(
+    "oversight.guidance.v1",
+    GuidanceQuery,
+    Empty,
+    title="Guidance by the commission",
+    title_ja="個人情報保護委員会の指導・助言",
+)
 
 
 class Commission(Node):
@@ -34,7 +62,7 @@ class Commission(Node):
     CREATE TABLE head(party TEXT PRIMARY KEY, size INTEGER NOT NULL, root TEXT NOT NULL, token TEXT NOT NULL);
     CREATE TABLE finding(
       number INTEGER PRIMARY KEY, found_us INTEGER NOT NULL, code TEXT NOT NULL, party TEXT NOT NULL,
-      message TEXT NOT NULL, text TEXT NOT NULL, text_ja TEXT NOT NULL)
+      message TEXT NOT NULL, text TEXT NOT NULL, text_ja TEXT NOT NULL, guidance INTEGER)
     """
 
     async def reconcile(self, parties: list[str]) -> list[Finding]:
@@ -58,9 +86,48 @@ class Commission(Node):
         self._keep(findings)
         return findings
 
+    async def check_use(self) -> list[Finding]:
+        """Ask every office that asked about many persons in an hour for its cases; returns what has none."""
+        findings = [
+            one for burst in bursts(await self._inspect(BROKER)) for one in await self._ask_cases(burst)
+        ]
+        self._keep(findings)
+        return findings
+
+    async def _ask_cases(self, burst: Burst) -> list[Finding]:
+        cases: list[str] = []
+        for start in range(0, len(burst.messages), CASES_MAX):
+            query = CasesQuery(burst.messages[start : start + CASES_MAX])
+            try:
+                cases += (await self.ask(burst.office, CASES, query, procedure=OVERSIGHT)).cases
+            except Refused as refused:
+                return [_of_ledger(burst.office, refused)]
+        none = [message for message, case in zip(burst.messages, cases, strict=True) if case == "none"]
+        return [_of_use(burst, message) for message in none]
+
     def findings(self) -> list[sqlite3.Row]:
-        """All that was ever found, the oldest first: found_us, code, party, message, text, text_ja."""
+        """All that was ever found, the oldest first: found_us, code, party, message, text, text_ja, guidance."""
         return self.db.execute("SELECT * FROM finding ORDER BY number").fetchall()
+
+    async def guide(self, party: str) -> int:
+        """Give guidance on what was found of a municipality's office and not guided yet; returns its number.
+
+        It goes to whoever is in charge of privacy there. Raises `NotFound` if there is nothing, and `Refused`.
+        """
+        rows = self.db.execute(
+            "SELECT * FROM finding WHERE party = ? AND guidance IS NULL ORDER BY number", (party,)
+        ).fetchall()
+        if not rows:
+            raise NotFound("nothing was found that waits for guidance")
+        number = rows[0]["number"]
+        messages = tuple(row["message"] for row in rows if row["message"])
+        query = GuidanceQuery(number, party, rows[0]["text"], rows[0]["text_ja"], messages)
+        await self.ask(f"{member_of(party)}/privacy", GUIDANCE, query, procedure=OVERSIGHT)
+        with self.effect():
+            self.db.executemany(
+                "UPDATE finding SET guidance = ? WHERE number = ?", [(number, row["number"]) for row in rows]
+            )
+        return int(number)
 
     async def _inspect(self, party: str) -> list[Row]:
         """A party's records up to a head that it signed now; `ledger_broken`, or `Refused` by the party."""
@@ -132,6 +199,19 @@ def _of_ledger(party: str, error: MeshError) -> Finding:
         "",
         f"the ledger of {party} does not hold: {error.text}; it is asked to explain",
         f"{party} の記録は署名付き要約と一致しません。説明を求めます",
+    )
+
+
+def _of_use(burst: Burst, message: str) -> Finding:
+    """An exchange for which an office has no case."""
+    return Finding(
+        NO_CASE,
+        burst.office,
+        message,
+        f"{burst.office} asked about {burst.persons} persons within an hour for {burst.procedure} and has no case for this "
+        "exchange; it is asked to explain, and to report a breach if there was none",
+        f"{burst.office} は1時間に{burst.persons}人について照会し、この照会に対応する事案がありません。説明と、必要な場合は"
+        "漏えい等報告を求めます",
     )
 
 

@@ -20,9 +20,11 @@ from msgspec import UNSET, Struct
 from mesh import Caller, Event, ManualReview, Node, PersonalService, Refused, receives, serves
 from mesh.builtin import Empty
 from mesh.errors import Fault
-from mesh.ledger import read_row
+from mesh.ledger import Row, read_row
 from mesh.names import BROKER, Zone
 from mesh.service import Date
+from nodes.agency.case_check import CASES, CaseKind, CasesQuery, CasesReply
+from nodes.agency.code_issuer import check_named
 from nodes.agency.pension import ENROLMENT, PENSION
 from nodes.data.calendar import day_of
 from nodes.municipality.allowance_rules import (
@@ -109,6 +111,27 @@ class ChildAllowanceOffice(Node):
     def invitations(self) -> list[sqlite3.Row]:
         """Whom to invite to claim, in order: event, occasion, parent, about (the person of the event)."""
         return self.db.execute("SELECT * FROM invitation ORDER BY rowid").fetchall()
+
+    # What it says under inspection.
+
+    @serves(CASES)
+    async def cases(self, query: CasesQuery, caller: Caller) -> CasesReply:
+        """Which case each of the office's exchanges was for, as far as its own file has one."""
+        check_named(caller)
+        return CasesReply(tuple(self._case_of(message) for message in query.messages))
+
+    def _case_of(self, message: str) -> CaseKind:
+        person = next((row.subject for row in self._records(message) if row.entry == "opened"), None)
+        if person is None:
+            return "none"
+        if self.file.has_case_of(person):
+            return "claim"
+        invited = self.db.execute("SELECT 1 FROM invitation WHERE ? IN (parent, about)", (person,)).fetchone()
+        return "none" if invited is None else "invitation"
+
+    def _records(self, text: str) -> list[Row]:
+        """The office's own records in which a person or a message occurs."""
+        return [read_row(row) for row in self.host.store.ledger_rows_with(text)]
 
     # Claims and papers.
 
@@ -234,8 +257,7 @@ class ChildAllowanceOffice(Node):
         """Hide the last exchange about a person, in all three records, if they are under protection."""
         if not protected:
             return
-        rows = [read_row(row) for row in self.host.store.ledger_rows_with(person)]
-        opened = [row for row in rows if row.entry == "opened" and row.provider == provider]
+        opened = [row for row in self._records(person) if row.entry == "opened" and row.provider == provider]
         await self.hide(opened[-1].id, (BROKER, provider), procedure=MARKING)
 
     def _need_paper(self, claim: int, person: str, paper: str, refused: Refused) -> None:

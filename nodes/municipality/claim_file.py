@@ -159,3 +159,12 @@ class ClaimFile:
         self._db.execute(
             "INSERT OR REPLACE INTO decision VALUES (?, ?, ?, ?, ?, ?)", (number, *astuple(decision))
         )
+
+    def has_case_of(self, person: str) -> bool:
+        """Whether a person is in any claim: as who claims, or as whom something was found out about."""
+        row = self._db.execute(
+            "SELECT 1 FROM claim WHERE claimant = ?1 UNION SELECT 1 FROM income WHERE person = ?1"
+            " UNION SELECT 1 FROM pension WHERE person = ?1 UNION SELECT 1 FROM paper WHERE person = ?1",
+            (person,),
+        ).fetchone()
+        return row is not None

@@ -1,0 +1,266 @@
+"""The scenario `access_history` holds; the check of use, guidance and breach reports keep their rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+
+import nodes
+from mesh import NotFound, Refused, Simulation, UsageError
+from mesh.history import lines_of
+from mesh.ledger import Row
+from mesh.runner import run_scenario
+from mesh.testing import simulation
+from nodes.agency import breach_rules, commission, harvesting
+from nodes.agency.breach_intake import BREACH_REPORT, BreachQuery
+from nodes.agency.breach_rules import final_due, preliminary_due
+from nodes.agency.case_check import CASES, CasesQuery
+from nodes.agency.commission import GUIDANCE, NO_CASE, OVERSIGHT, Commission, GuidanceQuery
+from nodes.agency.harvesting import PERSONS_MIN, WITHIN_US, bursts
+from nodes.municipality.child_allowance import ChildAllowanceOffice
+from nodes.municipality.privacy import PROCEDURE, PrivacyDesk
+from scenarios._watched_offices import Story, open_story
+from scenarios.access_history import run as scenario
+
+
+@pytest.mark.parametrize("seed", [2, 7])
+def test_it_holds(seed: int) -> None:
+    result = run_scenario(scenario, seed=seed, nodes="nodes")
+    assert result.error is None
+    assert [one.text for one in result.expectations if not one.held] == []
+    assert all(one.text != one.text_ja for one in result.expectations)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"neighbours": 8, "report_day": 5}, {"neighbours": 20, "report_day": 6}]
+)
+def test_it_holds_for_few_and_many_early_and_late(settings: dict[str, int]) -> None:
+    result = run_scenario(scenario, settings=settings, nodes="nodes")
+    assert [one.text for one in result.expectations if not one.held] == []
+
+
+@pytest.mark.parametrize(
+    "settings", [{"neighbours": 7}, {"neighbours": 61}, {"report_day": 0}, {"report_day": 31}]
+)
+def test_settings_that_make_no_sense(settings: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="--set"):
+        run_scenario(scenario, settings=settings, nodes="nodes")
+
+
+class TestDays:
+    def test_the_day_of_knowing_is_the_first(self) -> None:
+        known_on = date(2026, 6, 1)
+        assert preliminary_due(known_on) == date(2026, 6, 5)
+        assert final_due(known_on, wilful=False) == date(2026, 6, 30)
+        assert final_due(known_on, wilful=True) == date(2026, 7, 30)
+
+    @pytest.mark.parametrize(
+        ("known_on", "due"), [(4, date(2026, 7, 3)), (5, date(2026, 7, 6)), (6, date(2026, 7, 6))]
+    )
+    def test_a_weekend_moves_the_last_day_to_monday(self, known_on: int, due: date) -> None:
+        assert final_due(date(2026, 6, known_on), wilful=False) == due
+
+
+def permitted(place: int, time_us: int, **changes: Any) -> Row:
+    fields: dict[str, Any] = {
+        "provider": "muni/28100/tax", "procedure": "p", "subject": f"person {place}", "service": "tax.income.v1",
+    }  # fmt: skip
+    return Row("permitted", time_us, f"message {place}", "muni/01100/desk", **(fields | changes))
+
+
+class TestBursts:
+    def test_as_many_persons_in_an_hour_are_a_burst(self) -> None:
+        rows = [permitted(place, place) for place in range(PERSONS_MIN)]
+        assert [(one.persons, len(one.messages)) for one in bursts(rows)] == [(PERSONS_MIN, PERSONS_MIN)]
+        assert bursts(rows[1:]) == []
+
+    def test_over_more_than_an_hour_they_are_none(self) -> None:
+        rows = [
+            permitted(place, place * (WITHIN_US // (PERSONS_MIN - 1) + 1)) for place in range(2 * PERSONS_MIN)
+        ]
+        assert bursts(rows) == []
+
+    def test_what_came_before_and_after_is_not_part_of_it(self) -> None:
+        rows = [permitted(100, 0)]
+        rows += [permitted(place, 10 * WITHIN_US + place) for place in range(PERSONS_MIN)]
+        rows += [permitted(200, 20 * WITHIN_US)]
+        assert bursts(rows)[0].messages == tuple(f"message {place}" for place in range(PERSONS_MIN))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"subject": "one person"},
+            {"subject": None},
+            {"provider": "muni/01100/resident"},
+            {"provider": None},
+        ],
+    )
+    def test_what_is_not_watched(self, changes: dict[str, Any]) -> None:
+        assert bursts(permitted(place, place, **changes) for place in range(2 * PERSONS_MIN)) == []
+
+
+@pytest.fixture
+async def story() -> Any:
+    with simulation(starts=scenario.starts) as sim:
+        nodes.establish(sim)
+        yield open_story(sim)
+
+
+class TestOversight:
+    async def test_only_the_commission_asks_for_cases_and_guides(self, story: Story) -> None:
+        office, desk = story.sapporo_office, story.sapporo_privacy
+        with pytest.raises(Refused, match=r"^no_legal_basis"):
+            await desk.ask(office.address, CASES, CasesQuery(()), procedure=OVERSIGHT)
+        with pytest.raises(Refused, match=r"^no_legal_basis"):
+            await office.ask(
+                desk.address, GUIDANCE, GuidanceQuery(1, office.address, "x", "x", ()), procedure=OVERSIGHT
+            )
+
+    async def test_an_exchange_that_the_office_never_had_has_no_case(self, story: Story) -> None:
+        query = CasesQuery(("01900000-0000-7000-8000-000000000000",))
+        answer = await story.commission.ask(story.sapporo_office.address, CASES, query, procedure=OVERSIGHT)
+        assert answer.cases == ("none",)
+
+    async def test_an_office_that_is_away_is_a_finding(self, story: Story) -> None:
+        for _ in range(PERSONS_MIN):
+            await story.ask_from_sapporo(story.claim_in_sapporo(1_000_000))
+        assert await story.commission.check_use() == []
+        with story.sim.offline(story.sapporo_office.address):
+            findings = await story.commission.check_use()
+        assert [(one.code, one.party) for one in findings] == [
+            ("recipient_unreachable", story.sapporo_office.address)
+        ]
+
+    async def test_guidance_is_given_once(self, story: Story) -> None:
+        for place in range(PERSONS_MIN):
+            parent = story.claim_in_sapporo(1_000_000) if place else story.world.family(4, parents=1).head
+            story.world.assess(parent, 1_000_000)
+            await story.ask_from_sapporo(parent)
+        assert [one.code for one in await story.commission.check_use()] == [NO_CASE]
+        number = await story.commission.guide(story.sapporo_office.address)
+        assert [row["guidance"] for row in story.commission.findings()] == [number]
+        with pytest.raises(NotFound):
+            await story.commission.guide(story.sapporo_office.address)
+
+
+class TestBreaches:
+    async def test_both_reports_late_are_taken_all_the_same(self, story: Story) -> None:
+        desk = story.sapporo_privacy
+        breach = desk.note_breach([story.sapporo.code(story.claim_in_sapporo(1))], wilful=False)
+        await story.sim.sleep(10 * 86_400)
+        assert not (await desk.report(breach)).in_time
+        await story.sim.sleep(40 * 86_400)
+        final = await desk.report(breach)
+        assert (final.number, final.in_time, final.final_due) == (1, False, "2024-11-13")
+
+    async def test_nobody_reports_finally_for_another(self, story: Story) -> None:
+        desk, kobe = story.sapporo_privacy, story.world.kobe.node(PrivacyDesk)
+        breach = desk.note_breach([story.sapporo.code(story.claim_in_sapporo(1))], wilful=True)
+        await desk.report(breach)
+        query = BreachQuery("final", "2024-10-15", 1, True, 1)
+        with pytest.raises(Refused, match=r"^not_found"):
+            await kobe.ask("gov/ppc/breach-intake", BREACH_REPORT, query, procedure=PROCEDURE)
+
+    async def test_what_was_not_noted_is_not_reported(self, story: Story) -> None:
+        with pytest.raises(NotFound):
+            await story.sapporo_privacy.report(9)
+
+
+class Sabotage:
+    """Ways to break what an expectation watches."""
+
+    @staticmethod
+    def no_history(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr("mesh.broker.history_of", lambda *_: ())
+
+    @staticmethod
+    def hidden_rows_are_shown(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr("mesh.broker.history_of", lambda *args: (line for line, _ in lines_of(*args)))
+
+    @staticmethod
+    def nothing_is_compared(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr(commission, "compare", lambda records, ledgers: [])
+
+    @staticmethod
+    def no_head_is_kept(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        inspect = Commission._inspect
+
+        async def forgets(self: Commission, party: str) -> Any:
+            with self.effect():
+                self.db.execute("DELETE FROM head")
+            return await inspect(self, party)
+
+        patch.setattr(Commission, "_inspect", forgets)
+
+    @staticmethod
+    def cases_are_believed_unseen(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr(ChildAllowanceOffice, "_case_of", lambda self, message: "claim")
+
+    @staticmethod
+    def whoever_is_busy_is_guilty(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr(ChildAllowanceOffice, "_case_of", lambda self, message: "none")
+
+    @staticmethod
+    def nobody_is_watched(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr(harvesting, "PERSONS_MIN", 10_000)
+
+    @staticmethod
+    def ten_days_to_report(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr("nodes.agency.breach_intake.preliminary_due", lambda known_on: known_on)
+
+    @staticmethod
+    def thirty_days_for_all(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr(breach_rules, "FINAL_WILFUL_DAYS", 30)
+
+    @staticmethod
+    def nobody_is_told(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr(PrivacyDesk, "tell_people", lambda self, breach: [])
+
+    @staticmethod
+    def the_commission_forbids(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        guide = Commission.guide
+
+        async def orders(self: Commission, party: str) -> int:
+            sim.policy.withdraw_assessment("muni/01100", "child-allowance")
+            return await guide(self, party)
+
+        patch.setattr(Commission, "guide", orders)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "words"),
+    [
+        (Sabotage.no_history, ["mother reads one line"]),
+        (Sabotage.hidden_rows_are_shown, ["no gap"]),
+        (Sabotage.nothing_is_compared, ["record is missing", "record is altered"]),
+        (Sabotage.no_head_is_kept, ["do not continue the head"]),
+        (Sabotage.cases_are_believed_unseen, ["without a case"]),
+        (Sabotage.whoever_is_busy_is_guilty, ["without a case"]),
+        (Sabotage.nobody_is_watched, ["without a case", "Kitami was looked at"]),
+        (Sabotage.ten_days_to_report, ["first report"]),
+        (Sabotage.thirty_days_for_all, ["final report"]),
+        (Sabotage.nobody_is_told, ["one letter of Sapporo"]),
+        (Sabotage.the_commission_forbids, ["Nothing stopped the clerk"]),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+async def test_each_expectation_can_fail(
+    sabotage: Callable[[pytest.MonkeyPatch, Simulation], None],
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with simulation(starts=scenario.starts) as sim:
+        nodes.establish(sim)
+        sabotage(monkeypatch, sim)
+        broke = False
+        try:
+            await scenario.run(sim, neighbours=8, report_day=4)
+        except Exception:  # what is broken may break the story off later: what came before counts
+            broke = True
+        held = {one.text: one.held for one in sim.trace.expectations}
+        for word in words:
+            known = [is_held for text, is_held in held.items() if word in text]
+            assert (not all(known)) if known else broke, word
