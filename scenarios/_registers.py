@@ -14,8 +14,8 @@ from mesh.message import Request
 from mesh.sealing import open_sealed
 from mesh.testing import messages
 from nodes.agency.dependent_pension import DEPENDANTS, DependentSpouses
-from nodes.agency.family_register_link import FAMILY_ACCESS_CODE, FAMILY_LINK, FamilyRegisterLink, IssuedCode
-from nodes.agency.kinship import RecordKind, Tie
+from nodes.agency.family_register_link import FAMILY_ACCESS_CODE, FAMILY_LINK, FamilyRegisterLink
+from nodes.agency.kinship import IssuedCode, RecordKind, Tie
 from nodes.agency.passport import PASSPORT, PassportOffice
 from nodes.data.people import Household, Person, Population
 from nodes.firm.payment_agent import PaymentAgent

@@ -23,12 +23,10 @@ from nodes.agency.family_register_link import (
     FAMILY_LINK,
     FAMILY_RELATIONS,
     FAMILY_WIDE_AREA,
-    CertificateQuery,
     FamilyRegisterLink,
-    WideAreaQuery,
 )
 from nodes.agency.jlis import LINKAGE_ACQUIRE_FOR_JUSTICE, RELAY, AcquireQuery
-from nodes.agency.kinship import CopyQuery, Tie, closest
+from nodes.agency.kinship import CertificateQuery, CopyQuery, EntryTie, Tie, WideAreaQuery, closest
 from nodes.firm.payment_agent import PAYMENT_CHARGE, ChargeQuery, PaymentAgent
 from nodes.municipality.cash_desk import CashDesk
 from nodes.municipality.family_register import FamilyRegister
@@ -148,6 +146,14 @@ async def test_a_copy_comes_from_its_home_only(world: World) -> None:
     with pytest.raises(Refused, match="withheld"):
         await kobe.ask(FAMILY_LINK, FAMILY_COPY, foreign, procedure="family-register")
     assert world.link.records_of(world.sim.code("gov/moj", world.sibling.handle)) == [key(world.kitami, 1)]
+
+
+async def test_a_copy_whose_ties_name_nobody_is_refused(world: World) -> None:
+    broken = CopyQuery(key(world.kobe, 9), "current", False, (), (EntryTie("parent", 0, 1),))
+    with pytest.raises(Refused, match="schema_invalid"):
+        await world.kobe.node(FamilyRegister).ask(
+            FAMILY_LINK, FAMILY_COPY, broken, procedure="family-register"
+        )
 
 
 async def test_a_copy_sent_again_takes_the_place_of_the_first(world: World) -> None:

@@ -17,65 +17,29 @@ from __future__ import annotations
 import sqlite3
 from datetime import date
 from hashlib import sha256
-from typing import Annotated, ClassVar, Final
+from typing import ClassVar, Final
 
-from msgspec import UNSET, Meta, Struct, UnsetType
-
-from mesh import Caller, ManualReview, Node, NotFound, PersonalService, Service, Withheld, serves
+from mesh import Caller, ManualReview, MeshError, Node, NotFound, PersonalService, Service, Withheld, serves
 from mesh.builtin import Empty
 from mesh.names import Zone, member_of
-from mesh.service import Date, Name
 from nodes.agency.code_issuer import ACQUISITION, ISSUER, LINKAGE_CODE, CodeQuery, check_named
-from nodes.agency.kinship import Certificate, CopyQuery, Recorded, RecordKey, Tie, closest
+from nodes.agency.kinship import (
+    Certificate,
+    CertificateQuery,
+    Copied,
+    CopyQuery,
+    IssuedCode,
+    Recorded,
+    Relations,
+    Tie,
+    WideAreaQuery,
+    closest,
+)
 from nodes.data.calendar import day_of, months_after
 
 FAMILY_LINK: Final = "gov/moj/family-link"
 CODE_MONTHS: Final = 3
 """How long a code of sixteen digits is good for."""
-
-Symbol = Annotated[str, Meta(pattern="^fr-[0-9a-f]{24}$")]
-AccessCode = Annotated[str, Meta(pattern="^[0-9]{16}$")]
-"""戸籍電子証明書提供用識別符号: sixteen digits, where a personal number has twelve."""
-
-
-class Copied(Struct, frozen=True):
-    """How many persons the copy names."""
-
-    persons: int
-
-
-class Relations(Struct, frozen=True):
-    """戸籍関係情報: two persons are tied if their answers hold the same symbol."""
-
-    spouse: Symbol | UnsetType | None = UNSET
-    """The symbol of the marriage that stands."""
-    parents: tuple[Symbol, ...] | UnsetType = UNSET
-    """A symbol for each tie to a parent."""
-    children: tuple[Symbol, ...] | UnsetType = UNSET
-    divorced: bool | UnsetType = UNSET
-    """離婚歴."""
-
-
-class IssuedCode(Struct, frozen=True):
-    """A code for the register in which the person stands now, and the last day on which it is good."""
-
-    code: AccessCode
-    until: Date
-
-
-class CertificateQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """The code that an applicant handed in."""
-
-    code: AccessCode
-
-
-class WideAreaQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which register is wanted, and who stands at the counter, as their identity card says."""
-
-    record: RecordKey
-    name: Name
-    born: Date
-
 
 FAMILY_COPY = Service(
     "family.copy.v1", CopyQuery, Copied, title="Copy of a family register", title_ja="戸籍の副本の送信"
@@ -131,6 +95,8 @@ class FamilyRegisterLink(Node):
         check_named(caller)
         if query.record.split("-")[1] != caller.address.split("/")[1]:
             raise Withheld("the register has another home municipality")
+        if any(max(tie.first, tie.second) >= len(query.entries) for tie in query.ties):
+            raise MeshError("schema_invalid", "a tie names an entry that is not there")
         codes = [await self._acquire(entry.number) for entry in query.entries]
         with self.effect():
             for table in ("tie", "entry"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal, NamedTuple
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mesh.service import Date, Name
 from nodes.agency.code_issuer import AcquisitionNumber
@@ -61,8 +61,8 @@ class EntryTie(Struct, frozen=True):
     """A tie between two entries, by their places."""
 
     kind: Kind
-    first: int
-    second: int
+    first: Annotated[int, Meta(ge=0)]
+    second: Annotated[int, Meta(ge=0)]
     until: Date | None = None
 
 
@@ -74,6 +74,50 @@ class CopyQuery(Struct, frozen=True, forbid_unknown_fields=True):
     protected: bool
     entries: tuple[Entry, ...]
     ties: tuple[EntryTie, ...]
+
+
+Symbol = Annotated[str, Meta(pattern="^fr-[0-9a-f]{24}$")]
+AccessCode = Annotated[str, Meta(pattern="^[0-9]{16}$")]
+"""戸籍電子証明書提供用識別符号: sixteen digits, where a personal number has twelve."""
+
+
+class Copied(Struct, frozen=True):
+    """How many persons the copy names."""
+
+    persons: int
+
+
+class Relations(Struct, frozen=True):
+    """戸籍関係情報: two persons are tied if their answers hold the same symbol."""
+
+    spouse: Symbol | UnsetType | None = UNSET
+    """The symbol of the marriage that stands."""
+    parents: tuple[Symbol, ...] | UnsetType = UNSET
+    """A symbol for each tie to a parent."""
+    children: tuple[Symbol, ...] | UnsetType = UNSET
+    divorced: bool | UnsetType = UNSET
+    """離婚歴."""
+
+
+class IssuedCode(Struct, frozen=True):
+    """A code for the register in which the person stands now, and the last day on which it is good."""
+
+    code: AccessCode
+    until: Date
+
+
+class CertificateQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """The code that an applicant handed in."""
+
+    code: AccessCode
+
+
+class WideAreaQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which register is wanted, and who stands at the counter, as their identity card says."""
+
+    record: RecordKey
+    name: Name
+    born: Date
 
 
 def closest(ties: Iterable[Tie], applicant: str, recorded: Iterable[str]) -> Closeness | None:

@@ -15,7 +15,8 @@ from typing import ClassVar, Final, Literal
 from mesh import Node, NotFound, Refused
 from mesh.errors import Fault
 from mesh.names import Zone
-from nodes.agency.family_register_link import FAMILY_CERTIFICATE, FAMILY_LINK, CertificateQuery
+from nodes.agency.family_register_link import FAMILY_CERTIFICATE, FAMILY_LINK
+from nodes.agency.kinship import CertificateQuery
 
 PASSPORT: Final = "gov/mofa/passport"
 PROCEDURE: Final = "passport"

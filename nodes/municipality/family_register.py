@@ -20,8 +20,18 @@ from mesh import Caller, ManualReview, MeshError, Node, NotFound, Refused, Withh
 from mesh.builtin import Empty
 from mesh.errors import Fault
 from mesh.names import Zone, member_of
-from nodes.agency.family_register_link import FAMILY_COPY, FAMILY_LINK, FAMILY_WIDE_AREA, WideAreaQuery
-from nodes.agency.kinship import Certificate, CopyQuery, Entry, EntryTie, Recorded, RecordKind, Tie, closest
+from nodes.agency.family_register_link import FAMILY_COPY, FAMILY_LINK, FAMILY_WIDE_AREA
+from nodes.agency.kinship import (
+    Certificate,
+    CopyQuery,
+    Entry,
+    EntryTie,
+    Recorded,
+    RecordKind,
+    Tie,
+    WideAreaQuery,
+    closest,
+)
 from nodes.municipality.cash_desk import FEE_PAID, FEE_REFUND, OrderQuery
 from nodes.municipality.copy_orders import SCHEMA, Applicant, CopyOrder, CopyOrders
 from nodes.municipality.family_events import FAMILY_CHANGE, FAMILY_ENTRY, RegisterEntry
