@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +21,8 @@ from mesh.report import Result
 from mesh.runner import run_scenario
 from mesh.simulation import Simulation
 from mesh.testing import personal_numbers
+
+ROOT = Path(__file__).parent.parent
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
@@ -43,6 +49,19 @@ def pytest_asyncio_loop_factories(
 def renew(request: pytest.FixtureRequest) -> bool:
     """Whether stored files are to be rewritten instead of compared."""
     return bool(request.config.getoption("--renew"))
+
+
+@pytest.fixture(scope="session")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `run --all --json` prints in a process of its own, whose hashes have another seed; traces are beside."""
+    folder = tmp_path_factory.mktemp("printed")
+    command = [sys.executable, str(ROOT / "run_sim.py"), "run", "--all", "--json", "--trace", f"{folder}/"]
+    other = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    env = os.environ | {"PYTHONHASHSEED": other}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=200, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    made: dict[str, Any] = json.loads(done.stdout)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,8 @@ class Sabotage:
     @staticmethod
     def rows_across_cities(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         sim.allow(LegalBasis("muni/*/child-allowance", "x", "muni/*/resident", BIRTH.name))
+        # A Kobe that cannot ask is sent the event for days: the story ends with who heard of it.
+        patch.delattr("scenarios.birth.invite")
 
     @staticmethod
     def a_foreign_code(patch: pytest.MonkeyPatch, sim: Simulation) -> None:

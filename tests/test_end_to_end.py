@@ -6,8 +6,6 @@ import json
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,23 +23,14 @@ SAMPLES = 5
 """Bytes changed in each trace's messages and ledger rows, spread over all of them."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("traces")
-
-
-@pytest.fixture(scope="module")
-def made(folder: Path) -> dict[str, Any]:
-    """What `run --all --json` printed, in a process of its own; the traces are in the folder."""
-    command = [sys.executable, str(ROOT / "run_sim.py"), "run", "--all", "--json", "--trace", f"{folder}/"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    printed: dict[str, Any] = json.loads(done.stdout)
+@pytest.fixture
+def made(printed: dict[str, Any]) -> dict[str, Any]:
+    """What `run --all --json` printed."""
     return printed
 
 
 @pytest.fixture
-def traces(folder: Path, made: dict[str, Any]) -> Mapping[str, Path]:
+def traces(made: dict[str, Any]) -> Mapping[str, Path]:
     """The recording of each scenario."""
     return {one["scenario"]: Path(one["trace"]) for one in made["runs"]}
 
@@ -147,9 +136,11 @@ def query(path: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
 # Traces.
 
 
-def test_traces_are_listed_in_the_shape_of_the_design(made: dict[str, Any], folder: Path) -> None:
+def test_traces_are_listed_in_the_shape_of_the_design(
+    made: dict[str, Any], traces: Mapping[str, Path]
+) -> None:
     shape = {"path": str, "scenario": str, "seed": int, "messages": int, "complete": bool}
-    listed = cli("trace", "list", folder)
+    listed = cli("trace", "list", next(iter(traces.values())).parent)
     assert has_shape(listed, {"traces": [shape]})
     counts = {one["scenario"]: one["messages"] for one in made["runs"]}
     assert {one["scenario"]: one["messages"] for one in listed["traces"]} == counts

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -20,59 +18,30 @@ from mesh.clock import run
 from mesh.loading import scenarios_of
 from mesh.message import Reply, Request
 from mesh.names import member_of
+from mesh.runner import run_scenario
 from mesh.testing import messages, simulation
+from tests.conftest import Shipped
 
-ROOT = Path(__file__).parent.parent
-RUNS = {"here": (1, "1"), "there": (1, "2"), "other": (2, "1")}
-"""Folder → seed, and the seed of Python's own hashes."""
-
-
-@pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """All scenarios, run by three processes side by side: folder → scenario → SHA-256 of the trace file."""
-    folder = tmp_path_factory.mktemp("runs")
-    children = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                str(ROOT / "run_sim.py"),
-                "run",
-                "--all",
-                "--json",
-                "--seed",
-                str(seed),
-                "--trace",
-                f"{folder / name}/",
-            ],
-            env=os.environ | {"PYTHONHASHSEED": hashes},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for name, (seed, hashes) in RUNS.items()
-    ]
-    for child in children:
-        _, said = child.communicate(timeout=120)
-        assert child.returncode == 0, said.decode()
-    return {
-        name: {
-            path.name.removesuffix(f"-{seed}.trace"): sha256(path.read_bytes()).hexdigest()
-            for path in (folder / name).iterdir()
-        }
-        for name, (seed, _) in RUNS.items()
-    }
+SCENARIOS = scenarios_of("scenarios")
 
 
-def test_every_scenario_left_its_trace(traces: dict[str, dict[str, str]]) -> None:
-    for name in RUNS:
-        assert sorted(traces[name]) == list(scenarios_of("scenarios"))
+def sha256_of(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
 
 
-def test_equal_runs_are_equal_files_whatever_the_hash_seed(traces: dict[str, dict[str, str]]) -> None:
-    assert traces["here"] == traces["there"]
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_equal_runs_are_equal_files_in_two_processes_with_different_hash_seeds(
+    name: str, shipped: Callable[[str], Shipped], printed: dict[str, Any]
+) -> None:
+    (there,) = (one["trace"] for one in printed["runs"] if one["scenario"] == name)
+    assert sha256_of(shipped(name).trace) == sha256_of(Path(there))
 
 
-def test_another_seed_is_another_run(traces: dict[str, dict[str, str]]) -> None:
-    assert [name for name, made in traces["here"].items() if made == traces["other"][name]] == []
+@pytest.mark.parametrize("name", ["birth", "child_allowance", "hostile_mesh"])
+def test_another_seed_is_another_run(name: str, shipped: Callable[[str], Shipped], tmp_path: Path) -> None:
+    result = run_scenario(SCENARIOS[name], seed=2, trace=tmp_path / "other.trace", nodes="nodes")
+    assert result.held
+    assert sha256_of(shipped(name).trace) != sha256_of(tmp_path / "other.trace")
 
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True):
