@@ -2,7 +2,7 @@
 
 A command of README runs in a folder of its own, with a home of its own: `uv run X.py` becomes this interpreter on
 the same file, and everything else is left to bash. `uv run pytest tests/test_docs.py --renew` redraws the
-state diagrams in ARCHITECTURE.md.
+state diagrams in ARCHITECTURE.md and the tables of scenarios and source systems in README.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +24,12 @@ import pytest
 from mesh import exchange
 from mesh.cli.app import make_root
 from mesh.drawing import draw_states
+from mesh.loading import scenarios_of
+from nodes.data.source_systems import read_source_systems
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.ja.md")
+SCENARIOS = scenarios_of("scenarios")
 DOCUMENTS = (*READMES, "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE")
 NOT_RUN = {
     "pip install": "it installs uv, or runs all tests from within a test",
@@ -211,17 +214,56 @@ def test_readme_names_no_command_that_does_not_exist(name: str) -> None:
     assert [one for one in named if one not in known and one.split()[0] not in known] == []
 
 
+def check_drawn(file: str, marker: str, drawn: str, *, renew: bool) -> None:
+    """What stands in a document between `<!-- marker -->` and `<!-- /… -->` is what the program says."""
+    opening, closing = f"<!-- {marker} -->", f"<!-- /{marker.partition(':')[0]} -->"
+    before, _, rest = read(file).partition(opening)
+    stored, _, after = rest.partition(closing)
+    if renew:
+        (ROOT / file).write_text(f"{before}{opening}{drawn}{closing}{after}", encoding="utf-8")
+        return
+    assert stored == drawn, "redraw with `uv run pytest tests/test_docs.py --renew`"
+
+
 @pytest.mark.parametrize("name", ["REQUESTER", "BROKER", "PROVIDER"])
 def test_the_drawings_of_the_life_cycles_are_drawn_from_the_tables(name: str, renew: bool) -> None:
     drawn = f"\n```mermaid\n{draw_states(getattr(exchange, name))}\n```\n"
-    opening, closing = f"<!-- drawn: {name} -->", "<!-- /drawn -->"
-    before, _, rest = read("ARCHITECTURE.md").partition(opening)
-    stored, _, after = rest.partition(closing)
-    if renew:
-        whole = f"{before}{opening}{drawn}{closing}{after}"
-        (ROOT / "ARCHITECTURE.md").write_text(whole, encoding="utf-8")
-        return
-    assert stored == drawn, "redraw with `uv run pytest tests/test_docs.py --renew`"
+    check_drawn("ARCHITECTURE.md", f"drawn: {name}", drawn, renew=renew)
+
+
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+@pytest.mark.parametrize("file", READMES)
+def test_the_scenarios_stand_in_a_table(file: str, renew: bool) -> None:
+    japanese = file == "README.ja.md"
+    rows = [
+        (f"`{one.name}`", one.title_ja if japanese else one.title, ", ".join(map(str, one.rules)))
+        for one in SCENARIOS.values()
+    ]
+    header = ("シナリオ", "内容", "規則") if japanese else ("scenario", "what happens", "rules")
+    check_drawn(file, "scenarios", f"\n{table(header, rows)}", renew=renew)
+
+
+@pytest.mark.parametrize("file", READMES)
+def test_the_source_systems_stand_in_a_table_with_nothing_missing(file: str, renew: bool) -> None:
+    japanese, rows = file == "README.ja.md", []
+    for system in read_source_systems():
+        names = [one.name for one in SCENARIOS.values() if system.name_ja in one.sources]
+        assert names, f"no scenario exercises {system.name_ja}"
+        title = system.name_ja if japanese else f"{system.name}, {system.name_ja}: {system.about}"
+        rows.append((title, ", ".join(f"`{name}`" for name in names)))
+    header = ("元になった制度・システム", "シナリオ") if japanese else ("source system", "scenarios")
+    check_drawn(file, "systems", f"\n{table(header, rows)}", renew=renew)
+
+
+def test_every_scenario_names_a_source_system_and_its_rules() -> None:
+    known = {system.name_ja for system in read_source_systems()}
+    assert [one.name for one in SCENARIOS.values() if not known & set(one.sources)] == []
+    assert [one.name for one in SCENARIOS.values() if not set(one.rules) <= set(range(1, 16))] == []
+    assert {rule for one in SCENARIOS.values() for rule in one.rules} == set(range(1, 16))
 
 
 def test_a_drawing_shows_start_end_and_every_transition() -> None:

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh import Refused, Simulation
+from mesh.loading import scenarios_of
+from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes import establish
 from nodes.data.people import Move, Population
@@ -103,3 +105,11 @@ def test_a_record_of_fixed_width_reads_as_it_was_written(
     record = Record(year, yen, dependants, yen // 2, taxed)
     assert len(record.pack()) == 28
     assert Record.unpack(record.pack()) == record
+
+
+@pytest.mark.parametrize("migrated", [False, True])
+def test_the_scenario_holds_before_and_after_migration(migrated: bool) -> None:
+    scenario = scenarios_of("scenarios")["standardisation"]
+    result = run_scenario(scenario, settings={"migrated": migrated}, nodes="nodes")
+    assert result.held
+    assert len(result.report.papers) == (4 if migrated else 3)

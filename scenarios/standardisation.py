@@ -1,0 +1,242 @@
+"""Standard systems: four municipalities with three packages speak one contract.
+
+Kitami asks for the income of people who moved from a large city with a system of its own making, from two towns
+that share one service, and from a town that has not migrated yet. The question is the same, and so is the answer.
+Which municipality runs what is invented.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+
+from mesh import Refused, Simulation, scenario
+from mesh.message import Request
+from mesh.names import BROKER
+from mesh.simulation import JST
+from mesh.testing import answers_to, messages
+from nodes.data.papers import paper
+from nodes.data.standard_systems import read_standard_systems
+from nodes.municipality.assembly import system_class
+from nodes.municipality.child_allowance import INCOME_PAPER, PROCEDURE
+from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.municipality.tax_customised import CustomisedTaxOffice
+from nodes.municipality.tax_layout_2 import INCOME_2
+from nodes.municipality.tax_legacy import LegacyTaxOffice
+from scenarios._tenants import FIRST_ITEMS, INCOME_YEN, SEPARATE_YEN, TAX_YEAR, VENDOR, Town, World, build
+
+
+@scenario(
+    title="Standard systems: different packages, one contract",
+    title_ja="標準化:独自システム・共同利用・特定移行支援が一つの約束で話す",
+    rules=(1, 2, 4, 9, 14),
+    sources=(
+        "標準準拠システム（20業務）",
+        "公共サービスメッシュ（行政機関間の情報連携）",
+        "地方公共団体情報システムの標準化に関する法律2条1項",
+        "自治体DX推進計画",
+        "番号法19条8号",
+    ),
+    starts="2026-07-15T16:00+09:00",
+)
+async def run(sim: Simulation, *, migrated: bool = False) -> None:
+    """Tell the story; with `migrated` the late town has the shared service already."""
+    systems = tuple(read_standard_systems())
+    world = build(sim, systems, migrated=migrated)
+    check_contract(world, systems)
+    await ask_all(world, migrated=migrated)
+    await ask_by_the_second_layout(world, migrated=migrated)
+    await keep_tenants_apart(world)
+    await deliver_to_the_wrong_tenant(world)
+
+
+def check_contract(world: World, systems: tuple[str, ...]) -> None:
+    """What each package offers, system by system."""
+    sim = world.sim
+    offered = {
+        town.package.key: {
+            system: set(system_class(town.package.module_of(system)).offers()) for system in systems
+        }
+        for town in world.towns
+    }
+    standard = {system: set(system_class(system).offers()) for system in systems}
+    lacking = [
+        (package, system)
+        for package, offers in offered.items()
+        for system in systems
+        if not standard[system] <= offers[system]
+    ]
+    sim.expect(
+        f"Each package has all {len(systems)} standard systems, and each system offers at least the standard's services",
+        len(systems) == 20 and not lacking,
+        text_ja=f"どの構成も{len(systems)}の標準準拠システムを備え、標準のサービスをすべて提供する",
+        about="",
+    )
+    sim.tell(
+        "Kobe's tax system is of the city's own making, Kunneppu and Oketo share one service, and Bihoro has not "
+        "migrated: its records have a fixed width and a character code of old. All four, and the other nineteen systems "
+        "of each, are on the mesh by the same contract. (Who runs what is invented.)",
+        "神戸市の税システムは独自開発、訓子府町と置戸町は共同利用、美幌町は未移行で固定長・シフトJISの記録を持つ。4団体とも、"
+        "ほかの19業務とともに同じ約束でメッシュに接続している（構成は架空）。",
+    )
+
+
+async def ask_all(world: World, *, migrated: bool) -> None:
+    """One question to each; the late town's copy is there after its batch."""
+    sim, late = world.sim, world.late
+    if not migrated:
+        with sim.refused(
+            "replica_missing",
+            "In the afternoon the late town has no copy of what it assessed today",
+            text_ja="未移行の町では、当日の賦課は夕方の時点で副本未登録である",
+        ):
+            await world.ask(late)
+        await pass_the_night(world)
+    replies = [await world.ask(town) for town in world.towns]
+    sim.expect(
+        f"The same question has the same answer from all four: {INCOME_YEN} yen",
+        [one.total_income_yen for one in replies] == [INCOME_YEN] * 4
+        and all(one == replies[0] for one in replies),
+        text_ja=f"同じ照会に、4団体とも同じ回答（{INCOME_YEN}円）を返す",
+    )
+    stored = [
+        world.large.city.node(CustomisedTaxOffice).db.execute("SELECT count(*) FROM entry").fetchone()[0]
+    ]
+    if not migrated:
+        stored.append(late.city.node(LegacyTaxOffice).db.execute("SELECT count(*) FROM record").fetchone()[0])
+    sim.expect(
+        "Behind the contract the city of its own making keeps coded fields, and the late town a record of fixed width",
+        stored == ([3] if migrated else [3, 1]),
+        text_ja="約束の裏側では、独自システムは項目コードで、未移行システムは固定長記録で保存している",
+    )
+    sim.tell(
+        "Kitami asks each for the income of somebody who moved from there. The late town answers the next morning, after "
+        "its nightly batch has made the copy; then nobody could tell from an answer which system gave it.",
+        "北見市は各団体に転入者の所得を照会した。未移行の町は夜間バッチで副本を作った翌朝に回答し、回答からはどのシステムか"
+        "区別できない。",
+    )
+
+
+async def pass_the_night(world: World) -> None:
+    """Until nine the next morning; the batch runs at two."""
+    sim = world.sim
+    two = datetime.combine(sim.now().date() + timedelta(days=1), time(2), tzinfo=JST)
+    await sim.sleep((two - sim.now()).total_seconds())
+    converted = world.late.city.node(LegacyTaxOffice).run_night_batch()
+    sim.expect(
+        "The nightly batch converts one record and registers its copy",
+        converted == 1,
+        text_ja="夜間バッチが1件を標準レイアウトに変換し、副本を登録した",
+    )
+    await sim.sleep(7 * 3600)
+
+
+async def ask_by_the_second_layout(world: World, *, migrated: bool) -> None:
+    """A later layout has an item more; where it is not there yet, the item comes on paper."""
+    sim = world.sim
+    world.large.city.node(CustomisedTaxOffice).assess_separately(world.large.code, TAX_YEAR, SEPARATE_YEN)
+    if not migrated:
+        with sim.refused(
+            "service_unknown",
+            "The late town does not know the second layout, and says so",
+            text_ja="未移行の町はレイアウト第2版に対応しておらず、その旨を返す",
+        ):
+            await world.ask_second(world.late)
+    got = [await world.ask_newest(town) for town in world.towns]
+    wanted = [INCOME_2.name] * 3 + [INCOME_2.name if migrated else INCOME.name]
+    sim.expect(
+        "Both versions of the layout live side by side: three answer by the second, the late town by the first",
+        [service for service, _ in got] == wanted,
+        text_ja="レイアウトの2つの版は併存し、3団体は第2版で、未移行の町は第1版で回答する",
+    )
+    for _ in [one for one, _ in got if one == INCOME_2.name]:
+        sim.saved(paper(INCOME_PAPER), visits=1)
+    separate = [getattr(reply, "separate_income_yen", None) for _, reply in got]
+    sim.expect(
+        f"Only the second has the income that is taxed separately: {SEPARATE_YEN} yen in Kobe",
+        separate == [SEPARATE_YEN, 0, 0, 0 if migrated else None],
+        text_ja=f"分離課税の所得（神戸市で{SEPARATE_YEN}円）があるのは第2版だけである",
+    )
+    if migrated:
+        return
+    sim.fell_back(
+        paper(INCOME_PAPER),
+        "the late town's layout has no item for income that is taxed separately",
+        "未移行の町のレイアウトに分離課税所得の項目がない",
+    )
+    sim.tell(
+        "A second layout with one item more is in force since June. The late town answers by the first; what only the "
+        "second has, its resident brings on a certificate.",
+        "6月からは項目の増えたレイアウト第2版も使える。未移行の町は第1版で回答し、第2版だけにある項目は証明書で補う。",
+    )
+
+
+async def keep_tenants_apart(world: World) -> None:
+    """Two tenants of one service: neither answers for the other, and the vendor answers to nobody."""
+    sim, first, second = world.sim, world.first_tenant, world.second_tenant
+    stranger = world.late.mover
+    refusals = []
+    for person in (second.mover, stranger):
+        try:
+            await world.ask(first, person)
+        except Refused as refused:
+            refusals.append((refused.code, refused.text))
+    sim.expect(
+        "Asked for the other tenant's resident, a tenant knows nobody, in the same words as for a stranger",
+        len(refusals) == 2 and refusals[0] == refusals[1] and refusals[0][0] == "not_found",
+        text_ja="共同利用の隣の町の住民について尋ねても、無関係の人と同じ言葉で「該当なし」となる",
+    )
+    held = [
+        {row["code"].partition(":")[0] for row in town.city.tax.db.execute("SELECT code FROM levy")}
+        for town in (first, second)
+    ]
+    sim.expect(
+        "Each tenant's database holds its own residents only",
+        held == [{first.city.member}, {second.city.member}],
+        text_ja="各町のデータベースには自町の住民だけがある",
+    )
+    vendor = sim.node(VENDOR)
+    with sim.refused(
+        "no_legal_basis",
+        "The vendor's own staff ask a tenant for a resident's income, and have no row of the law",
+        text_ja="事業者の担当者が利用団体に住民の所得を照会しても、根拠がなく拒否される",
+    ):
+        await vendor.ask(
+            first.city.address("tax"),
+            INCOME,
+            IncomeQuery(TAX_YEAR),
+            subject=sim.code("firm/saas-vendor", first.mover.handle),
+            procedure=PROCEDURE,
+            items=FIRST_ITEMS,
+        )
+
+
+async def deliver_to_the_wrong_tenant(world: World) -> None:
+    """A line for one tenant is handed to the other, as a fault in the shared service could."""
+    sim, first, second = world.sim, world.first_tenant, world.second_tenant
+    line, permit = last_question(world, first)
+    before = len(messages(sim))
+    sim.transmit(BROKER, second.city.address("tax"), line + b"\n" + permit)
+    await sim.sleep(1)
+    said = [one for one in messages(sim)[before:] if one in answers_to(sim, line)]
+    sim.expect(
+        "A question for one tenant that reaches the other is refused unread: audience_mismatch",
+        [one.refusal for one in said][:1] == ["audience_mismatch"],
+        text_ja="一方の町あての照会が他方に届いても、開かずに宛先違いとして拒否される: audience_mismatch",
+        about=said[0].message.id if said else None,
+    )
+    sim.tell(
+        "The two towns share a service, not their data: each has its own keys and database, a line that goes astray "
+        "stays sealed, and the vendor has no part in any procedure.",
+        "2つの町はサービスを共同利用してもデータは共有しない。鍵もデータベースも別で、誤配された電文は開けず、事業者は"
+        "どの事務の当事者でもない。",
+    )
+
+
+def last_question(world: World, town: Town) -> tuple[bytes, bytes]:
+    """The last request that the broker passed on to a town's tax office, and its permit."""
+    passed = [
+        one
+        for one in messages(world.sim, Request)
+        if one.recipient == town.city.address("tax") and one.permit is not None
+    ]
+    return passed[-1].line, passed[-1].permit or b""
