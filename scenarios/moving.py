@@ -64,9 +64,10 @@ async def run(sim: Simulation, *, visit_day: int = 5) -> None:
     kobe, kitami = assemble(sim, "28100", *OLD_SYSTEMS), assemble(sim, "01208", *NEW_SYSTEMS)
     world = World(sim, kobe, kitami, Population(sim))
     family = await notify_the_move(world)
-    absent = await file_and_stay_away(world)
+    absent, delayed = await file_and_stay_away(world), await file_and_be_delayed(world)
     await come_too_late(world)
     await leave_and_arrive(world, family, visit_day)
+    await come_after_thirty_days(world, delayed)
     await hear_of_it(world, family)
     await claim_in_time(world, family)
     await come_without_having_filed(world)
@@ -97,7 +98,7 @@ async def notify_the_move(world: World) -> Household:
     )
     await world.until(PLANNED - timedelta(days=30))
     await world.file(family.head, card, PLANNED, PLANNED + timedelta(days=5))
-    expected = [row["code"] for row in world.kitami.resident.moves.expected()]
+    expected = list(world.kitami.resident.moves.expected())
     sim.expect(
         "30 days before it is in time: with the father's card alone all four are announced to Kitami",
         expected == world.codes(world.kitami, family) and await world.state(family.head) == "completed",
@@ -117,6 +118,13 @@ async def file_and_stay_away(world: World) -> Household:
     absent, card = world.settle(parents=1)
     await world.file(absent.head, card, NEVER_MOVED)
     return absent
+
+
+async def file_and_be_delayed(world: World) -> Household:
+    """Somebody plans to move that very day, and will move weeks later."""
+    delayed, card = world.settle(parents=1)
+    await world.file(delayed.head, card, world.today)
+    return delayed
 
 
 async def come_too_late(world: World) -> None:
@@ -195,6 +203,35 @@ async def leave_and_arrive(world: World, family: Household, visit_day: int) -> N
     )
 
 
+async def come_after_thirty_days(world: World, delayed: Household) -> None:
+    """Five days after moving, but more than 30 days after the planned move-out: of the two limits the earlier counts."""
+    sim, kobe, kitami = world.sim, world.kobe, world.kitami
+    moved_on, code = world.today - timedelta(days=5), kitami.code(delayed.head)
+    with sim.refused(
+        "manual_review",
+        "5 days after moving, but more than 30 days after the planned day: the card is no longer enough either",
+        text_ja="転入から5日目でも、転出予定日から30日を過ぎるとカードによる特例は使えない",
+    ):
+        await kitami.resident.accept_move_in(code, from_city="28100", moved_on=moved_on)
+    printed = kobe.resident.print_certificate(kobe.code(delayed.head))
+    kitami.resident.accept_certificate([(code, printed)], moved_on=moved_on)
+    sim.expect(
+        "The paper is accepted, and that card has lapsed too",
+        kitami.resident.moves.card(code) == "lapsed",
+        text_ja="紙の転出証明書で転入は受理されるが、このカードも失効する",
+    )
+    sim.fell_back(
+        paper(CERTIFICATE),
+        "the resident came more than 30 days after the planned move-out",
+        "転出予定日から30日を過ぎて来庁した",
+    )
+    sim.tell(
+        "A third moved much later than planned and comes five days after moving: more than 30 days after the planned "
+        "day, with the same end.",
+        "3人目は予定より大幅に遅れて引っ越し、転入から5日目に来庁したが、転出予定日から30日を過ぎており、同じ結果となった。",
+    )
+
+
 async def hear_of_it(world: World, family: Household) -> None:
     """Five offices of the new city hear of it; three write what to do next; nobody is enrolled by that."""
     sim, kitami = world.sim, world.kitami
@@ -228,7 +265,8 @@ async def hear_of_it(world: World, family: Household) -> None:
     await sim.sleep(60)
     portal = sim.node(PORTAL, Portal)
     letters = [row["procedure"] for one in family.members for row in portal.letters(world.portal_code(one))]
-    sim.reached(eligible=5, notified=len(letters))
+    # One household for insurance, school and allowance, and each parent for the pension.
+    sim.reached(eligible=3 + len(family.parents), notified=len(letters))
     sim.expect(
         "The father is written to by four offices, the mother by the pension: each office that the family had to do with",
         sorted(letters)
@@ -348,13 +386,13 @@ async def look_for_the_absent(world: World, absent: Household) -> None:
         before == [] and kobe.resident.overdue() == [code],
         text_ja="転出予定日から30日を過ぎると、転入の確認が取れない1人だけが神戸市の調査対象に挙がる",
     )
-    still_expected = [row["code"] for row in kitami.resident.moves.expected()]
+    still_expected = list(kitami.resident.moves.expected())
     kobe.resident.cancel_move_out(code)
     await sim.sleep(60)
     sim.expect(
         "That one stayed after all: Kobe puts the record back, and Kitami expects nobody any more",
         still_expected == [expected]
-        and kitami.resident.moves.expected() == []
+        and not kitami.resident.moves.expected()
         and kobe.resident.find(absent.head.name, absent.head.born.isoformat()) == [code],
         text_ja="本人は転居しておらず、神戸市は転出を取り消して住民票を回復し、北見市の転入予定からも外れる",
     )

@@ -53,7 +53,7 @@ def test_it_holds(seed: int, visit_day: int) -> None:
         5,
         1,
     )
-    assert [one.paper_ja for one in result.report.fallbacks] == ["転出証明書"] * 2
+    assert [one.paper_ja for one in result.report.fallbacks] == ["転出証明書"] * 3
 
 
 @pytest.mark.parametrize("visit_day", [3, 15])
@@ -205,6 +205,38 @@ async def test_a_new_city_that_was_not_announced_asks_the_old_one(world: World) 
         register.db.execute("DELETE FROM expected")
     code = world.kitami.code(home.head)
     assert await register.accept_move_in(code, from_city="28100", moved_on=world.today) == [code]
+
+
+async def test_who_comes_back_is_taken_up_again_and_stays(world: World) -> None:
+    home, card = world.settle(parents=1)
+    moved, old, new = world.today, world.kobe.resident, world.kitami.resident
+    there, here = world.kitami.code(home.head), world.kobe.code(home.head)
+    await world.file(home.head, card, moved)
+    await new.accept_move_in(there, from_city="28100", moved_on=moved)
+    with pytest.raises(ManualReview, match="already"):
+        new.accept_certificate([(there, old.print_certificate(here))], moved_on=moved)
+    await world.until(moved + timedelta(days=3))
+    (printed,) = new.issue_certificate(there, "28100", world.today)
+    new.strike_out()
+    assert old.accept_certificate([(here, printed[1])], moved_on=world.today) == [here]
+    await world.until(moved + timedelta(days=40))
+    assert old.find(home.head.name, home.head.born.isoformat()) == [here]
+    assert (old.overdue(), new.overdue(), new.moves.unconfirmed([there])) == ([], [], [])
+    assert len(list(old.personal_numbers())) == 1
+
+
+async def test_of_two_announcements_the_later_counts_in_whatever_order_they_come(world: World) -> None:
+    home, card = world.settle(parents=1)
+    await world.file(home.head, card, world.today + timedelta(days=9))
+    moves, code = world.kitami.resident.moves, world.kitami.code(home.head)
+    first = moves.expected()[code]
+    await world.file(home.head, card, world.today + timedelta(days=12))
+    moves.expect(code, first)
+    assert moves.expected()[code].planned_on == (world.today + timedelta(days=12)).isoformat()
+    world.kobe.resident.cancel_move_out(world.kobe.code(home.head))
+    await world.sim.sleep(60)
+    moves.expect(code, first)
+    assert moves.expected() == {}
 
 
 async def test_only_registers_speak_to_registers_about_moves(world: World) -> None:

@@ -71,9 +71,9 @@ class ApplicationManagement(Node):
             application = read_application(document)
             if _form_of(application.procedure, application.form).receipt != receipt:
                 raise MeshError("schema_invalid", "the resident signed it under another receipt number")
-        except Refused:
-            raise  # J-LIS gave no answer: it stays where it is, and is fetched again.
-        except MeshError:
+        except MeshError as error:
+            if isinstance(error, Refused) and error.code != "not_found":
+                raise  # J-LIS gave no answer: it stays where it is, and is fetched again.
             # Nothing says whose it is, so nothing of it is kept.
             await self._report(receipt, "returned")
             return

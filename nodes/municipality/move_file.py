@@ -8,7 +8,6 @@ Kept in the register's own tables; every method that writes is called inside the
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import date
 
@@ -55,7 +54,7 @@ class MoveFile:
         return _decoder.decode(row["info"])
 
     def stay(self, code: str) -> None:
-        """The move was called off."""
+        """Nobody waits for the person elsewhere: the move was called off, or they have come back."""
         self._db.execute("DELETE FROM leaving WHERE code = ?", (code,))
 
     def confirm(self, code: str, day: str) -> None:
@@ -84,30 +83,31 @@ class MoveFile:
     # Who is expected.
 
     def expect(self, code: str, info: MovingOut) -> None:
-        """Keep that a person is expected, or no longer."""
-        if info.cancelled:
-            self._db.execute("DELETE FROM expected WHERE code = ? AND entered_on = ''", (code,))
-            return
-        self._db.execute(
-            "INSERT OR IGNORE INTO expected(code, info, planned_on) VALUES (?, ?, ?)",
-            (code, encode(info), info.planned_on),
-        )
+        """Keep that a person is expected, or no longer; what was said later counts."""
+        row = self._db.execute("SELECT info FROM expected WHERE code = ?", (code,)).fetchone()
+        if row is None or _decoder.decode(row["info"]).version < info.version:
+            self._db.execute(
+                "INSERT OR REPLACE INTO expected(code, info, planned_on) VALUES (?, ?, ?)",
+                (code, encode(info), info.planned_on),
+            )
 
-    def expected(self) -> list[sqlite3.Row]:
-        """Who is expected and has not come: code, planned_on."""
-        return self._db.execute(
-            "SELECT code, planned_on FROM expected WHERE entered_on = '' ORDER BY rowid"
-        ).fetchall()
+    def expected(self) -> dict[str, MovingOut]:
+        """Who is expected and has not come, the first announced first."""
+        rows = self._db.execute("SELECT code, info FROM expected WHERE entered_on = '' ORDER BY rowid")
+        announced = {row["code"]: _decoder.decode(row["info"]) for row in rows}
+        return {code: info for code, info in announced.items() if not info.cancelled}
 
     def party_of(self, code: str) -> list[tuple[str, MovingOut]]:
         """Who moves together with a person, the person included; none if nobody was announced."""
-        rows = self._db.execute("SELECT code, info FROM expected WHERE entered_on = '' ORDER BY rowid")
-        party = [(row["code"], _decoder.decode(row["info"])) for row in rows]
-        theirs = [(one.from_city, one.household) for other, one in party if other == code]
-        return [(other, one) for other, one in party if (one.from_city, one.household) in theirs]
+        expected = self.expected()
+        if code not in expected:
+            return []
+        together = (expected[code].from_city, expected[code].household)
+        return [(one, info) for one, info in expected.items() if (info.from_city, info.household) == together]
 
     def enter(self, code: str, info: MovingOut, day: date, *, card_in_time: bool) -> None:
         """Keep that a person was entered, whether the card goes on, and what they had before."""
+        self.stay(code)
         self._db.execute(
             "INSERT OR REPLACE INTO expected VALUES (?, ?, ?, ?)",
             (code, encode(info), info.planned_on, day.isoformat()),

@@ -72,6 +72,8 @@ class MovingOut(Struct, frozen=True, forbid_unknown_fields=True):
     card: bool
     """Whether the person has a card."""
     entitlements: tuple[Entitlement, ...]
+    version: int
+    """When it was said, in µs since 1970 UTC: of what arrives in another order the latest counts."""
     cancelled: bool = False
     """The move was called off: what was sent before no longer counts."""
 

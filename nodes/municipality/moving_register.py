@@ -112,7 +112,7 @@ class MovingRegister(Node):
         with self.effect():
             self.db.execute("UPDATE resident SET struck = '' WHERE code = ? AND struck = 'moved'", (code,))
             self.moves.stay(code)
-            self._announce(code, structs.replace(info, cancelled=True))
+            self._announce(code, structs.replace(info, cancelled=True, version=self.host.now_us()))
 
     @serves(MOVING_OUT_RECORD)
     async def moving_out_record(self, query: Empty, caller: Caller, person: str) -> MovingOut:
@@ -186,6 +186,7 @@ class MovingRegister(Node):
                     resident_code=row["resident_code"],
                     card=self.moves.card(row["code"]) is not None,
                     entitlements=self.moves.entitlements(row["code"]),
+                    version=self.host.now_us(),
                 ),
             )
             for row in rows
@@ -209,13 +210,20 @@ class MovingRegister(Node):
     def _enter_party(
         self, party: Sequence[tuple[str, MovingOut]], moved_on: date, *, card_in_time: bool
     ) -> list[str]:
-        """Enter who moved together, tell the old city, and publish the move-in of the first."""
-        today = day_of(self.host.now_us())
+        """Enter who moved together, tell the old city, and publish the move-in of the first.
+
+        Who lived here before is taken up again under the old entry.
+        """
+        today, here = day_of(self.host.now_us()), self.member.split("/")[1]
+        if any(self._is_entered(code) for code, _ in party):
+            raise ManualReview("the register has the person already")
         with self.effect():
             for code, info in party:
                 self.db.execute(
                     "INSERT INTO resident(code, resident_code, name, kana, born, sex, household, relation, since)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (code) DO UPDATE SET name = excluded.name,"
+                    " kana = excluded.kana, household = excluded.household, relation = excluded.relation,"
+                    " since = excluded.since, struck = ''",
                     (
                         code,
                         info.resident_code,
@@ -229,7 +237,6 @@ class MovingRegister(Node):
                     ),
                 )
                 self._number(code)
-                here = self.member.split("/")[1]
                 self.db.execute(
                     "INSERT INTO move VALUES (?, ?, ?, ?)", (code, moved_on.isoformat(), info.from_city, here)
                 )
@@ -243,6 +250,10 @@ class MovingRegister(Node):
                 )
             self.publish(MOVE_IN, party[0][0])
         return [code for code, _ in party]
+
+    def _is_entered(self, code: str) -> bool:
+        row = self.db.execute("SELECT 1 FROM resident WHERE code = ? AND struck = ''", (code,)).fetchone()
+        return row is not None
 
     def _household_of(self, code: str) -> int:
         row = self.db.execute(
@@ -261,7 +272,8 @@ class MovingRegister(Node):
         digest = sha256(f"personal number {row['resident_code']}".encode()).hexdigest()
         digits = f"{int(digest, 16) % 10**11:011d}"
         self.db.execute(
-            "INSERT INTO personal_number VALUES (?, ?)", (code, digits + str(calc_check_digit(digits)))
+            "INSERT OR IGNORE INTO personal_number VALUES (?, ?)",
+            (code, digits + str(calc_check_digit(digits))),
         )
 
 
