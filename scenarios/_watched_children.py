@@ -12,8 +12,8 @@ from mesh.ledger import Row, read_row
 from mesh.message import Notice
 from mesh.sealing import open_sealed
 from mesh.testing import messages
-from nodes.data.people import Household, Move, Person, Population
-from nodes.municipality.assembly import City, assemble
+from nodes.data.people import Household, Person, Population
+from nodes.municipality.assembly import assemble
 from nodes.municipality.child_analysis import CANDIDATE, ChildAnalysis
 from nodes.municipality.child_rearing_allowance import ChildRearingAllowance
 from nodes.municipality.child_support import OFFER_ANSWER, PROCEDURE, ChildSupport, OfferAnswer, Reply
@@ -111,12 +111,14 @@ class World:
         portal, centre = self.sim.node(PORTAL, Portal), self.centre.address
         await portal.apply(self.parent(name), centre, OFFER_ANSWER, OfferAnswer(reply), procedure=PROCEDURE)
 
-    def move_to_kobe(self, name: str) -> City:
-        """A family moves today."""
-        home = self.children[name].home
-        move = Move(self.sim.now().date(), "01208", "28100")
-        self.kobe.move_in(replace(home, city="28100", moves=(move,)))
-        return self.kobe
+    def move_to_kobe(self, name: str) -> None:
+        """A family moves today, with the paper certificate: Kobe enters it, Kitami strikes it off."""
+        home, today = self.children[name].home, self.sim.now().date()
+        register = self.kitami.resident
+        leaving = register.issue_certificate(self.kitami.code(home.head), "28100", today)
+        codes = {self.kitami.code(one): self.kobe.code(one) for one in home.members}
+        self.kobe.resident.accept_certificate([(codes[code], info) for code, info in leaving], moved_on=today)
+        register.strike_out()
 
     def bodies_to(self, address: str) -> list[bytes]:
         """The notices that a party was sent, as it opens them."""

@@ -253,14 +253,16 @@ async def other_purposes(world: World) -> None:
 async def family_moves(world: World) -> None:
     """A family that accepted moves to Kobe; its plan follows, its score does not."""
     sim, centre, child = world.sim, world.centre, world.children["moving"]
-    kobe = world.move_to_kobe("moving").node(ChildSupport)
+    kobe = world.kobe.node(ChildSupport)
     with sim.refused(
         "manual_review",
         "Without the family's word its plan does not go to the next city",
         text_ja="家庭の同意がなければ、計画は転出先に引き継がれない",
     ):
-        await centre.hand_over(child.code, "28100", contact=WORKER, agreed=False)
-    await centre.hand_over(child.code, "28100", contact=WORKER, agreed=True)
+        centre.hand_over(child.code, "28100", contact=WORKER, agreed=False)
+    centre.hand_over(child.code, "28100", contact=WORKER, agreed=True)
+    await sim.sleep(MINUTE_S)
+    world.move_to_kobe("moving")
     await sim.sleep(MINUTE_S)
     arrived = [(row["child"], row["from_city"], row["kinds"], row["contact"]) for row in kobe.arrivals()]
     sim.expect(
@@ -274,11 +276,11 @@ async def family_moves(world: World) -> None:
         text_ja="神戸市には支援の内容と連絡先だけが神戸市の符号で届き、理由や点数は届かない",
     )
     sim.expect(
-        "Kitami has deleted the score, and keeps only that it did",
+        "When the register struck the child off, Kitami deleted the score; it keeps only that it did",
         child.code not in world.analysis.scored()
         and world.analysis.deletions() == [(1, "moved away")]
         and child.code not in [row["child"] for row in centre.candidates()],
-        text_ja="北見市は判定を削除し、削除した事実だけを残す",
+        text_ja="住民票の消除の通知を受けて北見市は判定を削除し、削除した事実だけを残す",
     )
     with sim.refused(
         "no_legal_basis",
@@ -300,8 +302,8 @@ async def family_moves(world: World) -> None:
         kobe.plan(world.kobe.code(child.person), ("home-visit",), by="Family worker, Kubo")
     sim.tell(
         "One family accepts and moves to Kobe. With its agreement the plan goes along; the score and its reasons do "
-        "not, and are deleted in Kitami.",
-        "支援を受け入れた1家庭が神戸市へ転居した。同意を得て計画だけを引き継ぎ、点数と理由は引き継がず北見市で削除した。",
+        "not: they are deleted when the register says that the child has moved away.",
+        "支援を受け入れた1家庭が神戸市へ転居した。同意を得て計画だけを引き継ぎ、点数と理由は引き継がず、住民票の消除の通知を受けて北見市で削除された。",
     )
 
 

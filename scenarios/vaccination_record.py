@@ -57,6 +57,13 @@ async def run(sim: Simulation, *, rules: str = "both", movers: int = 3) -> None:
     if not 1 <= movers <= 100:
         raise UsageError(f"--set movers is 1 to 100, not {movers}")
     world = World(sim)
+    sim.tell(
+        "Couples vaccinated in Kobe move to Kitami, which owes them a voucher for the third dose and does not know of "
+        "the first two. Kobe's ledger answers other cities from a copy that comes months after the vaccination. VRS "
+        "knows at once; whether Kitami may look is a matter of the day.",
+        "神戸市で2回接種した夫婦が北見市へ転入する。北見市は3回目の接種券を送る立場だが、過去の接種を知らない。"
+        "予防接種台帳の副本は接種の数か月後にしか届かない。VRSには直ちに記録があるが、照会できるかどうかは日による。",
+    )
     days = {key: day for key, day in DAYS.items() if rules in (key, "both")}
     couples = {key: await world.couple(day - timedelta(days=12)) for key, day in days.items()}
     crowd = [(await world.couple(BATCH_FROM)).agreed for _ in range(movers)] if SINCE in days else []
@@ -181,12 +188,11 @@ def compare(world: World, outcomes: dict[str, Outcomes]) -> None:
         text_ja="並べてみると、12月は同意欄のチェックが接種券の有無を分け、3月は同意も申請も要らず、一括で照会できる",
     )
     world.sim.tell(
-        "A couple moved from Kobe to Kitami after two doses. On 1 December 2021 the one who ticked the box is "
-        "looked up in VRS and gets a voucher; the other would have to bring the certificate. On 2 March 2022 "
-        "another couple with the same facts gets both vouchers without doing anything.",
-        "2回接種後に神戸市から北見市へ転入した夫婦。2021年12月1日は、同意欄にチェックした一方だけがVRSで照会され"
-        "接種券を受け取り、他方は接種済証を持参しなければならない。2022年3月2日は、同じ事情の別の夫婦が、"
-        "何もしなくても二人とも接種券を受け取る。",
+        "Of two people with the same facts, on 1 December 2021 the one who ticked the box is looked up and gets a "
+        "voucher; the other would have to bring the certificate. On 2 March 2022 another such couple gets both "
+        "vouchers, though one of them did nothing.",
+        "同じ事情の二人のうち、2021年12月1日は、同意欄にチェックした一方だけが照会されて接種券を受け取り、他方は"
+        "接種済証を持参しなければならない。2022年3月2日は、別の夫婦の二人ともが、一方は何もしなくても接種券を受け取る。",
     )
 
 

@@ -165,15 +165,28 @@ class TestCentre:
         with refuses("not_found"):
             await world.answer("fine", "accept")
 
-    async def test_a_family_that_does_not_agree_takes_nothing_along(self, world: World) -> None:
+    async def test_a_family_that_leaves_without_a_word_takes_nothing_along(self, world: World) -> None:
         code = world.code("silent")
         world.analysis.approve(by="Head", keep_days=30)
         await world.analysis.analyse(code)
         await world.sim.sleep(1)
-        await world.centre.close_case(code)
-        assert code not in world.analysis.scored()
+        assert [row["child"] for row in world.centre.candidates()] == [code]
+        world.move_to_kobe("silent")
+        await world.sim.sleep(60)
+        assert world.analysis.scored() == []
         assert world.centre.candidates() == []
         assert world.kobe.node(ChildSupport).arrivals() == []
+
+    async def test_who_moved_away_is_forgotten_after_an_outage_too(self, world: World) -> None:
+        code = world.code("silent")
+        world.analysis.approve(by="Head", keep_days=30)
+        await world.analysis.analyse(code)
+        world.sim.crash(world.kitami.address("child-analysis"))
+        world.move_to_kobe("silent")
+        await world.sim.sleep(60)
+        world.sim.restart(world.kitami.address("child-analysis"))
+        await world.sim.sleep(60)
+        assert world.analysis.scored() == []
 
 
 class Sabotage:
@@ -232,8 +245,8 @@ class Sabotage:
     def a_telling_contact(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         hand_over = ChildSupport.hand_over
 
-        async def chatty(self: ChildSupport, child: str, city: str, *, contact: str, agreed: bool) -> None:
-            await hand_over(self, child, city, contact=f"{contact}, because of absence", agreed=agreed)
+        def chatty(self: ChildSupport, child: str, city: str, *, contact: str, agreed: bool) -> None:
+            hand_over(self, child, city, contact=f"{contact}, because of absence", agreed=agreed)
 
         patch.setattr(ChildSupport, "hand_over", chatty)
 
@@ -246,7 +259,7 @@ class Sabotage:
         (Sabotage.a_row_for_the_board, ["may not have the scores"]),
         (Sabotage.unknown_is_no, ["shown as not known"]),
         (Sabotage.another_weight, ["Three of five"]),
-        (Sabotage.nothing_is_deleted, ["Kitami has deleted", "and not before", "look a score up"]),
+        (Sabotage.nothing_is_deleted, ["Kitami deleted the score", "and not before", "look a score up"]),
         (Sabotage.deleted_too_early, ["and not before"]),
         (Sabotage.a_telling_contact, ["nothing about why"]),
     ],

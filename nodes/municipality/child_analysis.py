@@ -11,8 +11,8 @@ Rules kept here:
 3. A source that does not answer leaves a fact unknown, which is not the same as no.
 4. That a child should be looked at is an event without a figure; the score itself stays here, and is told to the
    support office alone, when a person asks. It never decides anything.
-5. When its term is over, or the family has moved, what was gathered and the score are deleted; that they were is
-   kept.
+5. When its term is over, or the register says that the child has moved away, what was gathered and the score are
+   deleted; that they were is kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,18 @@ from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from mesh import Caller, EventType, ManualReview, Node, NotFound, PersonalService, Refused, serves
+from mesh import (
+    Caller,
+    Event,
+    EventType,
+    ManualReview,
+    Node,
+    NotFound,
+    PersonalService,
+    Refused,
+    receives,
+    serves,
+)
 from mesh.builtin import Empty
 from mesh.errors import Fault
 from mesh.names import Zone, member_of
@@ -31,6 +42,7 @@ from nodes.municipality.child_risk_rules import RULES_VERSION, THRESHOLD, Fact, 
 from nodes.municipality.disability_welfare import DISABILITY_WELFARE
 from nodes.municipality.education_board import ATTENDANCE
 from nodes.municipality.health import CHECK_UPS
+from nodes.municipality.moves import MOVED_OUT
 from nodes.municipality.public_assistance import ASSISTANCE
 
 PROCEDURE: Final = "child-data-analysis"
@@ -66,12 +78,6 @@ class Explanation(Struct, frozen=True):
     unknown: tuple[Fact, ...] | UnsetType = UNSET
 
 
-class Forgotten(Struct, frozen=True):
-    """Whether there was something to delete."""
-
-    deleted: bool | UnsetType = UNSET
-
-
 CANDIDATE = EventType("child-data.candidate.v1", title="A child to look at", title_ja="確認の候補")
 EXPLANATION = PersonalService(
     "child-data.explanation.v1",
@@ -79,9 +85,6 @@ EXPLANATION = PersonalService(
     Explanation,
     title="Score of a child, explained",
     title_ja="判定の説明",
-)
-FORGET = PersonalService(
-    "child-data.forget.v1", Empty, Forgotten, title="Delete a child's score", title_ja="判定の削除"
 )
 
 
@@ -161,12 +164,10 @@ class ChildAnalysis(Node):
             row["points"], tuple(json.loads(row["reasons"])), tuple(json.loads(row["unknown"]))
         )
 
-    @serves(FORGET)
-    async def forget(self, query: Empty, caller: Caller, person: str) -> Forgotten:
-        """Delete all that is kept of a child, when its family has moved."""
-        return Forgotten(
-            self._delete([child for child in self.scored() if child == person], "moved away") > 0
-        )
+    @receives(MOVED_OUT)
+    async def forget(self, event: Event, caller: Caller, person: str) -> None:
+        """Delete all that is kept of a child whose family has moved away."""
+        self._delete([child for child in self.scored() if child == person], "moved away")
 
     async def _learn(self, child: str, source: Source) -> str | None:
         """One fact; None if the source does not tell."""

@@ -7,7 +7,7 @@ Rules kept here:
    that is the end of it.
 3. No letter says why, and none has room for a score.
 4. A family that moves is handed over with its agreement (個人情報保護法69条2項1号): the plan goes, the score and its
-   reasons stay, and are deleted. Cities find the person here by the mesh's own translation; that a real
+   reasons do not, and are deleted here. Cities find the person here by the mesh's own translation; that a real
    情報提供用個人識別符号 could not serve outside 番号法 is a limit of the model.
 """
 
@@ -23,7 +23,8 @@ from mesh.builtin import Empty
 from mesh.names import Zone, member_of
 from mesh.service import Date, Name
 from nodes.data.calendar import day_of, months_after
-from nodes.municipality.child_analysis import CANDIDATE, EXPLANATION, FORGET, Explanation
+from nodes.municipality.child_analysis import CANDIDATE, EXPLANATION, Explanation
+from nodes.municipality.moves import MOVED_OUT
 from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 
@@ -167,28 +168,25 @@ class ChildSupport(Node):
 
     # A family that moves.
 
-    async def hand_over(self, child: str, city: str, *, contact: str, agreed: bool) -> None:
-        """Hand a plan over to the city to which a family moves, and have the score deleted, here and in the analysis.
+    def hand_over(self, child: str, city: str, *, contact: str, agreed: bool) -> None:
+        """Hand a plan over to the city to which a family is about to move.
 
-        Raises `ManualReview` unless the family agreed to it, and `NotFound` without a plan. Where it did not agree,
-        `close_case` deletes without handing over.
+        Raises `ManualReview` unless the family agreed to it, and `NotFound` without a plan.
         """
         plan = self._plan(child)
         if not agreed:
             raise ManualReview("the family has not agreed that its plan goes to another city")
         body = Handover(tuple(plan["kinds"].split()), plan["since"], contact)
         to = f"muni/{city}/child-support"
-        with self.effect():
-            self.notify(HANDOVER, to, body, subject=child, procedure=HANDOVER_PROCEDURE)
-        await self.close_case(child)
+        self.notify(HANDOVER, to, body, subject=child, procedure=HANDOVER_PROCEDURE)
 
-    async def close_case(self, child: str) -> None:
-        """A family is gone: end the plan, and delete the candidate here and the score in the analysis."""
-        await self.ask(self._analysis, FORGET, Empty(), subject=child, procedure=PROCEDURE)
+    @receives(MOVED_OUT)
+    async def close_case(self, event: Event, caller: Caller, person: str) -> None:
+        """A child has moved away: take it off the list and end its plan, handed over or not."""
         today = day_of(self.host.now_us()).isoformat()
         with self.effect():
-            self.db.execute("DELETE FROM candidate WHERE child = ?", (child,))
-            self.db.execute("UPDATE plan SET ended = ? WHERE child = ?", (today, child))
+            self.db.execute("DELETE FROM candidate WHERE child = ?", (person,))
+            self.db.execute("UPDATE plan SET ended = ? WHERE child = ? AND ended IS NULL", (today, person))
 
     @receives(HANDOVER)
     async def take_over(self, handover: Handover, caller: Caller, person: str) -> None:
