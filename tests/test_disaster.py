@@ -13,8 +13,10 @@ import pytest
 import nodes
 from mesh import ManualReview, NotFound, Refused, UsageError
 from mesh.builtin import Empty
+from mesh.names import member_of
 from mesh.runner import run_scenario
-from mesh.testing import simulation
+from mesh.sealing import open_sealed
+from mesh.testing import messages, simulation
 from nodes.agency import recovery_support
 from nodes.agency.recovery_support import CLAIM, ClaimQuery, RecoverySupport
 from nodes.data.people import Population
@@ -297,3 +299,19 @@ def test_the_basic_grant() -> None:
     assert [basic_grant_yen("全壊", size) for size in (1, 2)] == [750_000, 1_000_000]
     assert [basic_grant_yen("大規模半壊", size) for size in (1, 4)] == [375_000, 500_000]
     assert basic_grant_yen("中規模半壊", 3) == 0
+
+
+async def test_no_body_is_told_the_codes_of_another() -> None:
+    """Rule 3: the prefecture learns how many lived in a house, and not by which codes the city knows them."""
+    with simulation(starts=run.starts) as sim:
+        nodes.establish(sim)
+        await run.run(sim, down_s=60)
+        opened = 0
+        for one in messages(sim):
+            seal, reader = getattr(one.message, "data", None), getattr(one.message, "recipient", "")
+            if not isinstance(seal, str) or member_of(reader) == member_of(one.message.source):
+                continue
+            body = open_sealed(seal, sim.keys_of(reader).sealing)
+            opened += 1
+            assert f"{member_of(one.message.source)}:".encode() not in body
+        assert opened > 50

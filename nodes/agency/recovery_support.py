@@ -2,8 +2,8 @@
 
 Rules kept here:
 1. A claim comes through a city: the one in which the house stood, or the one in which the household stays. The
-   prefecture asks the former for the certificate (災害対策基本法90条の4第1項3号) and its register for the household
-   (番号法19条8号), so that neither copy is attached.
+   prefecture asks the former's ledger for the certificate and how many lived there (災害対策基本法90条の4第1項3号), so that
+   neither the certificate nor the resident record is attached. Who the others are it is not told.
 2. One household has one grant: a claim is known by its certificate, whichever way it came, also on paper.
 3. What cannot be asked is left to an official, who takes the copies on paper.
 4. An official decides; nothing follows from a certificate by itself.
@@ -23,7 +23,7 @@ from mesh.builtin import Empty
 from mesh.names import Zone
 from nodes.municipality.disaster_rules import Damage, basic_grant_yen
 from nodes.municipality.disaster_victims import AID, CERTIFICATE, Aid
-from nodes.municipality.resident import HOUSEHOLD, CityCode, HouseholdQuery
+from nodes.municipality.resident import CityCode
 
 RECOVERY: Final = "pref/{prefecture}/recovery-support"
 """The address of a prefecture's desk, by the two digits of its code."""
@@ -76,22 +76,13 @@ class RecoverySupport(Node):
                 Empty(),
                 subject=person,
                 procedure=PROCEDURE,
-                items=("certificate", "damage"),
-            )
-            household = await self.ask(
-                f"muni/{query.city}/resident",
-                HOUSEHOLD,
-                HouseholdQuery(),
-                subject=person,
-                procedure=PROCEDURE,
+                items=("certificate", "damage", "size"),
             )
         except Refused as refused:
             raise NotFound if refused.code == "not_found" else ManualReview from refused
-        if held.certificate is UNSET or held.damage is UNSET:
+        if held.certificate is UNSET or held.damage is UNSET or held.size is UNSET:
             raise ManualReview
-        return self._keep(
-            held.certificate, query.city, person, caller.address, held.damage, len(household.members)
-        )
+        return self._keep(held.certificate, query.city, person, caller.address, held.damage, held.size)
 
     def take_paper(
         self, certificate: str, city: str, claimant: str, damage: Damage, size: int

@@ -1,7 +1,7 @@
 """What decides about care certifications that move and about the share of the costs, as functions of what is known.
 
 Sources: 介護保険法36条, 49条の2; 介護保険法施行規則38条1項; 介護保険法施行令22条の2 (thresholds since August 2018);
-所得税法35条4項 (income from pensions at 65 and over, for other income up to 10 million yen).
+所得税法35条4項 and 租税特別措置法41条の15の3 (income from pensions at 65 and over, with other income up to 10 million yen).
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mesh import (
     Caller,
@@ -63,6 +63,8 @@ class Certificate(Struct, frozen=True):
     certificate: CertificateNumber | UnsetType = UNSET
     damage: Damage | UnsetType = UNSET
     issued_on: Date | UnsetType = UNSET
+    size: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    """How many lived in the household (世帯の構成, which the ledger has too)."""
 
 
 class Aid(Struct, frozen=True, forbid_unknown_fields=True):
@@ -196,7 +198,10 @@ class DisasterVictims(Node):
         if row["certificate"] is None:
             raise NotFound("nothing was certified yet")
         percent = self.db.execute("SELECT percent FROM survey WHERE house = ?", (row["house"],)).fetchone()
-        return Certificate(row["certificate"], damage_of(percent["percent"]), row["issued_on"])
+        size = self.db.execute(
+            "SELECT count(*) FROM victim WHERE household = ?", (row["number"],)
+        ).fetchone()[0]
+        return Certificate(row["certificate"], damage_of(percent["percent"]), row["issued_on"], size)
 
     # Aid.
 
