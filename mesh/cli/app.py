@@ -140,6 +140,7 @@ def make_root(*, nodes: str | None, scenarios: str | None) -> Root:
             "list": "listing",
             "run": "run",
             "trace": "trace",
+            "view": "view",
             "services": "services",
             "bench": "bench",
             "new": "new",

@@ -148,9 +148,10 @@ class OnTheWire(Perspective):
 class OfResident(Perspective):
     """What a resident sees of what concerns them, and of their own applications and letters."""
 
-    def __init__(self, trace: Trace, name: str) -> None:
+    def __init__(self, trace: Trace, name: str, seen: frozenset[int] | None = None) -> None:
+        """`seen` is what the resident's history shows, if that is known; finding it reads the whole trace."""
         super().__init__(trace, name)
-        self._seen = frozenset(_about(trace, name))
+        self._seen = frozenset(_about(trace, name)) if seen is None else seen
         self._reads = False
 
     def condition(self) -> tuple[str, tuple[Any, ...]]:

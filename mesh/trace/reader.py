@@ -241,6 +241,13 @@ class Trace:
                 raise self._damage() from None
             yield LedgerRow(number, self._address(owner), position, row)
 
+    def ledger_row(self, number: int) -> LedgerRow:
+        """The ledger row with a number; `Damage` if there is none."""
+        sql = "SELECT number, party, position, row FROM ledger WHERE number = ?"
+        for found, owner, position, row in self._typed(sql, tuple[int, int, int, bytes], number):
+            return LedgerRow(found, self._address(owner), position, row)
+        raise self._damage(f": there is no ledger row {number}")
+
     def heads(self) -> Iterator[tuple[str, bytes]]:
         """Every signed head: party and token, in the order of signing."""
         for owner, token in self._typed("SELECT party, token FROM head ORDER BY number", tuple[int, bytes]):
@@ -251,6 +258,11 @@ class Trace:
         return self._typed(
             "SELECT position, address, data FROM registry_entry ORDER BY position", tuple[int, str, bytes]
         )
+
+    def registry_entry(self, address: str) -> bytes | None:
+        """The bytes of one address's registry entry; None if it has none."""
+        sql = "SELECT data FROM registry_entry WHERE address = ?"
+        return next((data for (data,) in self._typed(sql, tuple[bytes], address)), None)
 
     def registry_head(self) -> bytes | None:
         """The newest registry head; None if the run was killed before it was written."""

@@ -131,8 +131,8 @@ def row_of(sent: Transmission) -> dict[str, Any]:
         "code": sent.code or message.code,
         "refused": sent.code is not None,
         "fate": sent.fate,
-        "jws": _text(message.line),
-        "permit": None if sent.permit is None else _text(sent.permit.line),
+        "jws": text(message.line),
+        "permit": None if sent.permit is None else text(sent.permit.line),
     }
 
 
@@ -159,14 +159,14 @@ def named(trace: Trace, which: str) -> list[Transmission]:
 
 def details(trace: Trace, sent: Transmission) -> dict[str, Any]:
     """What `full` has of a transmission besides its row."""
-    header, attributes = _parts(sent.message)
+    header, attributes = parts(sent.message.line)
     about = [
         one for one in trace.expectations() if one.message is not None and one.message == sent.message.id
     ]
     return {
         "header": header,
         "attributes": attributes,
-        "permit_attributes": None if sent.permit is None else _parts(sent.permit)[1],
+        "permit_attributes": None if sent.permit is None else parts(sent.permit.line)[1],
         "checks": checks(sent),
         "expectations": [{"text": one.text, "text_ja": one.text_ja, "held": one.held} for one in about],
     }
@@ -205,14 +205,14 @@ def _steps(sent: Transmission) -> tuple[Step, ...]:
 
 def attributes_of(message: Message) -> dict[str, Any]:
     """What a message says beside its seal, as JSON values; nothing for bytes that are no message."""
-    attributes = _parts(message)[1]
+    attributes = parts(message.line)[1]
     return attributes if isinstance(attributes, dict) else {}
 
 
-def _parts(message: Message) -> tuple[Any, Any]:
+def parts(line: bytes) -> tuple[Any, Any]:
     """Header and payload of a JWS as JSON values; None for what is none."""
-    parts = message.line.split(b".")
-    return (_json(parts[0]), _json(parts[1])) if len(parts) == 3 else (None, None)
+    found = line.split(b".")
+    return (_json(found[0]), _json(found[1])) if len(found) == 3 else (None, None)
 
 
 def _json(part: bytes) -> Any:
@@ -222,6 +222,6 @@ def _json(part: bytes) -> Any:
         return None
 
 
-def _text(line: bytes) -> str:
+def text(line: bytes) -> str:
     """A line as text: a JWS is ASCII, and other bytes are escaped."""
     return line.decode("ascii", "backslashreplace")

@@ -1,0 +1,89 @@
+"""What travels from the reading of a trace to the index over it: columns of numbers, and names for them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+COLUMNS: Final = {
+    "number": "I", "sent_us": "q", "sender": "I", "recipient": "I", "exchange": "I", "service": "H",
+    "procedure": "H", "kind": "B", "code": "B", "refused": "B", "fate": "B",
+}  # fmt: skip
+"""What is kept of each transmission, and how wide it is in `array`'s codes."""
+NAMED: Final = ("kind", "service", "procedure", "code", "refused", "fate")
+"""Columns whose numbers stand for names."""
+LEDGER_COLUMNS: Final = {"number": "I", "party": "I", "exchange": "I"}
+NONE: Final = 2**32 - 1
+"""Where a ledger row's exchange is unknown."""
+BLOCK: Final = 256
+"""Leaves under one hash that is kept of a ledger's tree; a power of two, so that it is a node of the tree."""
+
+Columns = dict[str, "array[int]"]
+
+
+class Chunk(Struct, array_like=True):
+    """What was found next."""
+
+    share: float = 0.0
+    """How much of the trace was read so far, 0 to 1."""
+    columns: dict[str, bytes] = field(default_factory=dict)
+    ids: str = ""
+    """The message ids of the same transmissions, one a line, in lower case."""
+    names: dict[str, list[str]] = field(default_factory=dict)
+    """Names that the columns number and no chunk before had: column → names."""
+    about: dict[str, list[int]] = field(default_factory=dict)
+    """Resident → exchanges about them."""
+    ledger: dict[str, bytes] = field(default_factory=dict)
+    permitted: list[int] = field(default_factory=list)
+    """Exchanges that the broker permitted."""
+    hidden: list[int] = field(default_factory=list)
+    """Exchanges that are not shown to the person (番号法23条2項)."""
+    marks: dict[int, int] = field(default_factory=dict)
+    """Ledger rows whose exchange was found later: place in the columns → exchange."""
+    blocks: dict[int, bytes] = field(default_factory=dict)
+    """Party → the hashes over the next full blocks of its ledger."""
+    summary: dict[str, Any] | None = None
+    note: str | None = None
+    """Why the reading ended before the end."""
+
+
+class Names:
+    """Numbers for the names of a column, 0 for the empty one.
+
+    When the column has no more numbers, further names get 0: they are still shown, but not found.
+    """
+
+    def __init__(self, code: str) -> None:
+        self._numbers = {"": 0}
+        self._max = 2 ** (8 * array(code).itemsize)
+        self.all = [""]
+        self._given = 0
+
+    def number(self, name: str) -> int:
+        """The number of a name, a new one if need be."""
+        found = self._numbers.get(name)
+        if found is not None:
+            return found
+        if len(self.all) >= self._max:
+            return 0
+        self._numbers[name] = number = len(self.all)
+        self.all.append(name)
+        return number
+
+    def take(self) -> list[str]:
+        """The names since the last call."""
+        start, self._given = self._given, len(self.all)
+        return self.all[start:]
+
+
+def new_columns(codes: Mapping[str, str]) -> Columns:
+    """Empty columns."""
+    return {name: array(code) for name, code in codes.items()}
+
+
+def to_bytes(columns: Columns) -> dict[str, bytes]:
+    """The columns as they travel: one machine, so its own byte order."""
+    return {name: column.tobytes() for name, column in columns.items()}

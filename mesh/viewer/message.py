@@ -1,0 +1,188 @@
+"""One transmission in full, as somebody sees it: what was signed, checked, permitted and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from mesh.errors import CODES
+from mesh.message import Kind
+from mesh.trace.perspective import EVERYTHING, OfParties, OfResident, Perspective, Seen
+from mesh.trace.reader import Trace
+from mesh.trace.recheck import ANSWERS, ASKS
+from mesh.trace.show import checks, parts, text
+from mesh.viewer.copying import copies
+from mesh.viewer.folder import Missing
+from mesh.viewer.opened import Opened
+from mesh.viewer.records import key_of, record
+from mesh.viewer.rows import row, text_of, transmissions
+
+RELATED_MAX: Final = 200
+"""Transmissions and ledger rows of one exchange that are shown; a push to a nation has thousands."""
+_NO_COPY: Final = dict[str, None].fromkeys(("jws", "json", "curl", "openssl"))
+
+
+def message(opened: Opened, number: int, name: str) -> dict[str, Any]:
+    """Everything about one transmission; `Missing` if there is none, or it is absent for who looks."""
+    view = opened.perspective(name)
+    found = transmissions(opened, [number])
+    seen = view.see(found[0]) if found else None
+    if seen is None:
+        raise Missing(f"there is no message {number}" if not found else f"{name} has no message {number}")
+    made: dict[str, Any] = {"row": row(opened, seen, view), "sealed": list(seen.sealed)}
+    made |= _readable(opened, seen, view) if seen.readable else _UNREADABLE
+    return made | {"index": opened.progress}
+
+
+_UNREADABLE: Final[dict[str, Any]] = {
+    "header": None, "attributes": None, "permit_header": None, "permit_attributes": None, "basis": None,
+    "checks": [], "code": None, "content": None, "subject": None, "person": None, "jws": None,
+    "permit_jws": None, "digests": {}, "exchange": [], "ledger": [], "expectations": [], "copy": _NO_COPY,
+    "permit_copy": _NO_COPY,
+}  # fmt: skip
+
+
+_OF_RESIDENT: Final = ("basis", "code", "person", "exchange")
+"""What residents know of an exchange in their history besides its row."""
+
+
+def _readable(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
+    trace, sent = opened.trace, seen.sent
+    line, permit = sent.message.line, None if sent.permit is None else sent.permit.line
+    header, attributes = parts(line)
+    permit_header, permitted = (None, None) if permit is None else parts(permit)
+    related = list(_exchange(opened, sent.number, view))
+    made = {
+        "header": header,
+        "attributes": attributes,
+        "permit_header": permit_header,
+        "permit_attributes": permitted,
+        "basis": _basis(trace, permitted),
+        "checks": checks(sent),
+        "code": _code(sent.code or sent.message.code),
+        "content": seen.content,
+        "subject": seen.subject,
+        "person": _person(opened, sent.number, view),
+        "jws": text(line),
+        "permit_jws": None if permit is None else text(permit),
+        "digests": _digests(seen, attributes, permitted, related),
+        "exchange": [row(opened, one, view) for one in related],
+        "ledger": list(_ledger(opened, sent.number, view)),
+        "expectations": _expectations(trace, sent.message.id) if view.name == EVERYTHING else [],
+        "copy": copies(line, permit, key_of(trace, line)),
+        "permit_copy": _NO_COPY if permit is None else copies(permit, None, key_of(trace, permit)),
+    }
+    if isinstance(view, OfResident) and sent.message.kind != Kind.NOTICE:
+        # The portal shows a resident that it was, and never the bytes (番号法23条).
+        return {name: made[name] if name in _OF_RESIDENT else none for name, none in _UNREADABLE.items()}
+    if isinstance(view, OfResident):
+        made |= {"permit_header": None, "permit_attributes": None, "permit_jws": None, "permit_copy": _NO_COPY}
+    if isinstance(view, OfResident) or (isinstance(view, OfParties) and sent.recipient not in view.parties):
+        # Who sent a line does not see what became of it at the other end.
+        made["checks"] = []
+    return made
+
+
+def _basis(trace: Trace, permitted: Any) -> dict[str, Any] | None:
+    """The row of the law that the permit names, as far as the trace has it."""
+    if not isinstance(permitted, dict) or not isinstance(permitted.get("basis"), str):
+        return None
+    name = permitted["basis"]
+    rows = trace.meta.get("law")
+    known = rows.get(name) if isinstance(rows, dict) else None
+    return {"id": name, "known": isinstance(known, dict)} | (known if isinstance(known, dict) else {})
+
+
+def _code(name: str | None) -> dict[str, Any] | None:
+    """What a code means, whose fault it is, and who can mend it."""
+    code = CODES.get(name or "")
+    if code is None:
+        return None
+    return {
+        "name": code.name, "text": code.text, "text_ja": code.text_ja, "fault": code.fault,
+        "definite": code.definite, "fix": code.fix,
+    }  # fmt: skip
+
+
+def _person(opened: Opened, number: int, view: Perspective) -> str | None:
+    """Whom it is about: a handle that only the simulation knows, so only who sees everything."""
+    if isinstance(view, OfResident):
+        return view.name
+    exchange = opened.index.exchange_of(number)
+    if view.name != EVERYTHING or exchange is None:
+        return None
+    return next((person for person, about in opened.index.about.items() if exchange in about), None)
+
+
+def _expectations(trace: Trace, id_: str | None) -> list[dict[str, Any]]:
+    return [
+        {"text": one.text, "text_ja": one.text_ja, "held": one.held}
+        for one in trace.expectations()
+        if one.message is not None and one.message == id_
+    ]
+
+
+# What belongs together.
+
+
+def _ledger(opened: Opened, number: int, view: Perspective) -> Iterator[dict[str, Any]]:
+    """The ledger rows about the exchange: everybody's, or one's own."""
+    exchange = opened.index.exchange_of(number)
+    if exchange is None or isinstance(view, OfResident):
+        return
+    for at in opened.index.ledger_rows_of(exchange)[:RELATED_MAX]:
+        stored = opened.trace.ledger_row(at)
+        if not isinstance(view, OfParties) or stored.party in view.parties:
+            yield record(opened, stored)
+
+
+def _exchange(opened: Opened, number: int, view: Perspective) -> Iterator[Seen]:
+    """The transmissions of the same exchange that the same person sees."""
+    index = opened.index
+    exchange = index.exchange_of(number)
+    places = [] if exchange is None else index.places_of(exchange)
+    numbers = [index.columns["number"][place] for place in places[:RELATED_MAX]]
+    for sent in transmissions(opened, numbers):
+        seen = view.see(sent)
+        if seen is not None:
+            yield seen
+
+
+def _digests(seen: Seen, attributes: Any, permitted: Any, related: list[Seen]) -> dict[str, Any]:
+    """SHA-256 of what is named and where that stands: `request`, `permit` and `reply`, each with its index."""
+    attributes = attributes if isinstance(attributes, dict) else {}
+    permitted = permitted if isinstance(permitted, dict) else {}
+    sent, of_message, of_permit, answers = seen.sent, dict[str, int](), dict[str, int](), list[Seen]()
+    for one in related:
+        of_message.setdefault(one.sent.message.digest.hex(), one.sent.number)
+        if one.sent.permit is not None:
+            of_permit.setdefault(one.sent.permit.digest.hex(), one.sent.number)
+        if one.sent.message.kind in ANSWERS:
+            answers.append(one)
+    asks = sent.message.kind in ASKS
+    request = sent.message.digest.hex() if asks else text_of(attributes, "requestdigest")
+    permit = sent.permit.digest.hex() if sent.permit is not None else text_of(attributes, "permitdigest")
+    if permit is None and asks:
+        permit = next(iter(of_permit), None)
+    answer = sent.message.digest.hex() if not asks else None
+    if asks and answers:
+        answer = _answer(answers, permit)
+    return {
+        "message": sent.message.digest.hex(),
+        "request": _tie(request, of_message),
+        "permit": _tie(permit, of_permit),
+        "reply": _tie(answer, of_message),
+        "permit_names_request": text_of(permitted, "requestdigest") == request if permitted else None,
+    }
+
+
+def _answer(answers: list[Seen], permit: str | None) -> str:
+    """The answer under the permit, or else the first."""
+    named = (
+        one for one in answers if text_of(parts(one.sent.message.line)[1] or {}, "permitdigest") == permit
+    )
+    return next(named, answers[0]).sent.message.digest.hex()
+
+
+def _tie(digest: str | None, places: dict[str, int]) -> dict[str, Any] | None:
+    return None if digest is None else {"digest": digest, "index": places.get(digest)}

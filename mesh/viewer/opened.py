@@ -1,0 +1,209 @@
+"""One trace that the viewer shows: its file, the index over it, and how different people see it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from mesh.errors import MeshError
+from mesh.merkle import leaf_hash
+from mesh.names import BROKER, member_of
+from mesh.trace.perspective import OfParties, OfResident, Perspective, perspective
+from mesh.trace.reader import Trace
+from mesh.trace.show import parts
+from mesh.viewer.chunks import Chunk
+from mesh.viewer.index import Index, Mask, both, either
+from mesh.viewer.indexing import chunks, count
+
+AT_ONCE_MAX: Final = 4000
+"""Transmissions that are read when the trace is opened; more are read by a process of their own."""
+PERSPECTIVES_MAX: Final = 16
+LEDGERS_MAX: Final = 8
+"""Parties whose ledger's row numbers are remembered."""
+CHUNK_BYTES_MAX: Final = 2**26
+
+_chunk_decoder: Final = msgspec.msgpack.Decoder(Chunk)
+
+
+class _Zone(msgspec.Struct):
+    """The part of a registry entry that the viewer shows."""
+
+    zone: str = ""
+
+
+_zone_decoder: Final = msgspec.json.Decoder(_Zone)
+
+
+class Opened:
+    """A trace under its name in the folder. `start` begins to read it, `close` ends that."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self.trace = Trace.open(path)
+        self.index = Index()
+        self.count = count(self.trace, "transmission")
+        """Transmissions, by their numbers; the index counts them."""
+        self._reading: asyncio.Task[None] | None = None
+        self._perspectives: dict[str, Perspective] = {}
+        self._ledgers: dict[str, array[int]] = {}
+        self._numbers = {address: number for number, address in self.trace.parties.items()}
+
+    async def start(self) -> None:
+        """Read the trace: a small one now, a large one in the background."""
+        if self.count <= AT_ONCE_MAX:
+            for chunk in chunks(self.trace):
+                self.index.take(chunk)
+        else:
+            self._reading = asyncio.create_task(self._read(), name=f"read {self.name}")
+
+    async def _read(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "mesh.viewer.indexing", str(self.trace.path),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output = process.stdout
+        if output is None:
+            raise AssertionError("the pipe was asked for")
+        try:
+            while not self.index.done:
+                size = int.from_bytes(await output.readexactly(4), "big")
+                if size > CHUNK_BYTES_MAX:
+                    raise ValueError("a chunk is too large")
+                self.index.take(_chunk_decoder.decode(await output.readexactly(size)))
+        except (asyncio.IncompleteReadError, ValueError, msgspec.MsgspecError):
+            self.index.take(Chunk(1.0, note="the trace could not be read to its end; open it again"))
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def close(self) -> None:
+        """Stop reading, and close the file."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        self.trace.close()
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far the index is, as every answer that rests on it says."""
+        return {"done": self.index.done, "share": round(self.index.share, 3)}
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the file before believing what is missing."""
+        notes = list(self.trace.notes)
+        if self.index.note is not None:
+            notes.append(self.index.note)
+        return notes
+
+    # Who sees what.
+
+    def perspective(self, name: str) -> Perspective:
+        """Somebody's view, by a name of `mesh.trace.perspective`; `UsageError` for who is not in the trace."""
+        found = self._perspectives.get(name)
+        if found is None:
+            found = self._resident(name) if self.is_resident(name) else perspective(self.trace, name)
+            if len(self._perspectives) >= PERSPECTIVES_MAX:
+                del self._perspectives[next(iter(self._perspectives))]
+            if not isinstance(found, OfResident) or self.index.done:
+                self._perspectives[name] = found
+        return found
+
+    def _resident(self, name: str) -> OfResident:
+        columns, index = self.index.columns, self.index
+        places = index.select(("shown", name), lambda: [index.of(self.shown(name))])
+        numbers = columns["number"]
+        return OfResident(self.trace, name, frozenset(numbers[place] for place in places))
+
+    def is_resident(self, name: str) -> bool:
+        """Whether this is a resident's handle."""
+        return name in self.residents
+
+    @cached_property
+    def residents(self) -> dict[str, None]:
+        """Every resident's handle, in order."""
+        return dict.fromkeys(handle for handle, _, _ in self.trace.residents())
+
+    def shown(self, handle: str) -> frozenset[int]:
+        """The exchanges that a resident's history shows."""
+        index = self.index
+        return frozenset(
+            one for one in index.about.get(handle, ()) if one in index.permitted and one not in index.hidden
+        )
+
+    def seen_by(self, view: Perspective) -> Mask | None:
+        """Which transmissions somebody has; None for all. It says for all what `view.see` says of one."""
+        index = self.index
+        if isinstance(view, OfResident):
+            return index.of(self.shown(view.name))
+        if not isinstance(view, OfParties):
+            return None
+        numbers = self.numbers_of(view.parties)
+        arrived = index.where("fate", lambda fate: fate == "delivered")
+        return either(index.by("sender", numbers), both(index.by("recipient", numbers), arrived))
+
+    # What was recorded.
+
+    def heads(self, party: str) -> list[tuple[int, bytes]]:
+        """A party's signed heads with their sizes, in the order of signing; nothing is verified here."""
+        return self._heads.get(party, [])
+
+    @cached_property
+    def _heads(self) -> dict[str, list[tuple[int, bytes]]]:
+        found: dict[str, list[tuple[int, bytes]]] = {}
+        for party, token in self.trace.heads():
+            stated = parts(token)[1]
+            size = stated.get("size") if isinstance(stated, dict) else None
+            found.setdefault(party, []).append((size if type(size) is int else 0, token))
+        return found
+
+    def path(self, party: str, position: int, size: int) -> list[bytes]:
+        """The inclusion path of a party's ledger row; `IndexError` if the ledger is shorter."""
+        rows = self._ledgers.pop(party, None) or self.index.ledger_of(self._numbers.get(party, 0))
+        if len(self._ledgers) >= LEDGERS_MAX:
+            del self._ledgers[next(iter(self._ledgers))]
+        self._ledgers[party] = rows
+        if size > len(rows):
+            raise IndexError
+        read = self.trace.ledger_row
+        return self.index.path(self._numbers[party], position, size, lambda at: leaf_hash(read(rows[at]).row))
+
+    # Names.
+
+    def numbers_of(self, addresses: Iterable[str]) -> list[int]:
+        """The parties' numbers."""
+        return sorted(self._numbers[one] for one in addresses if one in self._numbers)
+
+    @property
+    def broker(self) -> int:
+        """The broker's number; 0 if it took no part."""
+        return self._numbers.get(BROKER, 0)
+
+    @cached_property
+    def zones(self) -> dict[str, str]:
+        """Every registered address's zone."""
+        return dict(_zones(self.trace))
+
+
+def _zones(trace: Trace) -> Iterator[tuple[str, str]]:
+    for _, address, data in trace.registry_entries():
+        try:
+            yield address, _zone_decoder.decode(data).zone
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+
+
+def member(address: str) -> str:
+    """The member of an address, or the text itself when it is none."""
+    try:
+        return member_of(address)
+    except MeshError:
+        return address

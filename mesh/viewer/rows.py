@@ -1,0 +1,184 @@
+"""The list of transmissions: which pass the filters, a page of them, and where one stands among them."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from mesh.errors import UsageError
+from mesh.names import is_role, matches
+from mesh.trace.opening import Damage
+from mesh.trace.perspective import EVERYTHING, OfParties, OnTheWire, Perspective, Seen
+from mesh.trace.reader import Transmission
+from mesh.trace.seen import row_seen
+from mesh.trace.show import attributes_of
+from mesh.viewer.index import Mask, Places, both, either
+from mesh.viewer.opened import Opened
+
+PAGE_MAX: Final = 500
+TEXT_MAX: Final = 200
+"""Characters of a filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which transmissions are listed, and as whom; what is empty lets all pass."""
+
+    as_: str = EVERYTHING
+    node: str = ""
+    """An address, a member, or a role."""
+    person: str = ""
+    service: str = ""
+    code: str = ""
+    kind: str = ""
+    q: str = ""
+    """Text in an id, an address, a service, a procedure or a code."""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Filters:
+        """The filters of a URL's query; `UsageError` for one that is too long."""
+        values = {one.name: query.get(one.name.rstrip("_"), "") for one in fields(cls)}
+        for name, value in values.items():
+            if len(value) > TEXT_MAX:
+                raise UsageError(f"{name.rstrip('_')} is longer than {TEXT_MAX} characters")
+        values["as_"] = values["as_"] or EVERYTHING
+        return cls(**values)
+
+
+def select(opened: Opened, wanted: Filters) -> Places:
+    """The places of the transmissions that pass; `UsageError` for a perspective or person that is not there."""
+    view = opened.perspective(wanted.as_)
+    if wanted.person and not opened.is_resident(wanted.person):
+        raise UsageError(f"the trace knows no resident {wanted.person}")
+    return opened.index.select(wanted, lambda: _masks(opened, view, wanted))
+
+
+def _masks(opened: Opened, view: Perspective, wanted: Filters) -> list[Mask]:
+    index = opened.index
+    seen = opened.seen_by(view)
+    masks = [] if seen is None else [seen]
+    if wanted.node:
+        masks.append(_touching(opened, lambda address: _is(wanted.node, address)))
+    if isinstance(view, OnTheWire):
+        # Whoever cannot read a line cannot find it by what stands in it either.
+        sealed = (wanted.person, wanted.service, wanted.code, wanted.kind)
+        return [*masks, *_search_outside(opened, wanted.q), *([bytes(len(index))] if any(sealed) else [])]
+    if wanted.person:
+        masks.append(index.of(frozenset(index.about.get(wanted.person, ()))))
+    for column, value in (("service", wanted.service), ("kind", wanted.kind)):
+        if value:
+            masks.append(index.where(column, value.__eq__))
+    if wanted.code:
+        masks.append(_with_code(opened, view, wanted.code))
+    if wanted.q:
+        masks.append(_search(opened, wanted.q.lower()))
+    return masks
+
+
+def _is(wanted: str, address: str) -> bool:
+    """Whether an address is the one, of the member, or of the role that is wanted."""
+    return (
+        address == wanted
+        or address.startswith(f"{wanted}/")
+        or (is_role(wanted) and matches(wanted, address))
+    )
+
+
+def _touching(opened: Opened, wanted: Any) -> Mask:
+    """What goes from or to an address that is wanted."""
+    numbers = [number for number, address in opened.trace.parties.items() if wanted(address)]
+    return either(opened.index.by("sender", numbers), opened.index.by("recipient", numbers))
+
+
+def _with_code(opened: Opened, view: Perspective, code: str) -> Mask:
+    index = opened.index
+    refused = index.where("refused", code.__eq__)
+    if isinstance(view, OfParties):
+        # Who sent a line does not see what the gate at the other end made of it.
+        refused = both(refused, index.by("recipient", opened.numbers_of(view.parties)))
+    return either(index.where("code", code.__eq__), refused)
+
+
+def _search_outside(opened: Opened, text: str) -> list[Mask]:
+    text = text.lower()
+    return [_touching(opened, lambda address: text in address.lower())] if text else []
+
+
+def _search(opened: Opened, text: str) -> Mask:
+    index = opened.index
+    found = either(index.with_id(text), _touching(opened, lambda address: text in address.lower()))
+    for column in ("service", "procedure", "code"):
+        found = either(found, index.where(column, lambda name: text in name.lower()))
+    return found
+
+
+# Pages.
+
+
+def page(opened: Opened, wanted: Filters, offset: int, limit: int) -> dict[str, Any]:
+    """The rows from an offset on, at most `PAGE_MAX`, and how many there are in all so far."""
+    limit = min(limit, PAGE_MAX)
+    view = opened.perspective(wanted.as_)
+    if not opened.index.done and wanted == Filters():
+        # Before the index is there a row's number is its place, unless the run was interrupted.
+        numbers, total = list(range(offset, min(offset + limit, opened.count))), opened.count
+    else:
+        places = select(opened, wanted)
+        column = opened.index.columns["number"]
+        numbers, total = [column[place] for place in places[offset : offset + limit]], len(places)
+    rows, note = [], None
+    try:
+        for sent in transmissions(opened, numbers):
+            seen = view.see(sent)
+            if seen is not None:
+                rows.append(row(opened, seen, view))
+    except Damage as damage:
+        note = str(damage)
+    return {"total": total, "offset": offset, "rows": rows, "note": note, "index": opened.progress}
+
+
+def position(opened: Opened, wanted: Filters, number: int) -> int:
+    """Where a transmission stands under the filters, or where it would."""
+    if not opened.index.done and wanted == Filters():
+        return min(number, max(opened.count - 1, 0))
+    places = select(opened, wanted)
+    return bisect_left(places, opened.index.place_of(number))
+
+
+def transmissions(opened: Opened, numbers: list[int]) -> list[Transmission]:
+    """The transmissions with these numbers, which rise."""
+    if not numbers:
+        return []
+    if numbers[-1] - numbers[0] < 2 * len(numbers):
+        wanted = frozenset(numbers)
+        near = opened.trace.transmissions(
+            numbers[0], numbers[-1] - numbers[0] + 1, "t.number <= ?", (numbers[-1],)
+        )
+        return [sent for sent in near if sent.number in wanted]
+    given = "t.number IN (SELECT value FROM json_each(?))"
+    return list(opened.trace.transmissions(numbers[0], -1, given, (json.dumps(numbers),)))
+
+
+def row(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
+    """One transmission as somebody sees it: what they cannot read is None."""
+    sent = seen.sent
+    made = row_seen(seen, view)
+    for name in ("jws", "permit", "subject", "content"):
+        del made[name]
+    made |= {"permitted": None, "exchange": None}
+    if sent.permit is not None:
+        made["bytes"] += len(sent.permit.line) + 1
+    if seen.readable:
+        made |= {"permitted": sent.permit is not None, "exchange": opened.index.exchange_of(sent.number)}
+        if sent.permit is not None and made["procedure"] is None:
+            made["procedure"] = text_of(attributes_of(sent.permit), "procedure")
+    return made
+
+
+def text_of(stated: dict[str, Any], name: str) -> str | None:
+    """An attribute that is a text; anybody may have sent anything."""
+    value = stated.get(name)
+    return value if isinstance(value, str) else None
