@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct, field
+
+from mesh.trace.reader import Trace
 
 COLUMNS: Final = {
     "number": "I", "sent_us": "q", "sender": "I", "recipient": "I", "exchange": "I", "service": "H",
@@ -20,6 +22,9 @@ NONE: Final = 2**32 - 1
 """Where a ledger row's exchange is unknown."""
 BLOCK: Final = 256
 """Leaves under one hash that is kept of a ledger's tree; a power of two, so that it is a node of the tree."""
+
+PIECE: Final = 4096
+"""Rows that are read at a time: a run that still goes on cannot commit while somebody reads."""
 
 Columns = dict[str, "array[int]"]
 
@@ -87,3 +92,14 @@ def new_columns(codes: Mapping[str, str]) -> Columns:
 def to_bytes(columns: Columns) -> dict[str, bytes]:
     """The columns as they travel: one machine, so its own byte order."""
     return {name: column.tobytes() for name, column in columns.items()}
+
+
+def pieces(trace: Trace, sql: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a statement whose first column is their number, from which on and how many it takes."""
+    start = 0
+    while True:
+        rows = list(trace.rows(sql, start, PIECE))
+        yield from rows
+        if len(rows) < PIECE:
+            return
+        start = rows[-1][0] + 1

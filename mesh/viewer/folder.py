@@ -86,7 +86,7 @@ class Folder:
         stat = path.stat()
         stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         known, opened = self._open.pop(name, (None, None))
-        if opened is None or known != stamp:
+        if opened is None or (known != stamp and not opened.is_fresh()):
             if opened is not None:
                 await opened.close()
             opened = Opened(path)

@@ -32,7 +32,7 @@ from mesh.trace.opening import Damage
 from mesh.trace.perspective import Keys
 from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS, ASKS
-from mesh.viewer.chunks import COLUMNS, NAMED, Chunk, Columns, Names, new_columns, to_bytes
+from mesh.viewer.chunks import COLUMNS, NAMED, Chunk, Columns, Names, new_columns, pieces, to_bytes
 from mesh.viewer.ledger_index import LedgerIndexing
 
 CHUNK: Final = 16_384
@@ -43,10 +43,11 @@ PERCENTILES: Final = (50, 90, 95, 99)
 
 _TRANSMISSIONS: Final = (
     "SELECT number, sent_us, arrived_us, sender, recipient, message, ifnull(permit, 0), fate, ifnull(code, '')"
-    " FROM transmission ORDER BY number"
+    " FROM transmission WHERE number >= ? ORDER BY number LIMIT ?"
 )
 _MESSAGES: Final = (
     "SELECT number, digest, kind, ifnull(id, ''), ifnull(service, ''), ifnull(code, ''), line FROM message"
+    " WHERE number >= ? ORDER BY number LIMIT ?"
 )
 
 
@@ -96,7 +97,7 @@ class _Indexing:
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._names = {column: Names(COLUMNS[column]) for column in NAMED}
-        self._messages = trace.rows(f"{_MESSAGES} ORDER BY number")
+        self._messages = pieces(trace, _MESSAGES)
         self._known: dict[int, _Known] = {}
         self._exchanges: dict[bytes, int] = {}
         self._person_of = {code: handle for handle, _, code in trace.residents()}
@@ -132,7 +133,7 @@ class _Indexing:
     def _transmissions(self) -> Iterator[Chunk]:
         columns, ids = new_columns(COLUMNS), list[str]()
         refused_of, fate_of, kind_of = (self._names[one].number for one in ("refused", "fate", "kind"))
-        for row in self._trace.rows(_TRANSMISSIONS):
+        for row in pieces(self._trace, _TRANSMISSIONS):
             number, sent_us, arrived_us, sender, recipient, message, permit, fate, code = row
             known = self._message(message)
             exchange = self._exchange(known, number, message)
@@ -183,7 +184,9 @@ class _Indexing:
             if row[0] >= number:
                 break
         if number not in self._known:
-            (row,) = self._trace.rows(f"{_MESSAGES} WHERE number = ?", number)
+            (row,) = self._trace.rows(_MESSAGES, number, 1)
+            if row[0] != number:
+                raise KeyError(number)
             self._known[number] = self._read(row)
         return self._known[number]
 

@@ -13,11 +13,11 @@ from msgspec import Struct
 from mesh.merkle import Tree, leaf_hash
 from mesh.names import BROKER
 from mesh.trace.reader import Trace
-from mesh.viewer.chunks import BLOCK, LEDGER_COLUMNS, NONE, Chunk, new_columns, to_bytes
+from mesh.viewer.chunks import BLOCK, LEDGER_COLUMNS, NONE, Chunk, new_columns, pieces, to_bytes
 
 CHUNK: Final = 16_384
 """Ledger rows in a chunk."""
-_LEDGER: Final = "SELECT number, party, row FROM ledger ORDER BY number"
+_LEDGER: Final = "SELECT number, party, row FROM ledger WHERE number >= ? ORDER BY number LIMIT ?"
 _ASKED: Final = (
     "SELECT id, digest FROM message WHERE kind IN ('request', 'event', 'notice')"
     " AND id IN (SELECT value FROM json_each(?))"
@@ -58,7 +58,7 @@ class LedgerIndexing:
     def run(self) -> Iterator[Chunk]:
         """The rows in chunks, then the marks that hide an exchange later."""
         columns, chunk = new_columns(LEDGER_COLUMNS), Chunk()
-        for place, (number, party, data) in enumerate(self._trace.rows(_LEDGER)):
+        for place, (number, party, data) in enumerate(pieces(self._trace, _LEDGER)):
             columns["number"].append(number)
             columns["party"].append(party)
             columns["exchange"].append(self._exchange(place, party, data, chunk))

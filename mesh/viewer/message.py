@@ -29,20 +29,21 @@ def message(opened: Opened, number: int, name: str) -> dict[str, Any]:
     seen = view.see(found[0]) if found else None
     if seen is None:
         raise Missing(f"there is no message {number}" if not found else f"{name} has no message {number}")
-    made: dict[str, Any] = {"row": row(opened, seen, view), "sealed": list(seen.sealed)}
+    listed = row(opened, seen, view)
+    made: dict[str, Any] = {"row": listed, "sealed": list(seen.sealed), "code": _code(listed["code"])}
     made |= _readable(opened, seen, view) if seen.readable else _UNREADABLE
     return made | {"index": opened.progress}
 
 
 _UNREADABLE: Final[dict[str, Any]] = {
     "header": None, "attributes": None, "permit_header": None, "permit_attributes": None, "basis": None,
-    "checks": [], "code": None, "content": None, "subject": None, "person": None, "jws": None,
+    "checks": [], "content": None, "subject": None, "person": None, "jws": None,
     "permit_jws": None, "digests": {}, "exchange": [], "ledger": [], "expectations": [], "copy": _NO_COPY,
     "permit_copy": _NO_COPY,
 }  # fmt: skip
 
 
-_OF_RESIDENT: Final = ("basis", "code", "person", "exchange")
+_OF_RESIDENT: Final = ("basis", "person", "exchange")
 """What residents know of an exchange in their history besides its row."""
 
 
@@ -59,7 +60,6 @@ def _readable(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
         "permit_attributes": permitted,
         "basis": _basis(trace, permitted),
         "checks": checks(sent),
-        "code": _code(sent.code or sent.message.code),
         "content": seen.content,
         "subject": seen.subject,
         "person": _person(opened, sent.number, view),
@@ -76,7 +76,12 @@ def _readable(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
         # The portal shows a resident that it was, and never the bytes (番号法23条).
         return {name: made[name] if name in _OF_RESIDENT else none for name, none in _UNREADABLE.items()}
     if isinstance(view, OfResident):
-        made |= {"permit_header": None, "permit_attributes": None, "permit_jws": None, "permit_copy": _NO_COPY}
+        made |= {
+            "permit_header": None,
+            "permit_attributes": None,
+            "permit_jws": None,
+            "permit_copy": _NO_COPY,
+        }
     if isinstance(view, OfResident) or (isinstance(view, OfParties) and sent.recipient not in view.parties):
         # Who sent a line does not see what became of it at the other end.
         made["checks"] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -24,6 +25,7 @@ from mesh.viewer.indexing import chunks, count
 
 AT_ONCE_MAX: Final = 4000
 """Transmissions that are read when the trace is opened; more are read by a process of their own."""
+FRESH_S: Final = 3.0
 PERSPECTIVES_MAX: Final = 16
 LEDGERS_MAX: Final = 8
 """Parties whose ledger's row numbers are remembered."""
@@ -48,6 +50,7 @@ class Opened:
         self.name = path.name
         self.trace = Trace.open(path)
         self.index = Index()
+        self._opened_s = time.monotonic()
         self.count = count(self.trace, "transmission")
         """Transmissions, by their numbers; the index counts them."""
         self._reading: asyncio.Task[None] | None = None
@@ -90,6 +93,10 @@ class Opened:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
         self.trace.close()
+
+    def is_fresh(self) -> bool:
+        """Whether a run that still writes the trace was read a moment ago, so that its next lines can wait."""
+        return self.trace.live and time.monotonic() - self._opened_s < FRESH_S
 
     @property
     def progress(self) -> dict[str, Any]:
