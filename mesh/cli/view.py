@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -21,8 +22,9 @@ from mesh.errors import UsageError
 @click.argument("path", metavar="[TRACE|DIR]", required=False, type=click.Path(path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; by default a free one.")
 @click.option("--open", "browser", is_flag=True, help="Open the page in the browser.")
+@click.option("--json", "as_json", is_flag=True, help="Print the address as JSON.")
 @click.pass_obj
-def view_command(places: Places, path: Path | None, port: int, browser: bool) -> int:
+def view_command(places: Places, path: Path | None, port: int, browser: bool, as_json: bool) -> int:
     """Look at traces in a browser: one, or those of a folder; traces/ if none is named.
 
     The server is reached from this machine only. Ctrl-C ends it, and the runs that the page started.
@@ -34,5 +36,13 @@ def view_command(places: Places, path: Path | None, port: int, browser: bool) ->
         path.mkdir(exist_ok=True)
     if not path.exists():
         raise UsageError(f"there is no {path}; name a trace, or a folder of traces")
-    serve(path, port, scenarios_by_name(places.scenarios), output.say, browser=browser)
+
+    def say(address: str) -> None:
+        if as_json:
+            output.say_json({"address": address})
+        else:
+            output.say(f"{address}  (Ctrl-C stops it)")
+        sys.stdout.flush()  # Nothing else is printed, and somebody may wait for it behind a pipe.
+
+    serve(path, port, scenarios_by_name(places.scenarios), say, browser=browser)
     return 0

@@ -43,7 +43,7 @@ async def _serve(viewer: Viewer, port: int, say: Callable[[str], object], *, bro
         stopped = asyncio.Event()
         for one in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(one, stopped.set)
-        say(f"{address}  (Ctrl-C stops it)")
+        say(address)
         if browser:
             webbrowser.open(address)
         await stopped.wait()
