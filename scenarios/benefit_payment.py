@@ -405,7 +405,7 @@ async def correct_the_tax(world: World, rising: Household, falling: Household) -
     await sim.sleep(60)
     sim.expect(
         "Both corrections lie before an official; nothing was demanded and nothing paid",
-        office.reviews() == [(up, True), (down, False)]
+        office.file.reviews() == [(up, True), (down, False)]
         and office.file.household(up).stage == "settled"
         and office.file.household(down).stage == "taxed"
         and world.bank.transfers_from(world.kitami.member) == orders,

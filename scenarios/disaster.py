@@ -181,9 +181,7 @@ async def only_paper_helps(world: World, home: Household) -> None:
         text_ja="その間、支援金の申請は紙で道に提出された",
     )
     for key in (CERTIFICATE, RECORD):
-        sim.fell_back(
-            paper(key), "Kitami's ledger was down for an hour", "北見市の台帳システムが停止していた"
-        )
+        sim.fell_back(paper(key), "Kitami's ledger was down", "北見市の台帳システムが停止していた")
 
 
 async def stay_in_kobe(world: World) -> None:

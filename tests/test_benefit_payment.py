@@ -99,7 +99,7 @@ class Sabotage:
 
         async def acts(self: BenefitsOffice, event: Any, caller: Any, person: str) -> None:
             await on_correction(self, event, caller, person)
-            for number, _ in self.reviews():
+            for number, _ in self.file.reviews():
                 self.settle_review(number, "done", "nobody")
 
         acts.__mesh_declaration__ = CORRECTION  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ Kept in the office's own tables; every method that writes is called inside the o
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -85,6 +86,14 @@ class BenefitFile:
             raise NotFound("no programme is open")
         return Programme(*row)
 
+    def open(self, programme: Programme) -> None:
+        """Keep which benefit is paid."""
+        self._db.execute("INSERT INTO programme VALUES (?, ?, ?, ?)", programme)
+
+    def enter(self, heads: Sequence[tuple[str, str]]) -> None:
+        """Keep households by (head, kana), each once."""
+        self._db.executemany("INSERT OR IGNORE INTO household(head, kana) VALUES (?, ?)", heads)
+
     def household(self, number: int) -> Household:
         """One household; `NotFound` if there is none of this number."""
         return _one(self._db.execute("SELECT * FROM household WHERE number = ?", (number,)).fetchone())
@@ -102,6 +111,12 @@ class BenefitFile:
         """Put a household at a stage."""
         self._db.execute("UPDATE household SET stage = ? WHERE number = ?", (stage, number))
 
+    def notice(self, number: int, refuse_by: str) -> None:
+        """Keep that a household was written to, and its last day to refuse."""
+        self._db.execute(
+            "UPDATE household SET stage = 'noticed', refuse_by = ? WHERE number = ?", (refuse_by, number)
+        )
+
     def choose_way(self, number: int, way: Way, why: str) -> None:
         """Keep how a household is to be paid, and why it is not by push."""
         self._db.execute("UPDATE household SET way = ?, why = ? WHERE number = ?", (way, why, number))
@@ -118,6 +133,11 @@ class BenefitFile:
         self._db.execute(
             "INSERT OR REPLACE INTO taxation VALUES (?, ?, ?, ?)", (number, person, taxed, source)
         )
+
+    def household_with(self, person: str) -> int | None:
+        """The household of whom it is known whether they are taxed, None if they are in none."""
+        row = self._db.execute("SELECT household FROM taxation WHERE person = ?", (person,)).fetchone()
+        return None if row is None else int(row["household"])
 
     def need_paper(self, number: int, person: str, paper: str, why: str) -> None:
         """Keep that the household must bring a paper; `why` is the code of the refusal."""
@@ -160,6 +180,23 @@ class BenefitFile:
         """Keep what the bank did."""
         self._db.execute("UPDATE payment SET outcome = ? WHERE household = ?", (outcome, number))
         self.move(number, "settled")
+
+    def open_review(self, event: str, number: int, taxed_now: bool) -> None:
+        """Keep that somebody's tax changed, for an official to look at."""
+        self._db.execute("INSERT INTO review VALUES (?, ?, ?, NULL)", (event, number, taxed_now))
+
+    def reviews(self) -> Sequence[tuple[int, bool]]:
+        """Households whose tax changed and about which nobody has decided: (household, whether taxed now)."""
+        rows = self._db.execute(
+            "SELECT household, taxed_now FROM review WHERE settled IS NULL ORDER BY rowid"
+        )
+        return [(row["household"], bool(row["taxed_now"])) for row in rows]
+
+    def settle_review(self, number: int, what: str) -> None:
+        """Keep what was decided about the open reviews of a household."""
+        self._db.execute(
+            "UPDATE review SET settled = ? WHERE household = ? AND settled IS NULL", (what, number)
+        )
 
     def decide(self, number: int, what: str, official: str, at_us: int) -> None:
         """Keep who decided what."""

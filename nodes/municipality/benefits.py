@@ -74,7 +74,7 @@ class BenefitsOffice(Node):
     def open_programme(self, programme: Programme) -> None:
         """Begin to pay a benefit."""
         with self.effect():
-            self.db.execute("INSERT INTO programme VALUES (?, ?, ?, ?)", programme)
+            self.file.open(programme)
 
     async def list_households(self) -> int:
         """List the households that were registered on the reference date; returns how many."""
@@ -83,10 +83,7 @@ class BenefitsOffice(Node):
             query = HeadsQuery(programme.reference_on, after)
             page = await self.ask(self._office("resident"), HEADS, query, procedure=PROCEDURE)
             with self.effect():
-                self.db.executemany(
-                    "INSERT OR IGNORE INTO household(head, kana) VALUES (?, ?)",
-                    [(one.code, one.kana) for one in page.heads],
-                )
+                self.file.enter([(one.code, one.kana) for one in page.heads])
             if page.next is None:
                 return len(self.file.households())
             after = page.next
@@ -189,10 +186,7 @@ class BenefitsOffice(Node):
         household = self._check_stage(number, "approved")
         letter = Letter(*LETTERS[household.way], refuse_by.isoformat())
         with self.effect():
-            self.db.execute(
-                "UPDATE household SET stage = 'noticed', refuse_by = ? WHERE number = ?",
-                (letter.due, number),
-            )
+            self.file.notice(number, letter.due)
             self.notify(PORTAL_LETTER, PORTAL, letter, subject=household.head, procedure=PROCEDURE)
 
     @serves(REFUSE)
@@ -251,28 +245,21 @@ class BenefitsOffice(Node):
     @receives(CORRECTION)
     async def on_correction(self, event: Event, caller: Caller, person: str) -> None:
         """Look again at the household of whose tax was corrected, and leave what follows to a person."""
-        row = self.db.execute("SELECT household FROM taxation WHERE person = ?", (person,)).fetchone()
-        if row is None:
+        number = self.file.household_with(person)
+        if number is None:
             return
         query = TaxedQuery(self.file.programme().tax_year)
         reply = await self.ask(caller.address, TAXED, query, subject=person, procedure=PROCEDURE)
-        if reply.taxed is UNSET or reply.taxed == self.file.taxed(row["household"])[person]:
+        if reply.taxed is UNSET or reply.taxed == self.file.taxed(number)[person]:
             return
         with self.effect():
-            self.file.keep_taxed(row["household"], person, reply.taxed, caller.address)
-            self.db.execute(
-                "INSERT INTO review VALUES (?, ?, ?, NULL)", (event.id, row["household"], reply.taxed)
-            )
-
-    def reviews(self) -> list[tuple[int, bool]]:
-        """Households whose tax changed and about which nobody has decided: (household, whether taxed now)."""
-        rows = self.db.execute("SELECT household, taxed_now FROM review WHERE settled IS NULL ORDER BY rowid")
-        return [(row["household"], bool(row["taxed_now"])) for row in rows]
+            self.file.keep_taxed(number, person, reply.taxed, caller.address)
+            self.file.open_review(event.id, number, reply.taxed)
 
     def settle_review(self, number: int, what: str, official: str) -> None:
         """An official decides what follows from a correction, such as to demand the money back."""
         with self.effect():
-            self.db.execute("UPDATE review SET settled = ? WHERE household = ?", (what, number))
+            self.file.settle_review(number, what)
             self.file.decide(number, what, official, self.host.now_us())
 
     # Inside.
