@@ -182,6 +182,11 @@ async def release(sim: Simulation, chosen: list[City], silent: City) -> None:
         f"{len(chosen)}団体に年齢区分別の住民数を照会し、{len(chosen) - 1}団体が集計値で回答した。統計局は10未満の値と、"
         "それを逆算できる値を秘匿して、オープンデータとして公開した。",
     )
+    header, example = ",".join(rows[0]), ",".join(next(row for row in rows if WITHHELD in row))
+    sim.tell(
+        f"Its columns are {header}; one of its lines is {example}.",
+        f"項目は {header}、ある行は {example} である。",
+    )
 
 
 def _describes(entry: Dataset, text: str, header: list[str]) -> bool:

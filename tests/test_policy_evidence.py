@@ -104,7 +104,7 @@ class TestOffice:
 
     async def test_another_day_is_another_table(self, city: City) -> None:
         office = office_of(city)
-        for table, day in ((TABLE, DAY), (OTHER_TABLE, "2025-04-01")):
+        for table, day in ((TABLE, DAY), (OTHER_TABLE, "2025-04-01"), (TABLE, "2024-04-01")):
             await office.gather(table, day, [city.about])
             office.release(table, day, [city.about])
         await office.gather(OTHER_TABLE, DAY, [city.about])

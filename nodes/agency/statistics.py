@@ -16,10 +16,10 @@ import csv
 import hashlib
 import io
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from mesh import Caller, ManualReview, Node, NotFound, Refused, Service, serves
 from mesh.builtin import Empty
@@ -27,7 +27,7 @@ from mesh.message import encode
 from mesh.names import Zone
 from mesh.service import Date
 from nodes.agency.disclosure_control import Cell, with_totals, withheld_cells
-from nodes.agency.statistics_tables import TABLES, TableDefinition, TableKey
+from nodes.agency.statistics_tables import TABLES, TableDefinition
 from nodes.data.calendar import day_of
 from nodes.data.municipalities import Municipality
 from nodes.municipality.statistics import PROCEDURE, TABLE_COUNTS, TableQuery
@@ -36,6 +36,10 @@ STATISTICS: Final = "gov/mic/statistics"
 LICENCE: Final = "https://creativecommons.org/licenses/by/4.0/"
 WITHHELD, NOT_REPORTED = "x", "…"
 """The signs of Japanese tables for 秘匿 and for 不詳."""
+
+
+DatasetId = Annotated[str, Meta(pattern="^[a-z]+(-[a-z]+)*-[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+"""A table and its day: `residents-by-care-age-2026-04-01`."""
 
 
 class Dataset(
@@ -50,7 +54,7 @@ class Dataset(
 ):  # fmt: skip
     """One entry of the catalogue, named as DCAT names it."""
 
-    identifier: TableKey
+    identifier: DatasetId
     title: str
     title_ja: str
     publisher: str
@@ -72,7 +76,7 @@ class Catalogue(Struct, frozen=True, rename={"datasets": "dcat:dataset"}):
 class FileQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Asks for a dataset's file."""
 
-    dataset: TableKey
+    dataset: DatasetId
 
 
 class File(Struct, frozen=True):
@@ -101,7 +105,7 @@ class StatisticsOffice(Node):
     CREATE TABLE report(
       key TEXT NOT NULL, on_date TEXT NOT NULL, city TEXT NOT NULL, counts BLOB, refused TEXT,
       PRIMARY KEY (key, on_date, city));
-    CREATE TABLE dataset(key TEXT PRIMARY KEY, on_date TEXT NOT NULL UNIQUE, entry BLOB NOT NULL, csv TEXT NOT NULL);
+    CREATE TABLE dataset(id TEXT PRIMARY KEY, on_date TEXT NOT NULL UNIQUE, entry BLOB NOT NULL, csv TEXT NOT NULL);
     """
 
     # What its staff does.
@@ -146,7 +150,9 @@ class StatisticsOffice(Node):
         text, note = self._write(TABLES[key], on, cities)
         entry = self._describe(TABLES[key], on, note, text)
         with self.effect():
-            self.db.execute("INSERT INTO dataset VALUES (?, ?, ?, ?)", (key, on, encode(entry), text))
+            self.db.execute(
+                "INSERT INTO dataset VALUES (?, ?, ?, ?)", (entry.identifier, on, encode(entry), text)
+            )
         return entry
 
     def _write(self, definition: TableDefinition, on: str, cities: Sequence[Municipality]) -> tuple[str, str]:
@@ -170,7 +176,7 @@ class StatisticsOffice(Node):
 
     def _describe(self, definition: TableDefinition, on: str, note: str, text: str) -> Dataset:
         return Dataset(
-            identifier=definition.key,
+            identifier=f"{definition.key}-{on}",
             title=definition.title,
             title_ja=definition.title_ja,
             publisher=self.member,
@@ -187,14 +193,14 @@ class StatisticsOffice(Node):
 
     @serves(CATALOGUE)
     async def catalogue(self, query: Empty, caller: Caller) -> Catalogue:
-        """Everything that is published, in the order of its keys."""
-        rows = self.db.execute("SELECT entry FROM dataset ORDER BY key")
+        """Everything that is published, by name and day."""
+        rows = self.db.execute("SELECT entry FROM dataset ORDER BY id")
         return Catalogue(tuple(msgspec.json.decode(row["entry"], type=Dataset) for row in rows))
 
     @serves(OPEN_FILE)
     async def open_file(self, query: FileQuery, caller: Caller) -> File:
         """A dataset's file, for anybody."""
-        row = self.db.execute("SELECT csv FROM dataset WHERE key = ?", (query.dataset,)).fetchone()
+        row = self.db.execute("SELECT csv FROM dataset WHERE id = ?", (query.dataset,)).fetchone()
         if row is None:
             raise NotFound("no such dataset is published")
         return File(row["csv"])
