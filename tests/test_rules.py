@@ -7,7 +7,7 @@ What a single office decides is tested with that office.
 from __future__ import annotations
 
 import ast
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,26 @@ from nodes.agency.jlis import RELAY, acquire_code
 from nodes.data.people import Household, Move, Population
 from nodes.municipality.assembly import City, assemble
 from nodes.municipality.child_allowance import PROCEDURE, ClaimQuery
+from nodes.municipality.packages import LATE, SHARED, Package
 from nodes.municipality.resident import HOUSEHOLD, MOVE_IN, HouseholdQuery
 from nodes.municipality.tax import INCOME, Income, IncomeQuery
+from nodes.municipality.tax_layout_2 import INCOME_2
+from nodes.municipality.tax_legacy import LegacyTaxOffice
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter, Portal
+from scenarios._applicants import World as Applicants
+from scenarios._private_users import LOAN, Private, make_private
+from scenarios.online_application import SYSTEMS
+from scenarios.online_application import run as online_application
+from scenarios.private_app import run as private_app
+from tests.conftest import Shipped
 
 ROOT = Path(__file__).parent.parent
 INCOME_YEN = 4_321_987
+ATTACHMENT_FREE = (
+    "child_allowance", "online_application", "vaccination_record", "write_free_counter", "benefit_payment",
+    "moving", "care_certification", "disaster", "car_ownership", "family_register", "private_app", "standardisation",
+)  # fmt: skip
+"""The scenarios in which papers fall away."""
 YEAR_US = 366 * 86_400_000_000
 BEFORE_THE_TABLE, SINCE = "2024-05-26T23:00:00+09:00", "2024-05-27T00:00:00+09:00"
 
@@ -261,7 +275,55 @@ async def test_rule_07_agencies_need_no_consent_and_the_person_sees_them(town: T
     assert str(INCOME_YEN) not in str(line)
 
 
+@pytest.fixture
+async def private() -> AsyncIterator[Private]:
+    """A housing site whose customer looks for a house, and Kobe, which taxed him."""
+    with simulation(starts=private_app.starts) as sim:
+        establish(sim)
+        yield make_private(sim)
+
+
+async def read_income(private: Private, number: int) -> object:
+    return (await private.app.read_income(number, "28100", 2025)).total_income_yen
+
+
+async def test_rule_07_a_firm_needs_a_consent_that_counts_its_uses(private: Private) -> None:
+    number = private.app.link(private.firm_code)
+    private.app.keep_consent(number, "none", LOAN)
+    with refuses("consent_required"):
+        await read_income(private, number)
+    await private.consent(number, days=1, uses=1)
+    assert isinstance(await read_income(private, number), int)
+    with refuses("consent_expired"):
+        await read_income(private, number)
+
+
+async def test_rule_07_a_consent_has_scope_and_term_and_can_be_withdrawn(private: Private) -> None:
+    number = private.app.link(private.firm_code)
+    await private.consent(number, items=("tax_year",), days=1, uses=9)
+    with refuses("consent_required"):
+        await read_income(private, number)
+    await private.consent(number, days=1, uses=9)
+    await private.sim.sleep(86_400)
+    with refuses("consent_expired"):
+        await read_income(private, number)
+    consent = await private.consent(number, days=1, uses=9)
+    portal = private.sim.node(PORTAL, Portal)
+    await portal.withdraw(private.cities.portal_code(private.customer), consent)
+    with refuses("consent_withdrawn"):
+        await read_income(private, number)
+
+
 # 8. Three flags
+
+
+async def test_rule_08_no_self_disclosure(private: Private) -> None:
+    """自己情報提供不可: neither the person's own look nor whom they let look."""
+    number = private.app.link(private.firm_code)
+    await private.consent(number, days=1, uses=9)
+    private.cities.kobe.tax.keep_from_portal(private.cities.kobe.code(private.customer))
+    with refuses("withheld"):
+        await read_income(private, number)
 
 
 async def test_rule_08_no_automatic_answer(town: Town) -> None:
@@ -283,6 +345,36 @@ async def test_rule_08_a_protected_persons_exchange_goes_on_and_is_hidden(town: 
     assert not [one for one in seen if one.service == INCOME.name]
 
 
+# 9. Layouts
+
+
+@pytest.mark.parametrize(
+    ("package", "knows"), [(SHARED, True), (LATE, False)], ids=lambda one: str(getattr(one, "key", one))
+)
+async def test_rule_09_what_the_layout_lacks_cannot_be_had(package: Package, knows: bool) -> None:
+    """Versions live side by side: the first answers everywhere, the second where the package has it."""
+    with simulation(starts="2026-07-15T09:00:00+09:00") as sim:
+        establish(sim)
+        office = assemble(sim, "01208").child_allowance
+        city = assemble(sim, "28100", package=package)
+        move = Move(date(2026, 7, 1), "28100", "01208")
+        person = Population(sim).household("01208", moves=(move,)).head
+        city.tax.assess(city.code(person), 2026, total_income_yen=INCOME_YEN)
+        city.tax.register_replica(city.code(person), 2026)
+        if isinstance(city.tax, LegacyTaxOffice):
+            city.tax.run_night_batch()
+        asked = {"subject": sim.code("muni/01208", person.handle), "procedure": PROCEDURE}
+        where, query = city.address("tax"), IncomeQuery(2026)
+        first = await office.ask(where, INCOME, query, items=("total_income_yen",), **asked)
+        assert first.total_income_yen == INCOME_YEN
+        second = office.ask(where, INCOME_2, query, items=("separate_income_yen",), **asked)
+        if knows:
+            assert (await second).separate_income_yen == 0
+        else:
+            with refuses("service_unknown"):
+                await second
+
+
 # 10. Zones
 
 
@@ -298,6 +390,27 @@ async def test_rule_10_only_a_named_path_crosses_zones(town: Town, zone: str) ->
             subject=town.sim.code("firm/somebody", town.father.handle),
             procedure=PROCEDURE,
         )
+
+
+# 11. 申請管理
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_rule_11_an_application_is_handed_over_to_whom_its_certificate_names(noted: bool) -> None:
+    """Fetched, matched by the certificate's serial number, handed over; without a 宛名 a person decides."""
+    with simulation(starts=online_application.starts) as sim:
+        establish(sim)
+        cities = assemble(sim, "01208", *SYSTEMS), assemble(sim, "28100", "resident", "tax")
+        world = Applicants(sim, *cities, Population(sim))
+        family = world.family()
+        receipt = world.draft(family, world.card(family.head, noted=noted))
+        await world.site.submit(receipt)
+        assert world.office.applications() == [], "nothing is handed over before it is fetched"
+        await world.management.run()
+        given = [row["applicant"] for row in world.office.applications()]
+        assert given == ([world.kitami.code(family.head)] if noted else [])
+        assert [row["receipt"] for row in world.management.unresolved()] == ([] if noted else [receipt])
+        assert (world.management.state(receipt) == "handed-over") is noted
 
 
 # 12. Push: it invites and never grants
@@ -343,6 +456,19 @@ async def test_rule_13_only_the_commission_reads_ledgers(town: Town) -> None:
         with pytest.raises(Refused) as refused:
             await curious.ask(town.where, LEDGER_ROWS, RowsQuery(0, 10), procedure="oversight")
         assert CODES[refused.value.code].step in (Step.ZONE, Step.AUTHORISATION)
+
+
+# 14. Paper stays possible
+
+
+@pytest.mark.parametrize("name", ATTACHMENT_FREE)
+def test_rule_14_every_attachment_free_procedure_shows_its_paper(
+    name: str, shipped: Callable[[str], Shipped]
+) -> None:
+    report = shipped(name).result.report
+    assert report.papers, "a paper that nobody attached"
+    assert report.fallbacks, "and one that was needed after all, with its reason"
+    assert all(one.why and one.why_ja for one in report.fallbacks)
 
 
 # 15. Inside one body
