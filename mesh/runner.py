@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
 from mesh.clock import VirtualLoop, run
 from mesh.errors import UsageError
 from mesh.guard import forbid_nondeterminism
@@ -70,6 +72,7 @@ def run_scenario(
         sim.report.count_answers(map(read_row, writer.stored_rows()), sim.pushes())
         sim.report.count_refusals(writer.refusals_by_service())
         sim.report.entitle(sim.titles())
+        writer.meta(**_said(sim, scenario, elapsed_us))
         writer.close(complete=complete)
         if folder is not None and not usable:
             _clear(folder, made=made)
@@ -101,6 +104,22 @@ async def _main(
     await scenario.run(sim, **values)
     if failures:
         raise failures[0]
+
+
+def _said(sim: Simulation, scenario: Scenario, elapsed_us: int) -> dict[str, Any]:
+    """What a reader of the trace needs besides the messages: the story, its outcome, and the law that was applied."""
+    uses, policy = sim.report.uses, sim.policy
+    law = {basis.id: to_builtins(basis) for service in uses for basis in policy.rows(service)}
+    named = {row["procedure"]: policy.procedures[row["procedure"]] for row in law.values()}
+    return {
+        "title": scenario.title,
+        "title_ja": scenario.title_ja,
+        "story": [{"text": text, "text_ja": text_ja} for text, text_ja in sim.report.story],
+        "outcome": sim.report.outcome(elapsed_us),
+        "law": law,
+        "procedures": {id_: {"title": one.title, "title_ja": one.title_ja} for id_, one in named.items()},
+        "services": {name: {"title": use.title, "title_ja": use.title_ja} for name, use in uses.items()},
+    }
 
 
 def _cause(context: dict[str, Any]) -> BaseException:

@@ -93,9 +93,20 @@ def _basis(trace: Trace, permitted: Any) -> dict[str, Any] | None:
     if not isinstance(permitted, dict) or not isinstance(permitted.get("basis"), str):
         return None
     name = permitted["basis"]
-    rows = trace.meta.get("law")
-    known = rows.get(name) if isinstance(rows, dict) else None
-    return {"id": name, "known": isinstance(known, dict)} | (known if isinstance(known, dict) else {})
+    row = _part(trace, "law", name)
+    procedure = _part(trace, "procedures", row.get("procedure"))
+    return (
+        {"id": name, "known": bool(row)}
+        | row
+        | {"procedure_title": procedure.get("title"), "procedure_title_ja": procedure.get("title_ja")}
+    )
+
+
+def _part(trace: Trace, key: str, name: Any) -> dict[str, Any]:
+    """One of the named things that the trace says of itself; none of a trace that does not say it."""
+    named = trace.meta.get(key)
+    found = named.get(name) if isinstance(named, dict) and isinstance(name, str) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _code(name: str | None) -> dict[str, Any] | None:
