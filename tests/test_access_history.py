@@ -12,6 +12,7 @@ import nodes
 from mesh import NotFound, Refused, Simulation, UsageError
 from mesh.history import lines_of
 from mesh.ledger import Row
+from mesh.names import BROKER
 from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes.agency import breach_rules, commission, harvesting
@@ -132,6 +133,14 @@ class TestOversight:
             findings = await story.commission.check_use()
         assert [(one.code, one.party) for one in findings] == [
             ("recipient_unreachable", story.sapporo_office.address)
+        ]
+
+    async def test_a_broker_that_cannot_be_inspected_is_a_finding(self, story: Story) -> None:
+        await story.commission.reconcile([])
+        with story.commission.effect():
+            story.commission.db.execute("UPDATE head SET root = ?", ("0" * 64,))
+        assert [(one.code, one.party) for one in await story.commission.check_use()] == [
+            ("ledger_broken", BROKER)
         ]
 
     async def test_guidance_is_given_once(self, story: Story) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -94,6 +95,22 @@ class TestCounts:
         await office_of(city).gather(TABLE, DAY, [city.about])
         rows = city.node(StatisticsDesk).db.execute("SELECT * FROM counted").fetchall()
         assert [tuple(row) for row in rows] == [(TABLE, DAY, b'{"counts":[2,2,1,11,0]}')]
+
+    async def test_two_that_ask_at_once_get_the_same(self, city: City) -> None:
+        """A family moves in between the two counts; the first stands."""
+        office, desk = office_of(city), city.address("statistics")
+
+        async def ask(after_s: float) -> tuple[int, ...]:
+            await asyncio.sleep(after_s)
+            answer = await office.ask(desk, TABLE_COUNTS, TableQuery(TABLE, DAY), procedure=PROCEDURE)
+            return answer.counts
+
+        async def move_in() -> None:
+            await asyncio.sleep(0.025)
+            city.settle(Population(city.sim).at("01208", 1))
+
+        first, second, _ = await asyncio.gather(ask(0), ask(0.012), move_in())
+        assert first == second == (2, 2, 1, 11, 0)
 
 
 class TestOffice:

@@ -88,9 +88,12 @@ class Commission(Node):
 
     async def check_use(self) -> list[Finding]:
         """Ask every office that asked about many persons in an hour for its cases; returns what has none."""
-        findings = [
-            one for burst in bursts(await self._inspect(BROKER)) for one in await self._ask_cases(burst)
-        ]
+        findings: list[Finding] = []
+        try:
+            for burst in bursts(await self._inspect(BROKER)):
+                findings += await self._ask_cases(burst)
+        except MeshError as error:
+            findings.append(_of_ledger(BROKER, error))
         self._keep(findings)
         return findings
 

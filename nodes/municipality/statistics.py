@@ -56,13 +56,17 @@ class StatisticsDesk(Node):
         if query.table not in TABLES:
             raise NotFound("no such table is defined")
         key = (query.table, query.on)
-        row = self.db.execute("SELECT counts FROM counted WHERE key = ? AND on_date = ?", key).fetchone()
-        if row is not None:
-            return msgspec.json.decode(row["counts"], type=Counts)
-        register = f"{self.member}/resident"
-        answer = await self.ask(
-            register, COUNTS, CountsQuery(query.on, TABLES[query.table].from_ages), procedure=PROCEDURE
-        )
+        known = self._known(key)
+        if known is not None:
+            return known
+        groups = CountsQuery(query.on, TABLES[query.table].from_ages)
+        answer = await self.ask(f"{self.member}/resident", COUNTS, groups, procedure=PROCEDURE)
         with self.effect():
-            self.db.execute("INSERT OR REPLACE INTO counted VALUES (?, ?, ?)", (*key, encode(answer)))
-        return answer
+            # Somebody else may have asked meanwhile: the first counts stay.
+            self.db.execute("INSERT OR IGNORE INTO counted VALUES (?, ?, ?)", (*key, encode(answer)))
+        return self._known(key) or answer
+
+    def _known(self, key: tuple[str, str]) -> Counts | None:
+        """What was counted of a table and a day before."""
+        row = self.db.execute("SELECT counts FROM counted WHERE key = ? AND on_date = ?", key).fetchone()
+        return None if row is None else msgspec.json.decode(row["counts"], type=Counts)
