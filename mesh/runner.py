@@ -72,7 +72,7 @@ def run_scenario(
         sim.report.count_answers(map(read_row, writer.stored_rows()), sim.pushes())
         sim.report.count_refusals(writer.refusals_by_service())
         sim.report.entitle(sim.titles())
-        writer.meta(**_said(sim, scenario, elapsed_us))
+        writer.epilogue(**_said(sim, scenario, elapsed_us))
         writer.close(complete=complete)
         if folder is not None and not usable:
             _clear(folder, made=made)

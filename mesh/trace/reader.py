@@ -106,8 +106,8 @@ class Trace:
         self._short = opened.short
         self._older = False
         raw = dict(self._typed("SELECT key, value FROM meta", tuple[str, str]))
-        self.meta: dict[str, Any] = {key: _value(text) for key, text in raw.items()}
-        """Facts about the run: scenario, seed, settings, starts…"""
+        self.meta: dict[str, Any] = {key: _value(text) for key, text in raw.items()} | self._epilogue()
+        """Facts about the run: scenario, seed, settings, starts…; and the story and outcome of one that ended."""
         self.parties: dict[int, str] = dict(self._typed(_PARTIES, tuple[int, str]))
         self.complete = self.meta.get("complete") == 1
         """Whether the run came to its end; else this is what was committed until it was interrupted."""
@@ -115,6 +115,14 @@ class Trace:
         """The root certificate; empty if the run was killed before it was written."""
         self.notes = tuple(self._notes())
         """What a person must know before believing the trace, each in one line; empty as it should be."""
+
+    def _epilogue(self) -> dict[str, Any]:
+        """What the run said at its end; nothing in a trace that is cut short, goes on, or is of an older version."""
+        try:
+            said = dict(self._typed("SELECT key, value FROM epilogue", tuple[str, str]))
+        except Damage:
+            return {}
+        return {key: _value(text) for key, text in said.items()}
 
     @classmethod
     def open(cls, path: Path | str) -> Trace:

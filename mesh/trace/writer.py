@@ -121,10 +121,17 @@ class TraceWriter:
 
     def meta(self, **values: Any) -> None:
         """Keep facts about the run: scenario, seed, settings, start."""
+        self._keep("meta", values)
+
+    def epilogue(self, **values: Any) -> None:
+        """Keep what the run says of itself at its end. It stands apart, so that a file cut short still has its facts."""
+        self._keep("epilogue", values)
+
+    def _keep(self, table: str, values: dict[str, Any]) -> None:
         rows = [
             (key, value if isinstance(value, str) else json.dumps(value)) for key, value in values.items()
         ]
-        self.db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+        self.db.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", rows)  # noqa: S608
 
     # The recorder's part.
 
