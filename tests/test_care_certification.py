@@ -11,6 +11,7 @@ import pytest
 
 import nodes
 from mesh import ManualReview, NotFound, Refused, UsageError
+from mesh.names import BROKER
 from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes.municipality import care_insurance
@@ -149,6 +150,29 @@ async def test_the_young_are_not_insured_by_moving_in() -> None:
         await sim.sleep(60)
         with pytest.raises(NotFound):
             world.office.file.insured(world.kitami.code(home.head))
+
+
+async def test_an_office_that_crashes_between_two_members_insures_both() -> None:
+    with simulation(starts=run.starts) as sim:
+        nodes.establish(sim)
+        world = World(sim)
+        office = world.office.address
+        asked: list[bytes] = []
+
+        def crash_at_the_second_question(sender: str, recipient: str, line: bytes, now_us: int) -> None:
+            if sender == office and recipient == BROKER:
+                asked.append(line)
+                if len(asked) == 4:  # The receipt, the household, the head's residency, the spouse's.
+                    sim.loop.call_soon(sim.crash, office)
+
+        sim.disturbance.rules.append(crash_at_the_second_question)
+        home = world.moved(KOBE)
+        await sim.sleep(60)
+        assert len(asked) == 4
+        sim.restart(office)
+        await sim.sleep(60)
+        for person in home.members:
+            assert world.office.file.insured(world.kitami.code(person)).came_from == KOBE
 
 
 async def test_a_share_waits_for_an_income_that_is_not_known() -> None:

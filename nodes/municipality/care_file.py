@@ -69,6 +69,10 @@ class CareFile:
     def __init__(self, db: Database) -> None:
         self._db = db
 
+    def insure(self, code: str, since: str, came_from: str) -> None:
+        """Keep since when somebody is insured here, as the register has it: who comes back is insured anew."""
+        self._db.execute("INSERT OR REPLACE INTO insured VALUES (?, ?, ?)", (code, since, came_from))
+
     def insured(self, code: str) -> Insured:
         """Since when somebody is insured; `NotFound` for who is not."""
         row = self._db.execute("SELECT since, came_from FROM insured WHERE code = ?", (code,)).fetchone()

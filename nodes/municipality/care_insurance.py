@@ -105,6 +105,7 @@ class CareInsurance(Node):
     @receives(MOVE_IN)
     async def on_move_in(self, event: Event, caller: Caller, person: str) -> None:
         """Enter everybody of the household who is 65 or over as insured since the day they moved in."""
+        insured: list[tuple[str, str, str]] = []
         for member in await self._household(person, None):
             where = await self.ask(
                 caller.address, RESIDENCY, Empty(), subject=member.code, procedure=PROCEDURE
@@ -112,12 +113,10 @@ class CareInsurance(Node):
             if where.since is UNSET or where.came_from is UNSET:
                 continue
             if is_insured(date.fromisoformat(member.born), date.fromisoformat(where.since)):
-                self.insure(member.code, where.since, where.came_from or "")
-
-    def insure(self, code: str, since: str, came_from: str = "") -> None:
-        """Enter somebody as insured; `came_from` is the city before, by five digits, if there was one."""
+                insured.append((member.code, where.since, where.came_from or ""))
         with self.effect():
-            self.db.execute("INSERT OR IGNORE INTO insured VALUES (?, ?, ?)", (code, since, came_from))
+            for code, since, came_from in insured:
+                self.file.insure(code, since, came_from)
 
     def invite(self, code: str) -> None:
         """Write to who moved in: a certification from elsewhere can be carried over until the last day."""
