@@ -76,7 +76,7 @@ def check_contract(world: World, systems: tuple[str, ...]) -> None:
         "migrated: its records have a fixed width and a character code of old. All four, and the other nineteen systems "
         "of each, are on the mesh by the same contract. (Who runs what is invented.)",
         "神戸市の税システムは独自開発、訓子府町と置戸町は共同利用、美幌町は未移行で固定長・シフトJISの記録を持つ。4団体とも、"
-        "ほかの19業務とともに同じ約束でメッシュに接続している（構成は架空）。",
+        "ほかの19業務とともに同じ連携仕様でメッシュに接続している（構成は架空）。",
     )
 
 
@@ -106,7 +106,7 @@ async def ask_all(world: World, *, migrated: bool) -> None:
     sim.expect(
         "Behind the contract the city of its own making keeps coded fields, and the late town a record of fixed width",
         stored == ([3] if migrated else [3, 1]),
-        text_ja="約束の裏側では、独自システムは項目コードで、未移行システムは固定長記録で保存している",
+        text_ja="同じ連携仕様の内側では、独自システムは項目コードで、未移行システムは固定長記録で保存している",
     )
     sim.tell(
         "Kitami asks each for the income of somebody who moved from there. The late town answers the next morning, after "
@@ -133,7 +133,9 @@ async def pass_the_night(world: World) -> None:
 async def ask_by_the_second_layout(world: World, *, migrated: bool) -> None:
     """A later layout has an item more; where it is not there yet, the item comes on paper."""
     sim = world.sim
-    world.large.city.node(CustomisedTaxOffice).assess_separately(world.large.code, TAX_YEAR, SEPARATE_YEN)
+    kobe = world.large.city.node(CustomisedTaxOffice)
+    kobe.assess_separately(world.large.code, TAX_YEAR, SEPARATE_YEN)
+    kobe.register_replica(world.large.code, TAX_YEAR)
     if not migrated:
         with sim.refused(
             "service_unknown",

@@ -8,11 +8,12 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
-from mesh import Refused, Simulation
+from mesh import Event, LegalBasis, Refused, Simulation
 from mesh.loading import scenarios_of
 from mesh.runner import run_scenario
-from mesh.testing import simulation
+from mesh.testing import messages, simulation
 from nodes import establish
 from nodes.data.people import Move, Population
 from nodes.municipality.assembly import assemble, key_of
@@ -89,13 +90,49 @@ async def test_the_late_system_answers_from_its_last_batch(sim: Simulation) -> N
 async def test_the_second_layout_answers_what_the_first_does_not_have(sim: Simulation) -> None:
     pair = Pair(sim, SHARED)
     pair.assess(1_000_000)
-    pair.city.node(TaxOfficeLayout2).assess_separately(pair.code, 2026, 70)
+    tax = pair.city.node(TaxOfficeLayout2)
+    tax.assess_separately(pair.code, 2026, 70)
     items = ("separate_income_yen", "total_income_yen")
     where = pair.city.address("tax")
-    reply = await pair.asker.ask(where, INCOME_2, IncomeQuery(2026), items=items, **pair.asked)
-    assert (reply.total_income_yen, reply.separate_income_yen) == (1_000_000, 70)
+    for copied_yen in (0, 70):
+        reply = await pair.asker.ask(where, INCOME_2, IncomeQuery(2026), items=items, **pair.asked)
+        assert (reply.total_income_yen, reply.separate_income_yen) == (1_000_000, copied_yen)
+        tax.register_replica(pair.code, 2026)
     with pytest.raises(Refused, match="item_not_permitted"):
         await pair.asker.ask(where, INCOME_2, IncomeQuery(2026), items=("tax_yen",), **pair.asked)
+
+
+async def test_the_second_layout_takes_no_item_of_the_first_away(sim: Simulation) -> None:
+    pair = Pair(sim, SHARED)
+    pair.city.tax.assess(pair.code, 2026, total_income_yen=1_000_000, dependants=2, pension_yen=900_000)
+    pair.city.tax.register_replica(pair.code, 2026)
+    replies = []
+    for service in (INCOME, INCOME_2):
+        items = tuple(sorted(field.name for field in fields(INCOME.reply)))
+        procedure, asker, provider = PROCEDURE, pair.asker.address, pair.city.address("tax")
+        sim.allow(LegalBasis(asker, procedure, provider, service.name, items))
+        reply = await pair.asker.ask(provider, service, IncomeQuery(2026), items=items, **pair.asked)
+        replies.append({item: getattr(reply, item) for item in items})
+    assert replies[0] == replies[1]
+    assert replies[1]["pension_yen"] == 900_000
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda one: one.key)
+async def test_a_correction_is_said_when_the_copy_has_it(sim: Simulation, package: Package) -> None:
+    pair = Pair(sim, package)
+    pair.assess(1_000_000)
+    pair.city.tax.correct(pair.code, 2026, total_income_yen=2_000_000)
+    await sim.sleep(1)
+    said = [one for one in messages(sim, Event) if one.sender == pair.city.address("tax")]
+    if package is LATE:
+        assert said == []
+        pair.city.node(LegacyTaxOffice).run_night_batch()
+        pair.city.node(LegacyTaxOffice).run_night_batch()
+        await sim.sleep(1)
+    else:
+        assert len(said) == 1
+    assert len([one for one in messages(sim, Event) if one.sender == pair.city.address("tax")]) == 1
+    assert (await pair.income()).total_income_yen == 2_000_000  # type: ignore[attr-defined]
 
 
 @given(st.integers(1950, 2200), st.integers(0, 10**10 - 1), st.integers(0, 99), st.sampled_from("課非"))

@@ -116,19 +116,19 @@ class TaxOffice(Node):
         The deduction and the rate are rounded and illustrative (430,000 yen and 10 percent, 地方税法34条, 35条).
         """
         with self.effect():
-            self._levy(code, tax_year, total_income_yen, dependants, pension_yen)
+            self._enter(code, tax_year, total_income_yen, dependants, pension_yen)
 
     def register_replica(self, code: str, tax_year: int) -> None:
         """Register the copy of a person's assessment (副本登録), in place of the one before."""
         with self.effect():
-            self._copy(code, tax_year)
+            self._register(code, tax_year)
 
-    def correct(self, code: str, tax_year: int, *, total_income_yen: int, dependants: int = 0) -> str:
-        """Correct an assessment with its copy and say so to whom the law names; returns the event's id."""
-        self.assess(code, tax_year, total_income_yen=total_income_yen, dependants=dependants)
+    def correct(self, code: str, tax_year: int, *, total_income_yen: int, dependants: int = 0) -> None:
+        """Correct an assessment with its copy, and say so to whom the law names."""
         with self.effect():
-            self._copy(code, tax_year)
-            return self.publish(CORRECTION, code)
+            self._enter(code, tax_year, total_income_yen, dependants, 0)
+            self._register(code, tax_year)
+            self._announce(code)
 
     def withhold(self, code: str) -> None:
         """Set 提供不可."""
@@ -142,12 +142,26 @@ class TaxOffice(Node):
         """Set 自動応答不可."""
         self._flag(code, "manual")
 
-    # What a package of its own does otherwise.
+    # What a package of its own does otherwise, inside an effect.
+
+    def _enter(
+        self, code: str, tax_year: int, total_income_yen: int, dependants: int, pension_yen: int
+    ) -> None:
+        """Write an assessment as this system keeps it."""
+        self._levy(code, tax_year, total_income_yen, dependants, pension_yen)
+
+    def _register(self, code: str, tax_year: int) -> None:
+        """Bring the copy up to what this system keeps."""
+        self._copy(code, tax_year)
+
+    def _announce(self, code: str) -> None:
+        """Say that an assessment was corrected, once the copy has it."""
+        self.publish(CORRECTION, code)
 
     def _levy(
         self, code: str, tax_year: int, total_income_yen: int, dependants: int, pension_yen: int
     ) -> None:
-        """Write an assessment into the standard layout, inside an effect."""
+        """Write an assessment into the standard layout."""
         taxable_yen = max(total_income_yen - 430_000 - 330_000 * dependants, 0) // 1000 * 1000
         self.db.execute(
             "INSERT OR REPLACE INTO levy VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -155,7 +169,7 @@ class TaxOffice(Node):
         )
 
     def _copy(self, code: str, tax_year: int) -> None:
-        """Copy an assessment, inside an effect."""
+        """Copy an assessment in the standard layout."""
         self.db.execute(
             "INSERT OR REPLACE INTO replica SELECT *, ? FROM levy WHERE code = ? AND tax_year = ?",
             (self.host.now_us(), code, tax_year),

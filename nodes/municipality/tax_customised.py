@@ -25,20 +25,19 @@ class CustomisedTaxOffice(TaxOfficeLayout2):
         " value INTEGER NOT NULL, entered_us INTEGER NOT NULL);"
     )
 
-    def assess(
-        self, code: str, tax_year: int, *, total_income_yen: int, dependants: int = 0, pension_yen: int = 0
+    def _enter(
+        self, code: str, tax_year: int, total_income_yen: int, dependants: int, pension_yen: int
     ) -> None:
-        """Enter a person's year, or correct it: the city adds entries and changes none."""
+        """Add a year's entries; those before stay, and count no more."""
         values = zip(_FIELDS, (total_income_yen, dependants, pension_yen), strict=True)
         now_us = self.host.now_us()
-        with self.effect():
-            self.db.executemany(
-                "INSERT INTO entry VALUES (?, ?, ?, ?, ?)",
-                [(code, tax_year, field, value, now_us) for field, value in values],
-            )
+        self.db.executemany(
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?)",
+            [(code, tax_year, field, value, now_us) for field, value in values],
+        )
 
-    def register_replica(self, code: str, tax_year: int) -> None:
-        """Convert the latest entries to the standard layout, and register them as the copy."""
+    def _register(self, code: str, tax_year: int) -> None:
+        """Convert the latest entries to the standard layout, and copy them."""
         latest = {
             row["field"]: row["value"]
             for row in self.db.execute(
@@ -46,7 +45,7 @@ class CustomisedTaxOffice(TaxOfficeLayout2):
                 (code, tax_year),
             )
         }
-        with self.effect():
+        if latest:
             self._levy(code, tax_year, *(latest[field] for field in _FIELDS))
             self._copy(code, tax_year)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
 
 from mesh import Caller, PersonalService, serves
 from nodes.municipality.tax import Income, IncomeQuery, TaxOffice, Yen
@@ -38,10 +39,12 @@ class TaxOfficeLayout2(TaxOffice):
     schema: ClassVar[str] = TaxOffice.schema + (
         "CREATE TABLE separate(code TEXT NOT NULL, tax_year INTEGER NOT NULL, yen INTEGER NOT NULL,"
         " PRIMARY KEY (code, tax_year));"
+        "CREATE TABLE separate_replica(code TEXT NOT NULL, tax_year INTEGER NOT NULL, yen INTEGER NOT NULL,"
+        " PRIMARY KEY (code, tax_year));"
     )
 
     def assess_separately(self, code: str, tax_year: int, yen: int) -> None:
-        """Assess income that is taxed apart from the rest, such as that from the sale of land."""
+        """Assess income that is taxed apart from the rest, such as that from the sale of land: the original."""
         with self.effect():
             self.db.execute("INSERT OR REPLACE INTO separate VALUES (?, ?, ?)", (code, tax_year, yen))
 
@@ -50,13 +53,14 @@ class TaxOfficeLayout2(TaxOffice):
         """Income of a person in a tax year, from the copy, with what is taxed separately."""
         first = await self.income(query, caller, person)
         row = self.db.execute(
-            "SELECT yen FROM separate WHERE code = ? AND tax_year = ?", (person, query.tax_year)
+            "SELECT yen FROM separate_replica WHERE code = ? AND tax_year = ?", (person, query.tax_year)
         ).fetchone()
-        return IncomeLayout2(
-            tax_year=first.tax_year,
-            total_income_yen=first.total_income_yen,
-            taxable_income_yen=first.taxable_income_yen,
-            dependants=first.dependants,
-            tax_yen=first.tax_yen,
-            separate_income_yen=0 if row is None else row["yen"],
+        return IncomeLayout2(**asdict(first), separate_income_yen=0 if row is None else row["yen"])
+
+    def _copy(self, code: str, tax_year: int) -> None:
+        """Copy an assessment with what is taxed separately."""
+        super()._copy(code, tax_year)
+        self.db.execute(
+            "INSERT OR REPLACE INTO separate_replica SELECT * FROM separate WHERE code = ? AND tax_year = ?",
+            (code, tax_year),
         )

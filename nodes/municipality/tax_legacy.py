@@ -3,7 +3,7 @@
 Rules kept here:
 1. The old system keeps records of fixed width in Shift_JIS, as its host once did.
 2. Once a night a batch converts what changed to the standard layout and registers the copies: until then the mesh
-   answers what stood there before, or that there is no copy (副本未登録).
+   answers what stood there before, or that there is no copy (副本未登録), and no correction is announced.
 3. Towards the mesh it keeps the contract of the first layout; it has no second yet.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
-from nodes.municipality.tax import TaxOffice
+from nodes.municipality.tax import CORRECTION, TaxOffice
 
 _ENCODING = "cp932"
 
@@ -42,27 +42,13 @@ class LegacyTaxOffice(TaxOffice):
     """The system 個人住民税 of a municipality that has not been migrated."""
 
     schema: ClassVar[str] = TaxOffice.schema + (
-        "CREATE TABLE record(code TEXT NOT NULL, data BLOB NOT NULL, wanted INTEGER NOT NULL DEFAULT 0);"
+        "CREATE TABLE record(code TEXT NOT NULL, data BLOB NOT NULL, wanted INTEGER NOT NULL DEFAULT 0,"
+        " corrected INTEGER NOT NULL DEFAULT 0);"
     )
-
-    def assess(
-        self, code: str, tax_year: int, *, total_income_yen: int, dependants: int = 0, pension_yen: int = 0
-    ) -> None:
-        """Write a person's year, or correct it."""
-        record = Record(
-            tax_year, total_income_yen, dependants, pension_yen, "課" if total_income_yen > 430_000 else "非"
-        )
-        with self.effect():
-            self.db.execute("INSERT INTO record(code, data) VALUES (?, ?)", (code, bytearray(record.pack())))
-
-    def register_replica(self, code: str, tax_year: int) -> None:
-        """Put a person's records on the list of the next batch."""
-        with self.effect():
-            self.db.execute("UPDATE record SET wanted = 1 WHERE code = ?", (code,))
 
     def run_night_batch(self) -> int:
         """Convert all that is on the list, the oldest first, and register the copies; returns how many."""
-        listed = self.db.execute("SELECT code, data FROM record WHERE wanted ORDER BY rowid").fetchall()
+        listed = self.db.execute("SELECT * FROM record WHERE wanted ORDER BY rowid").fetchall()
         with self.effect():
             for row in listed:
                 record = Record.unpack(bytes(row["data"]))
@@ -70,8 +56,26 @@ class LegacyTaxOffice(TaxOffice):
                     row["code"], record.tax_year, record.income_yen, record.dependants, record.pension_yen
                 )
                 self._copy(row["code"], record.tax_year)
-            self.db.execute("UPDATE record SET wanted = 0")
+            for code in dict.fromkeys(row["code"] for row in listed if row["corrected"]):
+                self.publish(CORRECTION, code)
+            self.db.execute("UPDATE record SET wanted = 0, corrected = 0")
         return len(listed)
+
+    def _enter(
+        self, code: str, tax_year: int, total_income_yen: int, dependants: int, pension_yen: int
+    ) -> None:
+        """Write a person's year as a record; the latest one counts."""
+        taxed = "課" if total_income_yen > 430_000 else "非"
+        data = Record(tax_year, total_income_yen, dependants, pension_yen, taxed).pack()
+        self.db.execute("INSERT INTO record(code, data) VALUES (?, ?)", (code, bytearray(data)))
+
+    def _register(self, code: str, tax_year: int) -> None:
+        """Put a person's records on the list of the next batch."""
+        self.db.execute("UPDATE record SET wanted = 1 WHERE code = ?", (code,))
+
+    def _announce(self, code: str) -> None:
+        """Leave it to the next batch to say so, because the copy has the correction only then."""
+        self.db.execute("UPDATE record SET corrected = 1 WHERE code = ? AND wanted", (code,))
 
     def _is_assessed(self, code: str, tax_year: int) -> bool:
         rows = self.db.execute("SELECT data FROM record WHERE code = ?", (code,))
