@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from aiohttp import web
 
 from mesh.loading import scenarios_of
+from mesh.trace.history import history
+from mesh.trace.perspective import joins, known_to_both, perspective
 from mesh.trace.reader import Trace
 from mesh.trace.show import Filter, rows
 from mesh.viewer.folder import Folder
@@ -29,11 +32,15 @@ SCENARIOS = scenarios_of("scenarios")
 class Page:
     """What a browser would do: asks one server, with the headers of its own page."""
 
-    def __init__(self, session: aiohttp.ClientSession, viewer: Viewer, folder: Path) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, viewer: Viewer, folder: Path, runner: web.AppRunner
+    ) -> None:
         self.session = session
         self.viewer = viewer
         self.folder = folder
+        self.runner = runner
         self.url = f"http://127.0.0.1:{viewer.guard.port}"
+        self.own = {"Origin": self.url}
 
     async def ask(self, path: str, status: int = 200, method: str = "GET", **extra: Any) -> Any:
         """The JSON of an address, exactly as it is spelt."""
@@ -47,7 +54,7 @@ class Page:
 @pytest.fixture
 def folder(shipped: Callable[[str], Shipped], tmp_path: Path) -> Path:
     # Not in the asynchronous fixture: a run has a loop of its own.
-    for name in ("child_allowance", "hostile_mesh"):
+    for name in RECORDED:
         shutil.copy(shipped(name).trace, tmp_path / f"{name}.trace")
     return tmp_path
 
@@ -59,15 +66,16 @@ async def page(folder: Path) -> AsyncIterator[Page]:
 
 
 async def visit(folder: Path, only: str | None = None) -> AsyncIterator[Page]:
-    viewer = Viewer(Folder(folder, only, SCENARIOS), SCENARIOS)
+    viewer = Viewer(Folder(folder, only, SCENARIOS), SCENARIOS, ("nodes", "scenarios"))
     runner = web.AppRunner(viewer.app(), access_log=None)
     await runner.setup()
     await listen(viewer, runner, 0)
     async with aiohttp.ClientSession() as session:
-        yield Page(session, viewer, folder)
+        yield Page(session, viewer, folder, runner)
     await runner.cleanup()
 
 
+RECORDED = ("child_allowance", "hostile_mesh", "private_app")
 ALLOWANCE = "/api/t/child_allowance.trace"
 
 
@@ -75,7 +83,7 @@ async def test_the_folder_is_listed_with_titles_and_counts(page: Page) -> None:
     (page.folder / "notes.txt").write_text("no trace")
     (page.folder / "broken.trace").write_bytes(b"SQLite format 3\x00")
     traces = {one["name"]: one for one in (await page.ask("/api/traces"))["traces"]}
-    assert set(traces) == {"child_allowance.trace", "hostile_mesh.trace", "broken.trace"}
+    assert set(traces) == {f"{name}.trace" for name in (*RECORDED, "broken")}
     allowance = traces["child_allowance.trace"]
     assert (allowance["scenario"], allowance["seed"], allowance["complete"]) == ("child_allowance", 1, True)
     assert allowance["title_ja"] == SCENARIOS["child_allowance"].title_ja
@@ -203,6 +211,240 @@ async def test_the_broker_reads_attributes_and_no_content(page: Page) -> None:
     assert {one["party"] for one in full["ledger"]} == {"gov/digital/broker"}
 
 
+# Pages over the whole run.
+
+
+async def test_the_map_counts_what_went_between_members(page: Page) -> None:
+    made = await page.ask(f"{ALLOWANCE}/map")
+    assert sum(one["messages"] for one in made["edges"]) == 128
+    assert {"from": "muni/01208", "to": "muni/28100", "count": 13} in made["exchanges"]
+    rows = (await page.ask(f"{ALLOWANCE}/rows?limit=500"))["rows"]
+    refused = [one for one in rows if one["refused"] or one["kind"] == "refusal"]
+    assert sum(one["refusals"] for one in made["edges"]) == len(refused) > 0
+    assert [one["zones"] for one in made["members"] if one["member"] == "gov/digital"] == [["cloud"]]
+    half = await page.ask(f"{ALLOWANCE}/map?from_us=1000000&to_us=2000000")
+    within = [one for one in rows if 1_000_000 <= one["time_us"] < 2_000_000]
+    assert sum(one["messages"] for one in half["edges"]) == len(within) > 0
+    wire = await page.ask(f"{ALLOWANCE}/map?as=wire")
+    assert sum(one["messages"] for one in wire["edges"]) == 128
+    assert (sum(one["refusals"] for one in wire["edges"]), wire["exchanges"]) == (0, [])
+
+
+async def test_the_timeline_counts_every_message_once(page: Page) -> None:
+    for bins in (1, 7, 2000):
+        made = await page.ask(f"{ALLOWANCE}/timeline?bins={bins}")
+        assert len(made["bins"]) == bins
+        assert sum(one["messages"] for one in made["bins"]) == 128
+        assert sum(one["refusals"] for one in made["bins"]) == 8
+
+
+async def test_a_residents_page_has_what_their_history_has(page: Page) -> None:
+    with Trace.open(page.folder / "child_allowance.trace") as trace:
+        for handle in ("r-000001", "r-000002", "r-000007", "r-000013"):
+            made = await page.ask(f"{ALLOWANCE}/resident/{handle}")
+            expected = history(trace, handle)["rows"]
+            assert [one | {"time_us": 0} for one in made["rows"]] == [
+                one | {"time_us": 0} for one in expected
+            ]
+            assert all(one["time_us"] < 10**9 for one in made["rows"])
+            inspected = await page.ask(f"{ALLOWANCE}/resident/{handle}?hidden=1")
+            assert len(inspected["rows"]) == len(history(trace, handle, hidden=True)["rows"])
+    await page.ask(f"{ALLOWANCE}/resident/r-999999", 400)
+
+
+async def test_a_resident_sees_letters_and_consents_with_their_uses(page: Page) -> None:
+    made = await page.ask("/api/t/private_app.trace/resident/r-000001")
+    assert all(0 <= one["from_us"] < one["until_us"] for one in made["consents"])
+    assert {one["firm"] for one in made["consents"]} == {"firm/hokuto-homes", "firm/quick-rent"}
+    assert any(one["withdrawn_us"] is not None for one in made["consents"])
+    assert max(one["used"] for one in made["consents"]) > 1
+    assert all("subject" not in one for one in made["consents"])
+    letters = (await page.ask(f"{ALLOWANCE}/resident/r-000001"))["letters"]
+    assert all(one["content"]["title_ja"] for one in letters)
+
+
+async def test_hidden_exchanges_leave_no_gap_in_any_page_of_the_resident(page: Page) -> None:
+    with Trace.open(page.folder / "child_allowance.trace") as trace:
+        handles = [handle for handle, _, _ in trace.residents()]
+        hidden = next(
+            handle
+            for handle in handles
+            if len(history(trace, handle, hidden=True)["rows"]) > len(history(trace, handle)["rows"])
+        )
+        expected = perspective(trace, hidden)
+        seen = [sent.number for sent in trace.transmissions() if expected.see(sent) is not None]
+    rows = await page.ask(f"{ALLOWANCE}/rows?as={hidden}&limit=500")
+    assert ([one["index"] for one in rows["rows"]], rows["total"]) == (seen, len(seen))
+    absent = next(one for one in range(128) if one not in seen)
+    await page.ask(f"{ALLOWANCE}/message/{absent}?as={hidden}", 404)
+
+
+@pytest.mark.parametrize(
+    "name", ["muni/01208", "muni/*/tax", "muni/28100+org/nenkin", "gov/digital/broker", "r-000001"]
+)
+async def test_perspectives_have_what_the_trace_says(page: Page, name: str) -> None:
+    with Trace.open(page.folder / "child_allowance.trace") as trace:
+        view = perspective(trace, name)
+        seen = [sent.number for sent in trace.transmissions() if view.see(sent) is not None]
+    rows = await page.ask(f"{ALLOWANCE}/rows?as={name.replace('+', '%2B')}&limit=500")
+    assert [one["index"] for one in rows["rows"]] == seen
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("muni/28100", "muni/01208"), ("muni/28100/tax", "org/nenkin"), ("gov/digital", "muni/*/tax")],
+)
+async def test_two_bodies_join_what_they_exchanged_and_nothing_else(
+    page: Page, first: str, second: str
+) -> None:
+    with Trace.open(page.folder / "child_allowance.trace") as trace:
+        expected = {(one.first, one.second, one.message) for one in joins(trace, first, second)}
+        both = known_to_both(trace, first, second)
+    made = await page.ask(f"{ALLOWANCE}/joins?first={first}&second={second}")
+    assert {(one["first"], one["second"], one["message"]) for one in made["joined"]} == expected
+    # A code that no table explains is known by the exchange all the same.
+    assert made["known_to_both"] >= len(both)
+    assert made["joinable"] <= made["known_to_both"]
+    await page.ask(f"{ALLOWANCE}/joins?first={first}&second=nobody", 400)
+
+
+async def test_the_outcome_has_what_was_reported_and_what_is_found(page: Page) -> None:
+    made = await page.ask(f"{ALLOWANCE}/outcome")
+    assert made["papers"]
+    assert made["story"]
+    assert made["missing"] == []
+    assert {one["service"] for one in made["latencies"]} >= {"tax.income.v1", "resident.move-in.v1"}
+    assert {"service": "tax.income.v1", "code": "no_legal_basis", "count": 1} in made["refusals"]
+    with Trace.open(page.folder / "child_allowance.trace") as trace:
+        reported = trace.meta["outcome"]["disclosed"]
+    assert {one["to"]: one["answers"] for one in made["disclosed"]} == {
+        one["to"]: one["answers"] for one in reported
+    }
+
+
+async def test_the_commission_finds_nothing_in_an_honest_trace(page: Page) -> None:
+    made = await wait_for(page, f"{ALLOWANCE}/commission")
+    assert (made["anomalies"], made["records"]) == ([], [])
+    assert made["messages"]["checked"] == 128
+    assert made["exchanges"]["opened"] == made["exchanges"]["permitted"] + 2 == 33
+    assert all(one["holds"] and one["rows"] == one["covered"] for one in made["parties"])
+
+
+async def test_the_commission_lists_what_was_altered_and_goes_on(page: Page) -> None:
+    with sqlite3.connect(page.folder / "child_allowance.trace") as db:
+        like = "SELECT number FROM ledger WHERE CAST(row AS TEXT) LIKE '%answered%tax.income%' ORDER BY number LIMIT 1"
+        change = "UPDATE ledger SET row = CAST(replace(CAST(row AS TEXT), 'tax_year', 'tax_yeer') AS BLOB)"
+        db.execute(f"{change} WHERE number = ({like})")
+        db.execute("DELETE FROM ledger WHERE number = 100")
+    db.close()
+    made = await wait_for(page, f"{ALLOWANCE}/commission")
+    assert len(made["anomalies"]) >= 2
+    assert any("missing" in one["text"] for one in made["anomalies"])
+    assert any(len(one["rows"]) > 1 for one in made["records"])
+    assert any(not one["holds"] for one in made["parties"])
+
+
+async def wait_for(page: Page, path: str) -> Any:
+    for _ in range(200):
+        made = await page.ask(path)
+        if made["done"]:
+            return made
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never ended")
+
+
+# Large, damaged and unfinished traces.
+
+
+async def test_a_large_trace_is_read_by_a_process_and_answers_meanwhile(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await page.ask(f"{ALLOWANCE}/rows?kind=reply&limit=500")
+    monkeypatch.setattr("mesh.viewer.opened.AT_ONCE_MAX", 10)
+    shutil.copy(page.folder / "child_allowance.trace", page.folder / "again.trace")
+    first = await page.ask("/api/t/again.trace/rows?limit=5&offset=100")
+    assert (first["total"], first["rows"][0]["index"]) == (128, 100)
+    assert (await page.ask("/api/t/again.trace/position?index=77"))["offset"] == 77
+    for _ in range(200):
+        meta = await page.ask("/api/t/again.trace")
+        if meta["index"]["done"]:
+            break
+        await asyncio.sleep(0.05)
+    assert meta["index"] == {"done": True, "share": 1.0}
+    assert (await page.ask("/api/t/again.trace/rows?kind=reply&limit=500"))["rows"] == before["rows"]
+
+
+async def test_a_damaged_trace_opens_as_far_as_it_can(page: Page) -> None:
+    path = page.folder / "child_allowance.trace"
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE transmission SET sent_us = 'noon' WHERE number = 50")
+        db.execute("UPDATE meta SET value = '0' WHERE key = 'complete'")
+    db.close()
+    meta = await page.ask(ALLOWANCE)
+    assert any("damaged" in one for one in meta["notes"])
+    assert any("interrupted" in one for one in meta["notes"])
+    rows = await page.ask(f"{ALLOWANCE}/rows?limit=500")
+    assert [one["index"] for one in rows["rows"]] == list(range(50))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = await page.ask("/api/traces")
+    assert any("truncated" in note for one in found["traces"] for note in one["notes"])
+
+
+# Runs.
+
+
+async def test_a_run_is_started_watched_and_then_opened(page: Page) -> None:
+    run = await page.ask(
+        "/api/runs", method="POST", headers=page.own, json={"scenario": "birth", "seed": 4, "settings": {}}
+    )
+    assert run["trace"] == "birth-4.trace"
+    async with page.session.get(f"{page.url}/api/runs/{run['run']}/events") as answer:
+        assert answer.content_type == "text/event-stream"
+        said = (await answer.text()).strip().split("\n\n")
+    assert said[-1].startswith("event: done")
+    assert '"held": true' in said[-1]
+    assert (await page.ask("/api/t/birth-4.trace"))["seed"] == 4
+
+
+async def test_a_run_is_stopped_and_none_outlives_the_server(page: Page) -> None:
+    wanted = {"scenario": "nationwide_notice", "seed": 1}
+    run = await page.ask("/api/runs", method="POST", headers=page.own, json=wanted)
+    again = await page.ask("/api/runs", 400, method="POST", headers=page.own, json=wanted)
+    assert "is being written" in again["error"]
+    ended = await page.ask(f"/api/runs/{run['run']}", method="DELETE", headers=page.own)
+    assert ended == {"run": run["run"], "ended": True}
+    other = page.viewer.runs.get(
+        (await page.ask("/api/runs", method="POST", headers=page.own, json=wanted))["run"]
+    )
+    await page.runner.cleanup()
+    assert other.process.returncode is not None
+
+
+BAD_RUNS = [
+    {"scenario": "nobody"}, {"scenario": "../birth"}, {"scenario": "birth", "seed": "1"}, {"scenario": "birth", "seed": 2**63},
+    {"scenario": "child_allowance", "settings": {"children": "many"}}, {"scenario": "child_allowance", "settings": {"x": 1}},
+    {"scenario": "child_allowance", "settings": {"rules": "1999-01"}}, {"scenario": "birth", "trace": "/tmp/x"}, [], 1, "birth",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", BAD_RUNS, ids=str)
+async def test_a_run_that_makes_no_sense_is_refused(page: Page, asked: Any) -> None:
+    assert set(await page.ask("/api/runs", 400, method="POST", headers=page.own, json=asked)) == {"error"}
+
+
+async def test_a_run_never_overwrites_what_is_no_trace(page: Page) -> None:
+    work = page.folder / "birth-1.trace"
+    work.write_text("my work")
+    await page.ask("/api/runs", 400, method="POST", headers=page.own, json={"scenario": "birth"})
+    assert work.read_text() == "my work"
+
+
+async def test_a_long_body_is_refused(page: Page) -> None:
+    await page.ask("/api/runs", 413, method="POST", headers=page.own, data=b"x" * 20_000)
+    await page.ask("/api/runs", 400, method="POST", headers=page.own, data=b"[" * 10_000)
+    await page.ask("/api/runs/77/events", 404)
+
+
 # Whom it speaks to, and what it opens.
 
 
@@ -259,7 +501,7 @@ async def test_no_path_outside_the_folder_is_opened(page: Page, name: str) -> No
     answer = await page.ask(f"/api/t/{name}/rows", 404)
     assert set(answer) == {"error"}
     names = {one["name"] for one in (await page.ask("/api/traces"))["traces"]}
-    assert names == {"child_allowance.trace", "hostile_mesh.trace"}
+    assert names == {f"{name}.trace" for name in RECORDED}
 
 
 async def test_one_file_does_not_show_its_neighbours(page: Page) -> None:

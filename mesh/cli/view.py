@@ -44,5 +44,6 @@ def view_command(places: Places, path: Path | None, port: int, browser: bool, as
             output.say(f"{address}  (Ctrl-C stops it)")
         sys.stdout.flush()  # Nothing else is printed, and somebody may wait for it behind a pipe.
 
-    serve(path, port, scenarios_by_name(places.scenarios), say, browser=browser)
+    packages = (places.nodes, places.scenarios)
+    serve(path, port, scenarios_by_name(places.scenarios), packages, say, browser=browser)
     return 0

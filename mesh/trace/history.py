@@ -23,18 +23,21 @@ class _Key(msgspec.Struct, gc=False):
 _key_decoder = msgspec.json.Decoder(_Key)
 
 
-def history(trace: Trace, handle: str, *, hidden: bool = False) -> dict[str, Any]:
+def history(
+    trace: Trace, handle: str, *, hidden: bool = False, rows: dict[str, list[Row]] | None = None
+) -> dict[str, Any]:
     """The person's history, the oldest first, as `mesh.history.v1` gives it and `trace history` prints it.
 
     Times are µs since 1970. With `hidden` it is the inspector's view: what the person may not see is there,
-    and says so. Raises `UsageError` if the trace does not know the handle, or cannot be read.
+    and says so. `rows` are the broker's of every exchange about the person, by message id, if they are known;
+    finding them reads its whole ledger. Raises `UsageError` if the trace does not know the handle, or cannot be read.
     """
     person = trace.codes_of(handle).get(member_of(BROKER))
     if person is None:
         raise UsageError(
             f"the trace has no code of {member_of(BROKER)} for {handle}, so nothing is found by it"
         )
-    rows = _rows_about(trace, person)
+    rows = _rows_about(trace, person) if rows is None else rows
     lines = lines_of((row for about in rows.values() for row in about), lambda id_: rows.get(id_, []), person)
     return {
         "person": handle,

@@ -96,10 +96,9 @@ def to_bytes(columns: Columns) -> dict[str, bytes]:
 
 def pieces(trace: Trace, sql: str) -> Iterator[tuple[Any, ...]]:
     """The rows of a statement whose first column is their number, from which on and how many it takes."""
-    start = 0
-    while True:
-        rows = list(trace.rows(sql, start, PIECE))
-        yield from rows
-        if len(rows) < PIECE:
-            return
-        start = rows[-1][0] + 1
+    start, count = 0, PIECE
+    while count == PIECE:
+        count = 0
+        for count, row in enumerate(trace.rows(sql, start, PIECE), 1):  # noqa: B007
+            yield row
+            start = row[0] + 1

@@ -78,6 +78,8 @@ class _Known(Struct, gc=False):
 
 _payload = msgspec.json.Decoder(_Payload).decode
 _UNREADABLE: Final = (MeshError, msgspec.MsgspecError, ValueError, TypeError, IndexError, RecursionError)
+_BROKEN: Final = (Damage, OverflowError, TypeError, ValueError, KeyError)
+"""What a row gives that no run writes."""
 
 
 def chunks(trace: Trace) -> Iterator[Chunk]:
@@ -86,7 +88,7 @@ def chunks(trace: Trace) -> Iterator[Chunk]:
         yield from _Indexing(trace).run()
     except Damage as damage:
         yield Chunk(1.0, note=str(damage))
-    except (OverflowError, TypeError, ValueError, KeyError):
+    except _BROKEN:
         # What the file holds has types or numbers that no run writes.
         yield Chunk(1.0, note=f"{trace.path.name} is damaged; what follows is left out")
 
@@ -132,6 +134,25 @@ class _Indexing:
 
     def _transmissions(self) -> Iterator[Chunk]:
         columns, ids = new_columns(COLUMNS), list[str]()
+        broken: Exception | None = None
+        try:
+            for _ in self._rows(columns, ids):
+                yield self._chunk(columns, ids)
+                for column in columns.values():
+                    del column[:]
+                ids.clear()
+        except _BROKEN as error:
+            # What was read of the rows before still counts.
+            broken, whole = error, min(len(ids), *map(len, columns.values()))
+            for column in columns.values():
+                del column[whole:]
+            del ids[whole:]
+        yield self._chunk(columns, ids)
+        if broken is not None:
+            raise broken
+
+    def _rows(self, columns: Columns, ids: list[str]) -> Iterator[None]:
+        """Put transmissions into the columns; yields when they make a chunk."""
         refused_of, fate_of, kind_of = (self._names[one].number for one in ("refused", "fate", "kind"))
         for row in pieces(self._trace, _TRANSMISSIONS):
             number, sent_us, arrived_us, sender, recipient, message, permit, fate, code = row
@@ -154,9 +175,7 @@ class _Indexing:
             if exchange == number and known.kind in ASKS:
                 self._asked[exchange] = (sender, sent_us, known.service)
             if len(ids) >= CHUNK:
-                yield self._chunk(columns, ids)
-                columns, ids = new_columns(COLUMNS), []
-        yield self._chunk(columns, ids)
+                yield None
 
     def _chunk(self, columns: Columns, ids: list[str]) -> Chunk:
         return Chunk(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +19,11 @@ from mesh.names import BROKER, member_of
 from mesh.trace.perspective import OfParties, OfResident, Perspective, perspective
 from mesh.trace.reader import Trace
 from mesh.trace.show import parts
+from mesh.viewer import child
 from mesh.viewer.chunks import Chunk
 from mesh.viewer.index import Index, Mask, both, either
 from mesh.viewer.indexing import chunks, count
+from mesh.viewer.review import Review
 
 AT_ONCE_MAX: Final = 4000
 """Transmissions that are read when the trace is opened; more are read by a process of their own."""
@@ -53,6 +55,7 @@ class Opened:
         self._opened_s = time.monotonic()
         self.count = count(self.trace, "transmission")
         """Transmissions, by their numbers; the index counts them."""
+        self.review = Review(path)
         self._reading: asyncio.Task[None] | None = None
         self._perspectives: dict[str, Perspective] = {}
         self._ledgers: dict[str, array[int]] = {}
@@ -67,13 +70,8 @@ class Opened:
             self._reading = asyncio.create_task(self._read(), name=f"read {self.name}")
 
     async def _read(self) -> None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mesh.viewer.indexing", str(self.trace.path),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        output = process.stdout
-        if output is None:
-            raise AssertionError("the pipe was asked for")
+        process = await child.start("mesh.viewer.indexing", str(self.trace.path))
+        output = child.output(process)
         try:
             while not self.index.done:
                 size = int.from_bytes(await output.readexactly(4), "big")
@@ -83,15 +81,13 @@ class Opened:
         except (asyncio.IncompleteReadError, ValueError, msgspec.MsgspecError):
             self.index.take(Chunk(1.0, note="the trace could not be read to its end; open it again"))
         finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            await child.end(process)
 
     async def close(self) -> None:
         """Stop reading, and close the file."""
         if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+            await child.stop(self._reading, ending=self.index.done)
+        await self.review.close()
         self.trace.close()
 
     def is_fresh(self) -> bool:
@@ -171,6 +167,11 @@ class Opened:
             size = stated.get("size") if isinstance(stated, dict) else None
             found.setdefault(party, []).append((size if type(size) is int else 0, token))
         return found
+
+    def ledger_rows_about(self, handle: str) -> list[int]:
+        """The numbers of all ledger rows about a resident's exchanges."""
+        about, ledger = frozenset(self.index.about.get(handle, ())), self.index.ledger
+        return list(compress(ledger["number"], map(about.__contains__, ledger["exchange"])))
 
     def path(self, party: str, position: int, size: int) -> list[bytes]:
         """The inclusion path of a party's ledger row; `IndexError` if the ledger is shorter."""

@@ -14,9 +14,14 @@ from mesh.scenario import Scenario
 from mesh.trace.perspective import EVERYTHING
 from mesh.viewer.folder import Folder, Missing, titles
 from mesh.viewer.guarding import BODY_MAX, Guard, add_headers, middleware
+from mesh.viewer.joining import joining
 from mesh.viewer.message import message
 from mesh.viewer.opened import Opened, member
+from mesh.viewer.outcome import outcome
+from mesh.viewer.overview import network, timeline
+from mesh.viewer.resident import resident
 from mesh.viewer.rows import PAGE_MAX, Filters, page, position
+from mesh.viewer.runs import Runs
 
 STATIC: Final = Path(__file__).parent / "static"
 TYPES: Final = {
@@ -32,8 +37,15 @@ Answer = Callable[[Opened, web.Request], Any]
 class Viewer:
     """The application over one folder."""
 
-    def __init__(self, folder: Folder, scenarios: Mapping[str, Scenario]) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        scenarios: Mapping[str, Scenario],
+        packages: tuple[str | None, str | None] = (None, None),
+    ) -> None:
+        """`packages` are those of the nodes and the scenarios, for runs that the page starts."""
         self.folder = folder
+        self.runs = Runs(folder, scenarios, packages)
         self.guard = Guard()
         self._scenarios = scenarios
         self._files = {
@@ -46,9 +58,13 @@ class Viewer:
         """The routes."""
         app = web.Application(middlewares=[middleware(self.guard)], client_max_size=BODY_MAX)
         app.on_response_prepare.append(add_headers)
+        app.on_shutdown.append(self._stop_runs)
         app.on_cleanup.append(self._close)
         app.router.add_get("/api/traces", self._traces)
         app.router.add_get("/api/scenarios", self._scenario_list)
+        app.router.add_post("/api/runs", self._start_run)
+        app.router.add_get("/api/runs/{run}/events", self._watch_run)
+        app.router.add_delete("/api/runs/{run}", self._stop_run)
         for name, answer in self._answers().items():
             app.router.add_get(f"/api/t/{{name}}{name}", self._of_trace(answer))
         app.router.add_get("/{path:.*}", self._static)
@@ -60,10 +76,42 @@ class Viewer:
             "/rows": _rows,
             "/position": _position,
             "/message/{index}": _message,
+            "/map": _map,
+            "/timeline": _timeline,
+            "/resident/{handle}": _resident,
+            "/joins": _joins,
+            "/outcome": lambda opened, _: outcome(opened),
+            "/commission": lambda opened, _: opened.review.state(),
         }
+
+    async def _stop_runs(self, _app: web.Application) -> None:
+        await self.runs.close()
 
     async def _close(self, _app: web.Application) -> None:
         await self.folder.close()
+
+    # Runs.
+
+    async def _start_run(self, request: web.Request) -> web.Response:
+        try:
+            asked = json.loads(await request.text())
+        except (ValueError, RecursionError):
+            raise UsageError("a run is asked for in JSON") from None
+        run = await self.runs.start(asked)
+        return _json({"run": run.id, "trace": run.trace})
+
+    async def _watch_run(self, request: web.Request) -> web.StreamResponse:
+        run = self.runs.get(request.match_info["run"])
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        async for kind, said in self.runs.events(run):
+            await response.write(f"event: {kind}\ndata: {json.dumps(said)}\n\n".encode("ascii"))
+        return response
+
+    async def _stop_run(self, request: web.Request) -> web.Response:
+        run = self.runs.get(request.match_info["run"])
+        await self.runs.stop(run)
+        return _json({"run": run.id, "ended": run.ended})
 
     # Answers.
 
@@ -135,6 +183,27 @@ def _message(opened: Opened, request: web.Request) -> dict[str, Any]:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         raise Missing("a message is named by its index")
     return message(opened, int(text), request.query.get("as") or EVERYTHING)
+
+
+def _as(request: web.Request) -> str:
+    return Filters.of(request.query).as_
+
+
+def _map(opened: Opened, request: web.Request) -> dict[str, Any]:
+    to_us = number(request, "to_us") if "to_us" in request.query else None
+    return network(opened, _as(request), number(request, "from_us", 0), to_us)
+
+
+def _timeline(opened: Opened, request: web.Request) -> dict[str, Any]:
+    return timeline(opened, _as(request), number(request, "bins", 100))
+
+
+def _resident(opened: Opened, request: web.Request) -> dict[str, Any]:
+    return resident(opened, request.match_info["handle"], hidden=request.query.get("hidden") == "1")
+
+
+def _joins(opened: Opened, request: web.Request) -> dict[str, Any]:
+    return joining(opened, request.query.get("first", ""), request.query.get("second", ""))
 
 
 def number(request: web.Request, name: str, default: int | None = None) -> int:

@@ -23,16 +23,22 @@ PATIENCE_S: Final = 1.0
 
 
 def serve(
-    path: Path, port: int, scenarios: Mapping[str, Scenario], say: Callable[[str], object], *, browser: bool
+    path: Path,
+    port: int,
+    scenarios: Mapping[str, Scenario],
+    packages: tuple[str | None, str | None],
+    say: Callable[[str], object],
+    *,
+    browser: bool,
 ) -> None:
     """Serve a trace or a folder of them until SIGINT or SIGTERM; `UsageError` if the port is taken.
 
-    `say` gets the address, once it can be visited.
+    `say` gets the address, once it can be visited. `packages` hold the nodes and the scenarios that a page may run.
     """
     if not path.is_dir():
         check_file(path)
     folder = Folder(path if path.is_dir() else path.parent, None if path.is_dir() else path.name, scenarios)
-    asyncio.run(_serve(Viewer(folder, scenarios), port, say, browser=browser))
+    asyncio.run(_serve(Viewer(folder, scenarios, packages), port, say, browser=browser))
 
 
 async def _serve(viewer: Viewer, port: int, say: Callable[[str], object], *, browser: bool) -> None:

@@ -1,0 +1,257 @@
+"""The commission's view of a whole trace: every exchange's three records laid side by side, and all that differs.
+
+Comparing them is the simulator's own device, not a documented practice of 個人情報保護委員会.
+
+Rules kept here:
+1. It judges as `trace verify` does, by the same tables, but goes on after what does not hold, and lists it.
+2. What `ANOMALIES_MAX` leaves out is counted.
+
+It is a process of its own, `python -m mesh.viewer.reconciling FILE`: every signature is checked again, which takes
+minutes for a million messages. It prints one JSON object a line, `{"share"}` now and then and at last `{"result"}`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from mesh.errors import MeshError, UsageError
+from mesh.ledger import Head, Row, read_head, read_row
+from mesh.merkle import Tree, leaf_hash
+from mesh.party import read_line
+from mesh.trace.agreement import Agreement
+from mesh.trace.finding import Finding, Report
+from mesh.trace.opening import Damage
+from mesh.trace.reader import LedgerRow, Trace
+from mesh.trace.recheck import Recheck
+from mesh.trace.registry_copy import registry_view
+from mesh.view import View
+
+ANOMALIES_MAX: Final = 200
+TELL_EVERY: Final = 2048
+"""Transmissions and ledger rows between two words about progress."""
+
+Tell = Callable[[float], object]
+
+
+class Reconciliation:
+    """One comparison of all records of one trace."""
+
+    def __init__(self, trace: Trace, tell: Tell) -> None:
+        self._trace = trace
+        self._tell = tell
+        self._total = max(trace.count("transmission") + trace.count("ledger"), 1)
+        self._done = 0
+        self._report = Report(complete=trace.complete)
+        self._anomalies: list[dict[str, Any]] = []
+        self._more = 0
+        self._entries: Counter[str] = Counter()
+        self._books: dict[str, _Book] = {}
+        self._odd: dict[tuple[str, str], None] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Compare everything and say what was found."""
+        try:
+            view = registry_view(self._trace)
+        except Finding as finding:
+            self._add("", None, None, None, finding)
+            return self._result(0, 0)
+        seen = self._messages(view)
+        self._heads(view)
+        agreement = Agreement(seen.seen, lambda number: read_line(self._trace.message(number).line))
+        try:
+            for stored in self._trace.ledger():
+                self._row(stored, agreement)
+                self._step()
+        except Damage as damage:
+            self._add("", None, None, None, Finding("message_malformed", str(damage)))
+        self._close()
+        return self._result(agreement.unfinished(), agreement.retried())
+
+    def _step(self) -> None:
+        self._done += 1
+        if self._done % TELL_EVERY == 0:
+            self._tell(self._done / self._total)
+
+    def _messages(self, view: View) -> Recheck:
+        recheck = Recheck(self._trace, view, self._report)
+        try:
+            for sent in self._trace.transmissions():
+                self._step()
+                try:
+                    recheck.transmission(sent)
+                except Finding as finding:
+                    self._add(sent.sender, None, sent.message.id, sent.number, finding)
+        except Damage as damage:
+            self._add("", None, None, damage.index, Finding("message_malformed", str(damage)))
+        return recheck
+
+    # Ledgers.
+
+    def _heads(self, view: View) -> None:
+        for party, token in self._trace.heads():
+            book = self._books.setdefault(party, _Book())
+            try:
+                key = view.key(_kid(token))
+                head = read_head(token, key.verify_key)
+                if key.address != party or head.party != party:
+                    raise MeshError("sender_mismatch", "a head was signed by another party")
+            except MeshError as error:
+                self._add(party, None, None, None, error)
+                continue
+            book.heads.append(head)
+
+    def _row(self, stored: LedgerRow, agreement: Agreement) -> None:
+        book = self._books.setdefault(stored.party, _Book())
+        try:
+            if stored.position != book.tree.size:
+                raise MeshError("ledger_broken", f"row {book.tree.size} is missing, or not in its place")
+        except MeshError as error:
+            self._add(stored.party, stored.position, None, None, error)
+        row = None
+        try:
+            row = read_row(stored.row)
+            self._entries[row.entry] += 1
+            agreement.enter(stored.party, row)
+        except MeshError as error:
+            self._add(stored.party, stored.position, None if row is None else row.id, None, error)
+            if row is not None:
+                self._odd[row.requester, row.id] = None
+        book.append(stored.row)
+
+    def _close(self) -> None:
+        for party, book in self._books.items():
+            book.compare()
+            book.broken += [head.size for head in book.heads]  # They cover rows that are missing.
+            for size in book.broken:
+                text = f"its first {size} rows do not have the root of their signed head"
+                self._add(party, size - 1, None, None, MeshError("ledger_broken", text))
+            if book.tree.size > book.covered and self._trace.complete:
+                text = "no signed head covers its last rows"
+                self._add(party, book.tree.size - 1, None, None, MeshError("ledger_broken", text))
+
+    # What was found.
+
+    def _add(
+        self,
+        party: str,
+        position: int | None,
+        message: str | None,
+        index: int | None,
+        error: MeshError | Finding,
+    ) -> None:
+        if len(self._anomalies) >= ANOMALIES_MAX:
+            self._more += 1
+            return
+        self._anomalies.append(
+            {
+                "party": party or None, "position": position, "message": message, "index": index,
+                "code": error.code, "text": error.text,
+            }
+        )  # fmt: skip
+
+    def _result(self, unfinished: int, retried: int) -> dict[str, Any]:
+        report = self._report
+        return {
+            "exchanges": {
+                "opened": self._entries["opened"], "permitted": self._entries["permitted"],
+                "answered": self._entries["answered"], "closed": self._entries["closed"],
+                "refused": self._entries["refused"], "hidden": self._entries["mark"],
+                "unfinished": unfinished, "retried": retried,
+            },
+            "messages": {"checked": report.messages, "permits": report.permits, "refused": report.refused},
+            "parties": [
+                {
+                    "party": party, "rows": book.tree.size, "covered": book.covered, "heads": book.signed,
+                    "holds": not book.broken,
+                }
+                for party, book in sorted(self._books.items())
+            ],
+            "anomalies": self._anomalies,
+            "more": self._more,
+            "records": self._records(),
+        }  # fmt: skip
+
+    def _records(self) -> list[dict[str, Any]]:
+        """Every party's rows of the exchanges whose records differ."""
+        if not self._odd:
+            return []
+        found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in self._odd}
+        for stored in self._trace.ledger():
+            row = _read(stored.row)
+            if row is not None and (row.requester, row.id) in found:
+                made = {"party": stored.party, "position": stored.position, "row": msgspec.to_builtins(row)}
+                found[row.requester, row.id].append(made)
+        return [
+            {"requester": requester, "message": id_, "rows": rows}
+            for (requester, id_), rows in list(found.items())[:ANOMALIES_MAX]
+        ]
+
+
+class _Book:
+    """One party's ledger as far as it was read, and its heads."""
+
+    def __init__(self) -> None:
+        self.tree = Tree()
+        self.heads: list[Head] = []
+        self.covered = 0
+        self.signed = 0
+        self.broken: list[int] = []
+
+    def append(self, row: bytes) -> None:
+        """Take in a row."""
+        self.compare()
+        self.tree.append(leaf_hash(row))
+        self.compare()
+
+    def compare(self) -> None:
+        """Compare the tree with the heads of its size."""
+        size = self.tree.size
+        while self.heads and self.heads[0].size <= size:
+            head = self.heads.pop(0)
+            self.signed += 1
+            if head.size == size and head.root == self.tree.root().hex():
+                self.covered = size
+            else:
+                self.broken.append(head.size)
+
+
+def _kid(token: bytes) -> str:
+    from mesh import jws
+
+    return jws.parse(token).kid
+
+
+def _read(data: bytes) -> Row | None:
+    try:
+        return read_row(data)
+    except MeshError:
+        return None
+
+
+def main(path: str) -> int:
+    """Print the comparison of a trace, line by line."""
+
+    def tell(share: float) -> None:
+        print(json.dumps({"share": round(share, 3)}), flush=True)
+
+    try:
+        with Trace.open(Path(path)) as trace:
+            result = Reconciliation(trace, tell).run()
+    except UsageError as error:
+        result = {"error": str(error)}
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    print(json.dumps({"share": 1.0, "result": result}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,141 @@
+"""A resident's page: who asked what about them, their letters and their consents, as the portal would show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from mesh import jws
+from mesh.builtin import CONSENTS
+from mesh.consent import Consent, ConsentList
+from mesh.errors import MeshError, UsageError
+from mesh.ledger import Row, read_row
+from mesh.message import Kind
+from mesh.names import BROKER
+from mesh.trace.history import history
+from mesh.trace.perspective import EVERYTHING
+from mesh.trace.show import attributes_of
+from mesh.viewer.opened import Opened
+from mesh.viewer.rows import text_of, transmissions
+
+_consent_decoder = msgspec.json.Decoder(Consent)
+_list_decoder = msgspec.json.Decoder(ConsentList)
+
+
+def resident(opened: Opened, handle: str, *, hidden: bool) -> dict[str, Any]:
+    """The page of a handle; `hidden` is the inspector's view. `UsageError` for a resident who is not in the trace."""
+    if not opened.is_resident(handle):
+        raise UsageError(f"the trace knows no resident {handle}")
+    return {
+        "person": handle,
+        "rows": _rows(opened, handle, hidden=hidden),
+        "letters": list(_letters(opened, handle)),
+        "consents": _consents(opened, handle),
+        "index": opened.progress,
+    }
+
+
+def _rows(opened: Opened, handle: str, *, hidden: bool) -> list[dict[str, Any]]:
+    rows: dict[str, list[Row]] = {}
+    for number in opened.ledger_rows_about(handle):
+        stored = opened.trace.ledger_row(number)
+        if stored.party == BROKER:
+            row = read_row(stored.row)
+            rows.setdefault(row.id, []).append(row)
+    try:
+        found: list[dict[str, Any]] = history(opened.trace, handle, hidden=hidden, rows=rows)["rows"]
+    except UsageError:
+        return []  # The broker has no code for the person: nobody ever asked about them.
+    start_us = opened.trace.start_us or 0
+    return [row | {"time_us": row["time_us"] - start_us} for row in found]
+
+
+def _letters(opened: Opened, handle: str) -> Iterator[dict[str, Any]]:
+    """Letters that came to the portal, opened as the resident reads them."""
+    index, view = opened.index, opened.perspective(handle)
+    places = index.select(
+        ("letters", handle),
+        lambda: [index.of(opened.shown(handle)), index.where("kind", Kind.NOTICE.__eq__)],
+    )
+    numbers = [index.columns["number"][place] for place in places]
+    known: set[str | None] = set()
+    for sent in transmissions(opened, numbers):
+        seen = view.see(sent)
+        if seen is None or sent.permit is None or sent.fate != "delivered" or sent.message.id in known:
+            continue
+        known.add(sent.message.id)
+        stated = attributes_of(sent.message)
+        yield {
+            "index": sent.number,
+            "time_us": sent.arrived_us,
+            "id": sent.message.id,
+            "from": text_of(stated, "source"),
+            "to": sent.recipient,
+            "service": sent.message.service,
+            "procedure": text_of(stated, "procedure"),
+            "content": seen.content,
+        }
+
+
+def _consents(opened: Opened, handle: str) -> list[dict[str, Any]]:
+    """What the portal published of the resident's consents: scope, term, uses, and when it was withdrawn."""
+    start_us = opened.trace.start_us or 0
+    codes = frozenset(opened.trace.codes_of(handle).values())
+    found: dict[str, dict[str, Any]] = {}
+    for time_us, listing in _listings(opened):
+        for token in listing.consents:
+            consent = _read(token, _consent_decoder)
+            if isinstance(consent, Consent) and consent.subject in codes:
+                # The code is the firm's own of the person: nobody else's page says it.
+                stated = msgspec.to_builtins(consent)
+                del stated["subject"]
+                stated |= {"from_us": consent.from_us - start_us, "until_us": consent.until_us - start_us}
+                found.setdefault(consent.id, stated | {"withdrawn_us": None, "used": 0})
+        for id_ in listing.withdrawn:
+            if id_ in found and found[id_]["withdrawn_us"] is None:
+                found[id_]["withdrawn_us"] = time_us
+    for id_ in _uses(opened, handle):
+        if id_ in found:
+            found[id_]["used"] += 1
+    return list(found.values())
+
+
+def _listings(opened: Opened) -> Iterator[tuple[int, ConsentList]]:
+    index, view = opened.index, opened.perspective(EVERYTHING)
+    places = index.select(
+        ("listings",),
+        lambda: [index.where("service", CONSENTS.name.__eq__), index.where("kind", Kind.REQUEST.__eq__)],
+    )
+    for sent in transmissions(opened, [index.columns["number"][place] for place in places]):
+        seen = view.see(sent)
+        token = seen.content.get("listing") if seen is not None and isinstance(seen.content, dict) else None
+        listing = _read(token, _list_decoder) if isinstance(token, str) else None
+        if isinstance(listing, ConsentList):
+            yield sent.sent_us, listing
+
+
+def _uses(opened: Opened, handle: str) -> Iterator[str]:
+    """The consent under which each exchange about the resident was answered."""
+    index = opened.index
+    about = frozenset(index.about.get(handle, ()))
+    places = index.select(("about", handle), lambda: [index.of(about)])
+    consent_of: dict[int, str] = {}
+    for sent in transmissions(opened, [index.columns["number"][place] for place in places]):
+        exchange = index.exchange_of(sent.number)
+        if exchange is None:
+            continue
+        consent = text_of(attributes_of(sent.message), "consent")
+        if consent is not None:
+            consent_of[exchange] = consent
+        elif sent.message.kind == Kind.REPLY and sent.sender == BROKER and exchange in consent_of:
+            yield consent_of.pop(exchange)
+
+
+def _read(token: str, decoder: msgspec.json.Decoder[Any]) -> Any:
+    """What a token says; whether it verifies is the message page's and `trace verify`'s to say."""
+    try:
+        return decoder.decode(jws.parse(token).payload)
+    except (MeshError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,45 @@
+"""The commission's comparison of a trace, made once it is asked for, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from mesh.viewer import child
+
+
+class Review:
+    """How far the comparison is, and what it found."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._share = 0.0
+        self._result: dict[str, Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def state(self) -> dict[str, Any]:
+        """`done` and `share`, and what was found once it is done; the first call begins it."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._watch(), name=f"review {self._path.name}")
+        return {"done": self._result is not None, "share": self._share} | (self._result or {})
+
+    async def _watch(self) -> None:
+        process = await child.start("mesh.viewer.reconciling", str(self._path))
+        try:
+            async for line in child.output(process):
+                said = json.loads(line)
+                self._share = said["share"]
+                self._result = said.get("result")
+        except ValueError:
+            self._result = {"error": "the comparison could not be read"}
+        finally:
+            await child.end(process)
+        if self._result is None:
+            self._result = {"error": "the comparison ended without a result; ask again"}
+
+    async def close(self) -> None:
+        """Stop the comparison."""
+        if self._task is not None:
+            await child.stop(self._task, ending=self._result is not None)

@@ -1,0 +1,173 @@
+"""Scenarios that were started from the page: each in a process of its own, watched line by line.
+
+Rules kept here:
+1. What is run is a scenario that ships, with its own settings, recorded into the folder under the name that `run`
+   gives it. A page names neither a file nor a command.
+2. One run at a time writes a trace, and few run at once.
+3. Nothing outlives the server: what it started it stops, and waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mesh.errors import UsageError
+from mesh.scenario import Scenario
+from mesh.trace.opening import check_file
+from mesh.viewer import child
+from mesh.viewer.folder import Folder, Missing
+
+RUNS_MAX: Final = 4
+"""Runs under way at a time."""
+KEPT_MAX: Final = 64
+"""Finished runs whose outcome can still be asked for."""
+SEED_MAX: Final = 2**63 - 1
+STOP_S: Final = 5.0
+"""How long a run may take to close its trace once it is told to stop."""
+
+Event = tuple[str, dict[str, Any]]
+
+
+@dataclass
+class Run:
+    """One run: its trace's name, and what it has said so far."""
+
+    id: str
+    trace: str
+    process: asyncio.subprocess.Process
+    last: Event = ("progress", {"messages": 0, "mesh_time_us": 0})
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: bool = False
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its last event was said."""
+        return self.last[0] in ("done", "failed")
+
+    def tell(self, event: Event) -> None:
+        """Say what happened to all who watch."""
+        self.last = event
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Runs:
+    """All runs of one server. `packages` are those of the nodes and the scenarios."""
+
+    def __init__(
+        self, folder: Folder, scenarios: Mapping[str, Scenario], packages: tuple[str | None, str | None]
+    ) -> None:
+        self._folder = folder
+        self._scenarios = scenarios
+        self._packages = packages
+        self._runs: dict[str, Run] = {}
+        self._count = 0
+        self._starting = asyncio.Lock()
+
+    async def start(self, asked: Any) -> Run:
+        """Start what a page asked for; `UsageError` for what cannot be run."""
+        async with self._starting:
+            return await self._start(asked)
+
+    async def _start(self, asked: Any) -> Run:
+        scenario, seed, settings = self._read(asked)
+        trace = f"{scenario.name}-{seed}.trace"
+        under_way = [one for one in self._runs.values() if not one.ended]
+        if any(one.trace == trace for one in under_way):
+            raise UsageError(f"{trace} is being written by a run; wait for its end, or stop it")
+        if len(under_way) >= RUNS_MAX:
+            raise UsageError(f"{RUNS_MAX} runs are under way; wait for the end of one, or stop it")
+        nodes, scenarios = self._packages
+        path = self._folder.path / trace
+        if path.exists():
+            check_file(path)  # A file that is no trace may be somebody's work.
+        process = await child.start(
+            "mesh.viewer.running", nodes or "", scenarios or "",
+            json.dumps([scenario.name, seed, settings, str(path)]),
+        )  # fmt: skip
+        self._folder.allow(trace)
+        self._count += 1
+        run = Run(str(self._count), trace, process)
+        run.task = asyncio.create_task(self._watch(run), name=f"run {run.id}")
+        self._keep(run)
+        return run
+
+    def _keep(self, run: Run) -> None:
+        self._runs[run.id] = run
+        ended = [one.id for one in self._runs.values() if one.ended]
+        for id_ in ended[: max(len(self._runs) - KEPT_MAX, 0)]:
+            del self._runs[id_]
+
+    def _read(self, asked: Any) -> tuple[Scenario, int, dict[str, Any]]:
+        if not isinstance(asked, dict) or not set(asked) <= {"scenario", "seed", "settings"}:
+            raise UsageError("a run has a scenario, a seed and settings")
+        scenario = self._scenarios.get(str(asked.get("scenario")))
+        if scenario is None:
+            raise UsageError("there is no such scenario; see the list")
+        seed = asked.get("seed", 1)
+        if type(seed) is not int or abs(seed) > SEED_MAX:
+            raise UsageError("a seed is a whole number of at most 63 bits")
+        settings = asked.get("settings") or {}
+        if not isinstance(settings, dict) or not all(
+            isinstance(one, str | int | float) for one in settings.values()
+        ):
+            raise UsageError("settings are names with texts, numbers or truths")
+        # Read as `--set` reads them: the same checks, the same errors.
+        values = scenario.read_settings(tuple(f"{name}={value}" for name, value in settings.items()))
+        scenario.start({one.name: one.default for one in scenario.settings} | values)
+        return scenario, seed, values
+
+    async def _watch(self, run: Run) -> None:
+        """Pass on what the process says; whatever it does, there is a last event."""
+        ended = False
+        try:
+            async for line in child.output(run.process):
+                kind, said = json.loads(line)
+                ended = kind != "progress"
+                run.tell((kind, said | ({"trace": run.trace} if kind == "done" else {})))
+        except (ValueError, TypeError) as error:
+            run.tell(("failed", {"text": f"the run's words cannot be read: {error}"}))
+            ended = True
+        await run.process.wait()
+        await child.end(run.process)
+        if not ended:
+            text = "the run was stopped" if run.stopped else "the run ended without a result"
+            run.tell(("failed", {"text": text}))
+
+    def get(self, id_: str) -> Run:
+        """The run with an id; `Missing` if there is none."""
+        if id_ not in self._runs:
+            raise Missing("there is no such run")
+        return self._runs[id_]
+
+    async def events(self, run: Run) -> AsyncIterator[Event]:
+        """What the run says from now on, the newest first; ends with its last event."""
+        while True:
+            changed, event = run.changed, run.last
+            yield event
+            if event[0] != "progress":
+                return
+            if run.last is event:
+                await changed.wait()
+
+    async def stop(self, run: Run) -> None:
+        """End a run: it closes its trace, or is killed."""
+        run.stopped = True
+        if run.process.returncode is None:
+            run.process.send_signal(signal.SIGINT)
+            try:
+                await asyncio.wait_for(run.process.wait(), STOP_S)
+            except TimeoutError:
+                run.process.kill()
+        if run.task is not None:
+            await run.task
+
+    async def close(self) -> None:
+        """End every run."""
+        await asyncio.gather(*(self.stop(run) for run in list(self._runs.values())))
