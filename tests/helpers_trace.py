@@ -122,14 +122,14 @@ async def story(sim: Simulation, rounds: int) -> None:
     sim.expect("it went well", True, text_ja="うまくいった")
 
 
-def make_trace(path: Path, *, rounds: int = 1, complete: bool = True) -> Path:
+def make_trace(path: Path, *, rounds: int = 1, seed: int = 1, complete: bool = True) -> Path:
     """Run the story into a trace file."""
-    writer = TraceWriter(path, scenario="story", seed=1, starts=STARTS)
+    writer = TraceWriter(path, scenario="story", seed=seed, starts=STARTS)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
-        sim = Simulation(loop=loop, trace=writer)
+        sim = Simulation(loop=loop, seed=seed, trace=writer)
         await story(sim, rounds)
         sim.close()
 

@@ -30,6 +30,7 @@ trace_command = LazyGroup(
         "show": "show",
         "verify": "trace",
         "digest": "trace",
+        "diff": "diff",
         "history": "trace",
     },
     suffix="trace_command",
