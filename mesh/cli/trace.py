@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +13,7 @@ import click
 from mesh.cli import output
 from mesh.cli.app import LazyGroup
 from mesh.cli.progress import display
-from mesh.cli.tracing import FILE, JSON, opened
+from mesh.cli.tracing import FILE, JSON, count, opened
 from mesh.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ trace_command = LazyGroup(
         "verify": "trace",
         "digest": "trace",
         "diff": "diff",
+        "export": "export",
         "history": "trace",
     },
     suffix="trace_command",
@@ -82,26 +82,10 @@ def _summary(path: Path) -> dict[str, Any]:
             "path": str(path),
             "scenario": trace.meta.get("scenario"),
             "seed": trace.meta.get("seed"),
-            "messages": _count(trace),
+            "messages": count(trace),
             "complete": trace.complete,
             "notes": list(trace.notes),
         }
-
-
-def _count(trace: Trace) -> int:
-    """The transmissions, as far as they can be read."""
-    from mesh.trace.opening import Damage
-
-    try:
-        return trace.count("transmission")
-    except Damage:
-        if not trace.notes:
-            raise
-    found = 0
-    with suppress(Damage):
-        for _ in trace.rows("SELECT number FROM transmission ORDER BY number"):
-            found += 1
-    return found
 
 
 def _yes(truth: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -64,3 +64,44 @@ def opened(file: Path) -> Iterator[Trace]:
         yield trace
         for note in trace.notes:
             output.note(f"note: {note}")
+
+
+def count(trace: Trace) -> int:
+    """How many transmissions there are, as far as they can be read."""
+    from mesh.trace.opening import Damage
+
+    try:
+        return trace.count("transmission")
+    except Damage:
+        if not trace.notes:
+            raise
+    found = 0
+    with suppress(Damage):
+        for _ in trace.rows("SELECT number FROM transmission ORDER BY number"):
+            found += 1
+    return found
+
+
+class Readable:
+    """Rows up to the first that cannot be read; `raise_damage` then says what was wrong with it."""
+
+    def __init__(self, rows: Iterator[dict[str, Any]]) -> None:
+        self._rows = rows
+        self.notes: list[str] = []
+        """Nothing, or the one line about the damage once it was met."""
+        self._damage: UsageError | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rows."""
+        from mesh.trace.opening import Damage
+
+        try:
+            yield from self._rows
+        except Damage as damage:
+            self._damage = damage
+            self.notes.append(str(damage))
+
+    def raise_damage(self) -> None:
+        """Raise what was wrong with the last row, if something was."""
+        if self._damage is not None:
+            raise self._damage

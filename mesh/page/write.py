@@ -68,7 +68,7 @@ class Section:
 def render(sections: Sequence[Section]) -> str:
     """The page about these runs."""
     results = [section.result for section in sections]
-    page = _environment().get_template("page.html")
+    page = environment().get_template("page.html")
     made = page.render(
         sections=sections,
         totals=Totals.of(results),
@@ -98,7 +98,8 @@ def check_writable(path: Path) -> None:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """How every template is rendered: cleaned, escaped, and strict about names."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

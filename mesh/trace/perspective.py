@@ -187,6 +187,12 @@ def perspective(trace: Trace, name: str) -> Perspective:
     return OfParties(trace, name, parties)
 
 
+def parties_of(trace: Trace, name: str) -> frozenset[str] | None:
+    """The nodes whose view a perspective is; None for one that is of no nodes. Raises as `perspective` does."""
+    view = perspective(trace, name)
+    return view.parties if isinstance(view, OfParties) else None
+
+
 def _parties(trace: Trace, part: str) -> list[str]:
     addresses = list(trace.parties.values())
     found = [

@@ -112,21 +112,26 @@ def _is_again(row: dict[str, Any], sent: dict[tuple[str, str, str], None]) -> bo
 
 def _columns(rows: list[dict[str, Any]], room: int, members: bool) -> tuple[dict[str, str], int]:
     """The column of each party, in order, and for how many of the rows they are."""
-    parties = list(dict.fromkeys(party for row in rows for party in (row["from"], row["to"])))
-    columns = {party: _member(party) if members else party for party in parties}
-    for shared in (_member, _role):
-        # The broker stands between all others: it keeps its own column unless all are folded.
-        alone = [party for party in parties if columns[party] == party != BROKER]
-        for name, nodes in Counter(map(shared, alone)).most_common():
-            if nodes > 1 and len(set(columns.values())) > room:
-                columns |= {one: name for one in alone if shared(one) == name}
+    columns = fold(dict.fromkeys(party for row in rows for party in (row["from"], row["to"])), room, members)
     names, count = dict[str, None](), 0
     for row in rows:
         more = names | dict.fromkeys(columns[party] for party in (row["from"], row["to"]))
         if len(more) > room:
             break
         names, count = more, count + 1
-    return _together({party: column for party, column in columns.items() if column in names}), count
+    return {party: column for party, column in columns.items() if column in names}, count
+
+
+def fold(parties: Iterable[str], room: int, members: bool = False) -> dict[str, str]:
+    """The column of each party: its own while there is room, else its member's, else its role's."""
+    columns = {party: _member(party) if members else party for party in parties}
+    for shared in (_member, _role):
+        # The broker stands between all others: it keeps its own column unless all are folded.
+        alone = [party for party, column in columns.items() if column == party != BROKER]
+        for name, nodes in Counter(map(shared, alone)).most_common():
+            if nodes > 1 and len(set(columns.values())) > room:
+                columns |= {one: name for one in alone if shared(one) == name}
+    return _together(columns)
 
 
 def _together(columns: dict[str, str]) -> dict[str, str]:

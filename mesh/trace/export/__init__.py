@@ -1,0 +1,1 @@
+"""A trace in other people's formats: each module writes one, as pieces of bytes, while the trace is read."""
