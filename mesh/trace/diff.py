@@ -17,6 +17,7 @@ from typing import Any, Final
 from mesh.errors import MeshError, UsageError
 from mesh.message import Permit
 from mesh.party import read_line
+from mesh.trace.digest import tables_of
 from mesh.trace.people import PersonFilter
 from mesh.trace.perspective import EVERYTHING, perspective
 from mesh.trace.reader import Trace, Transmission
@@ -30,10 +31,8 @@ _RAW: Final = """
 SELECT t.number, t.sent_us, t.arrived_us, t.sender, t.recipient, t.fate, nullif(t.code, ''), m.line, p.line
 FROM transmission t LEFT JOIN message m ON m.number = t.message LEFT JOIN message p ON p.number = nullif(t.permit, 0)
 ORDER BY t.number"""
-_ORDERED: Final = {
-    "meta": "key", "party": "number", "ledger": "number", "head": "number", "registry_entry": "position",
-    "registry_head": "version", "resident": "handle, member", "expectation": "number", "sealing_key": "address",
-}  # fmt: skip
+_COMPARED: Final = ("message", "transmission")
+"""Tables whose rows were compared already, as they were sent."""
 
 Fields = dict[str, Any]
 
@@ -234,12 +233,16 @@ def _outside(a: Trace, b: Trace, *, by_meaning: bool) -> str | None:
     if by_meaning:
         expected = [[(one.text, one.held) for one in trace.expectations()] for trace in (a, b)]
         return None if expected[0] == expected[1] else "the messages mean the same; what was expected differs"
-    differing = []
-    for table, order in _ORDERED.items():
-        sql = f"SELECT * FROM {table} ORDER BY {order}"  # noqa: S608
-        if any(row != other for row, other in zip_longest(a.rows(sql), b.rows(sql))):
-            differing.append(table)
+    tables = [dict(tables_of(trace)) for trace in (a, b)]
+    names = [name for name in tables[0] | tables[1] if name not in _COMPARED]
+    differing = [name for name in names if not _same_rows(a, tables[0].get(name), b, tables[1].get(name))]
     return f"the messages are the same; the tables differ: {', '.join(differing)}" if differing else None
+
+
+def _same_rows(a: Trace, sql: str | None, b: Trace, other: str | None) -> bool:
+    if sql is None or other is None:
+        return sql == other
+    return all(row == same for row, same in zip_longest(a.rows(sql), b.rows(other)))
 
 
 def _follows(a: Trace, b: Trace, one: Transmission | None, other: Transmission | None) -> dict[str, Any]:

@@ -18,13 +18,21 @@ def digest(trace: Trace) -> str:
     traces read alike. Raises `UsageError` if the file cannot be read.
     """
     hasher = sha256()
-    tables = trace.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    for (table,) in list(tables):
-        columns = list(trace.rows("SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", table))
-        order = ", ".join(_quoted(column) for (column,) in columns) or "1"
-        for row in trace.rows(f"SELECT * FROM {_quoted(table)} ORDER BY {order}"):  # noqa: S608
+    for table, sql in tables_of(trace):
+        for row in trace.rows(sql):
             hasher.update(_encode((table, *row)))
     return hasher.hexdigest()
+
+
+def tables_of(trace: Trace) -> list[tuple[str, str]]:
+    """Every table, by name, and the statement that gives its rows by primary key."""
+    tables = list(trace.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"))
+    return [(table, f"SELECT * FROM {_quoted(table)} ORDER BY {_key(trace, table)}") for (table,) in tables]  # noqa: S608
+
+
+def _key(trace: Trace, table: str) -> str:
+    columns = trace.rows("SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", table)
+    return ", ".join(_quoted(column) for (column,) in columns) or "1"
 
 
 def _quoted(name: str) -> str:

@@ -108,7 +108,7 @@ def test_what_lies_outside_the_messages_is_a_difference_too(original: Path, chan
     found = compare(original, changed)
     assert not found["same"]
     assert found["first"]["index_a"] is None
-    assert "the tables differ: meta, ledger" in found["first"]["what"]
+    assert "the tables differ: ledger, meta" in found["first"]["what"]
     assert found["facts"] == [{"name": "seed", "a": 1, "b": 9}]
     assert compare(original, changed, by_meaning=True)["same"]
     edit(changed, "UPDATE expectation SET held = 0")
