@@ -1,0 +1,48 @@
+// Asks the server. Every answer is JSON; an error carries its text.
+
+export class Trouble extends Error {
+  constructor(status, text) { super(text); this.status = status; }
+}
+
+export async function get(path, query = {}, signal = undefined) {
+  return read(await fetch(address(path, query), { signal }));
+}
+
+export async function post(path, body) {
+  return read(await fetch(path, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  }));
+}
+
+export async function remove(path) {
+  return read(await fetch(path, { method: "DELETE" }));
+}
+
+export function address(path, query) {
+  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  return given.length ? `${path}?${new URLSearchParams(given)}` : path;
+}
+
+export function ofTrace(name, rest = "") {
+  return `/api/t/${encodeURIComponent(name)}${rest}`;
+}
+
+async function read(answer) {
+  let body = null;
+  try { body = await answer.json(); } catch { /* What is no JSON says nothing. */ }
+  if (!answer.ok) throw new Trouble(answer.status, body?.error ?? `${answer.status} ${answer.statusText}`);
+  return body;
+}
+
+const METAS_MAX = 4;
+const metas = new Map();
+
+/** What a trace says about itself; asked again while it is still being indexed or written. */
+export async function metaOf(name, signal = undefined) {
+  const known = metas.get(name);
+  if (known) return known;
+  const meta = await get(ofTrace(name), {}, signal);
+  if (meta.index.done && meta.complete) metas.set(name, meta);
+  if (metas.size > METAS_MAX) metas.delete(metas.keys().next().value);
+  return meta;
+}

@@ -1,0 +1,64 @@
+// Two parties lay their records together: what they can join, and what not.
+
+import { get, ofTrace } from "./api.js";
+import { data, h, link, replace, s } from "./dom.js";
+import { number } from "./format.js";
+import { choices } from "./perspective.js";
+import { asQuery, to } from "./route.js";
+import { t } from "./words.js";
+
+export async function show({ route, meta, signal }) {
+  const names = choices(meta).filter((one) => !["residents"].includes(one.group) && !["everything", "wire"].includes(one.name)).map((one) => one.name);
+  const members = [...new Set(meta.parties.map((one) => one.member))].filter((one) => one !== "gov/digital");
+  const first = route.query.first || members[0] || "";
+  const second = route.query.second || members.find((one) => one !== first) || "";
+  const list = h("datalist", { id: "names" }, [...new Set(names)].slice(0, 3000).map((one) => h("option", { value: one })));
+  const input = (name, value) => h("label", {}, h("span", {}, t(`collusion.${name}`)), h("input", { name, list: "names", value, class: "mono", spellcheck: "false", autocomplete: "off", maxlength: "200" }));
+  const result = h("div", { "aria-live": "polite" });
+  const form = h("form", { class: "choose", onsubmit: (event) => {
+    event.preventDefault();
+    location.hash = to(route.trace, "collusion", "", { ...asQuery(route), first: form.elements.first.value.trim(), second: form.elements.second.value.trim() });
+  } }, input("first", first), h("span", { class: "and", "aria-hidden": "true" }, "+"), input("second", second), list, h("button", { class: "go" }, t("collusion.go")));
+  if (first && second) {
+    try {
+      replace(result, outcome(await get(ofTrace(route.trace, "/joins"), { first, second }, signal), first, second, route));
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      replace(result, h("p", { class: "trouble", role: "alert" }, data(error.message)));
+    }
+  }
+  return { element: h("section", { class: "page collusion" }, h("h1", {}, t("collusion.title")), h("p", { class: "lead" }, t("collusion.explain")), form, result) };
+}
+
+function outcome(found, first, second, route) {
+  const count = found.count ?? found.joined.length;
+  const apart = Math.max(0, found.known_to_both - found.joinable);
+  return [
+    h("div", { class: "venn" }, venn(found, first, second),
+      h("dl", { class: "bigs" },
+        h("div", {}, h("dt", {}, t("collusion.known")), h("dd", {}, number(found.known_to_both))),
+        h("div", { class: "can" }, h("dt", {}, t("collusion.joinable")), h("dd", {}, number(found.joinable))),
+        h("div", { class: "cannot" }, h("dt", {}, t("collusion.apart")), h("dd", {}, number(apart))))),
+    h("p", {}, t(count ? "collusion.can" : "collusion.cannot")),
+    count ? h("table", { class: "list" }, h("caption", {}, t("collusion.pairs", { shown: number(found.joined.length), count: number(count) })),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, data(first)), h("th", { scope: "col" }, data(second)), h("th", { scope: "col" }, t("collusion.by")))),
+      h("tbody", {}, found.joined.map((one) => h("tr", {}, h("td", {}, data(one.first, "mono")), h("td", {}, data(one.second, "mono")),
+        h("td", {}, one.index === null || one.index === undefined ? data(one.message, "mono") : link(to(route.trace, "message", String(one.index)), `#${one.index}`)))))) : null,
+    h("p", {}, link(to(route.trace, "sequence", "", { as: `${first}+${second}` }), t("collusion.see"))),
+  ];
+}
+
+/** Two circles; what of the people in both is joined is filled, the rest hatched. */
+function venn(found, first, second) {
+  const part = found.known_to_both ? found.joinable / found.known_to_both : 0;
+  const lens = "M 210 44.7 A 90 90 0 0 1 210 195.3 A 90 90 0 0 1 210 44.7 Z";
+  const label = (text) => { const shown = data(text).textContent; return shown.length > 24 ? `${shown.slice(0, 23)}…` : shown; };
+  return s("svg", { viewBox: "0 0 420 250", class: "circles", role: "img", "aria-label": t("collusion.figure", { known: found.known_to_both, joinable: found.joinable }) },
+    s("defs", {}, s("clipPath", { id: "lens" }, s("path", { d: lens })),
+      s("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, s("path", { d: "M 0 0 V 6" }))),
+    s("g", { "clip-path": "url(#lens)" }, s("rect", { x: 120, y: 30, width: 180, height: 180, fill: "url(#hatch)", class: "apart" }),
+      s("rect", { class: "joined", x: 120, y: 195.3 - 150.6 * part, width: 180, height: 150.6 * part + 20 })),
+    s("circle", { cx: 160.7, cy: 120, r: 90, class: "ring" }), s("circle", { cx: 259.3, cy: 120, r: 90, class: "ring" }),
+    s("text", { x: 130, y: 236, "text-anchor": "middle" }, label(first)), s("text", { x: 290, y: 236, "text-anchor": "middle" }, label(second)),
+    s("text", { x: 210, y: 126, "text-anchor": "middle", class: "in" }, `${found.joinable} / ${found.known_to_both}`));
+}

@@ -1,0 +1,84 @@
+// One message as a line between two parties. What it is shows by form first; colour only repeats it.
+//
+//   request  solid line, filled head             push     solid line, open head
+//   permit   the same with a stamp at its start  receipt  fine line, ring
+//   reply    dotted line, filled head            consent  solid line, diamond
+//   refusal  dotted line, crossed                drop     broken line that ends on the way
+//   refused  any line, crossed before its head   retry    any line that begins with a loop
+//   sealed   a closed envelope on the line
+
+import { s } from "./dom.js";
+
+export const HEIGHT = 26;
+const MIDDLE = HEIGHT / 2;
+const PUSHES = ["event", "notice"];
+
+/** The forms of a row as SVG elements; `from` and `to` are x, equal for a party that writes to itself. */
+export function line(row, from, to, { retry = false } = {}) {
+  const lost = row.fate === "dropped" || row.fate === "unreachable" || row.fate === "in-flight";
+  const kind = row.readable ? row.kind : "wire";
+  const classes = ["line", `k-${FORMS.includes(kind) ? kind : "other"}`, lost ? "lost" : "", row.refused ? "refused" : ""];
+  const made = [];
+  if (from === to) made.push(...loop(from, kind));
+  else {
+    const way = Math.sign(to - from);
+    const start = from + way * (row.permitted ? 9 : retry ? 11 : 4);
+    const end = lost ? from + (to - from) * (row.fate === "in-flight" ? 0.72 : 0.55) : to - way * 4;
+    made.push(...shaft(kind, start, end, way, lost));
+    if (row.permitted) made.push(...stamp(from));
+    if (retry) made.push(s("path", { class: "fine", d: `M ${from + way * 11} ${MIDDLE} a 4 4 0 1 1 ${-way * 2} -3.4` }));
+    if (lost) made.push(...broken(row.fate, end, to, way));
+    else made.push(...head(kind, end, way));
+    const mid = (from + to) / 2;
+    if (kind === "refusal") made.push(cross(mid));
+    if (row.refused) made.push(cross(to - way * 26));
+    if (row.sealed?.length && Math.abs(to - from) > 54) made.push(...envelope(kind === "refusal" ? mid + 16 : mid));
+  }
+  return s("g", { class: classes.filter(Boolean).join(" ") }, made);
+}
+
+export const FORMS = ["request", "reply", "refusal", "event", "notice", "receipt", "consent", "registry", "permit", "wire"];
+
+function shaft(kind, start, end, way) {
+  if (kind === "wire") {
+    return [s("path", { class: "tube", d: `M ${start} ${MIDDLE - 2.5} H ${end - way * 4} M ${start} ${MIDDLE + 2.5} H ${end - way * 4}` })];
+  }
+  const stop = ["request", "reply", "refusal", "registry", "permit"].includes(kind) ? end - way * 5 : kind === "receipt" ? end - way * 6 : end;
+  return [s("path", { class: "shaft", d: `M ${start} ${MIDDLE} H ${stop}` })];
+}
+
+function head(kind, end, way) {
+  const at = (back, up) => `${end - way * back} ${MIDDLE + up}`;
+  if (PUSHES.includes(kind)) return [s("path", { class: "open", d: `M ${at(8, -5)} L ${at(0, 0)} L ${at(8, 5)}` })];
+  if (kind === "receipt") return [s("circle", { class: "ring", cx: end - way * 3, cy: MIDDLE, r: 3 })];
+  if (kind === "consent") return [s("path", { class: "full", d: `M ${at(10, 0)} L ${at(5, -4.5)} L ${at(0, 0)} L ${at(5, 4.5)} Z` })];
+  if (kind === "wire") return [s("path", { class: "tube", d: `M ${at(6, -5.5)} L ${at(0, 0)} L ${at(6, 5.5)}` })];
+  return [s("path", { class: "full", d: `M ${at(9, -4.5)} L ${at(0, 0)} L ${at(9, 4.5)} Z` })];
+}
+
+function stamp(x) {
+  return [s("rect", { class: "stamp", x: x - 5, y: MIDDLE - 5, width: 10, height: 10, rx: 2 }),
+    s("path", { class: "stamped", d: `M ${x - 2.2} ${MIDDLE} l 1.7 1.9 l 3 -3.7` })];
+}
+
+function cross(x) {
+  return s("path", { class: "cross", d: `M ${x - 5} ${MIDDLE - 5} l 10 10 m 0 -10 l -10 10` });
+}
+
+function broken(fate, end, to, way) {
+  const made = [];
+  if (fate === "in-flight") made.push(s("path", { class: "ghost", d: `M ${end} ${MIDDLE} H ${to}` }));
+  else made.push(s("path", { class: "cut", d: `M ${end + way * 2} ${MIDDLE - 6} l ${way * 4} 5 l ${-way * 5} 2 l ${way * 4} 5` }));
+  if (fate === "unreachable") made.push(s("path", { class: "cut", d: `M ${to - way * 7} ${MIDDLE - 6} V ${MIDDLE + 6}` }));
+  return made;
+}
+
+function envelope(x) {
+  return [s("rect", { class: "envelope", x: x - 8, y: MIDDLE - 6, width: 16, height: 12, rx: 1.5 }),
+    s("path", { class: "flap", d: `M ${x - 7.5} ${MIDDLE - 5} L ${x} ${MIDDLE + 1} L ${x + 7.5} ${MIDDLE - 5}` })];
+}
+
+function loop(x, kind) {
+  return [s("path", { class: "shaft", d: `M ${x + 4} ${MIDDLE - 6} h 14 q 6 0 6 6 t -6 6 h -8` }),
+    s("path", { class: PUSHES.includes(kind) ? "open" : "full", d: `M ${x + 13} ${MIDDLE + 1.5} L ${x + 5} ${MIDDLE + 6} L ${x + 13} ${MIDDLE + 10.5}` })];
+}

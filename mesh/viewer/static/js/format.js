@@ -1,0 +1,55 @@
+// Numbers and times as a reader wants them. Every time is Japan's: the mesh has one clock.
+
+import { currentLanguage } from "./words.js";
+
+const JAPAN_US = 9 * 3600 * 1_000_000;
+
+export function number(value) {
+  return new Intl.NumberFormat(currentLanguage()).format(value);
+}
+
+export function share(part, whole) {
+  if (!whole) return "–";
+  return new Intl.NumberFormat(currentLanguage(), { style: "percent", maximumFractionDigits: 1 }).format(part / whole);
+}
+
+/** `2024-10-15` and `09:00:01.055` of a time in µs since 1970. */
+export function dateAndClock(us) {
+  const shifted = us + JAPAN_US;
+  const iso = new Date(Math.floor(shifted / 1000)).toISOString();
+  return [iso.slice(0, 10), iso.slice(11, 23)];
+}
+
+export function moment(us) {
+  const [date, clock] = dateAndClock(us);
+  return `${date} ${clock.slice(0, 8)}`;
+}
+
+/** A length of time with its unit. */
+export function span(us) {
+  if (us === null || us === undefined) return "–";
+  if (us < 1000) return `${us} µs`;
+  if (us < 1_000_000) return `${trim(us / 1000)} ms`;
+  if (us < 120_000_000) return `${trim(us / 1_000_000)} s`;
+  if (us < 7_200_000_000) return `${trim(us / 60_000_000)} min`;
+  if (us < 172_800_000_000) return `${trim(us / 3_600_000_000)} h`;
+  return `${trim(us / 86_400_000_000)} d`;
+}
+
+function trim(value) {
+  return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2).replace(/\.?0+$/, "");
+}
+
+/** A digest that can be told from another at a glance. */
+export function short(digest) {
+  return digest.length > 18 ? `${digest.slice(0, 10)}…${digest.slice(-6)}` : digest;
+}
+
+/** The last part of an address. */
+export function leaf(address) {
+  return String(address).split("/").slice(2).join("/") || String(address);
+}
+
+export function memberOf(address) {
+  return String(address).split("/").slice(0, 2).join("/");
+}

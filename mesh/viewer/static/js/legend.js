@@ -1,0 +1,24 @@
+// What the forms mean.
+
+import { h, s } from "./dom.js";
+import { HEIGHT, line } from "./drawing.js";
+import { ZONES } from "./columns.js";
+import { term, t } from "./words.js";
+
+const PLAIN = { readable: true, fate: "delivered", refused: false, permitted: false, sealed: [] };
+const FORMS = [
+  ["request", { kind: "request" }], ["permit", { kind: "request", permitted: true }], ["reply", { kind: "reply" }],
+  ["refusal", { kind: "refusal" }], ["refused", { kind: "request", refused: true }], ["push", { kind: "event" }],
+  ["receipt", { kind: "receipt" }], ["retry", { kind: "request" }], ["dropped", { kind: "request", fate: "dropped" }],
+  ["unreachable", { kind: "request", fate: "unreachable" }], ["sealed", { kind: "request", sealed: ["data"] }],
+];
+
+export function legend() {
+  return h("footer", { class: "legend", "aria-label": t("legend.label") },
+    FORMS.map(([name, row]) => h("span", {},
+      s("svg", { width: 62, height: HEIGHT, "aria-hidden": "true" }, line({ ...PLAIN, ...row }, 5, 60, { retry: name === "retry" })),
+      t(`legend.${name}`))),
+    h("span", { class: "gap" }),
+    ZONES.map((zone) => h("span", { class: `z-${zone}` }, h("i", { class: "band", "aria-hidden": "true" }), term("zone", zone))),
+    h("span", { class: "keys" }, t("legend.keys")));
+}

@@ -1,0 +1,135 @@
+// The shell: one bar, one page at a time. A page is a module with `show(context)` that returns its element and, if it
+// needs them, `leave` and `keys`.
+
+import { metaOf } from "./api.js";
+import { data, h, link, replace, say } from "./dom.js";
+import { openPerspective } from "./perspective.js";
+import { asQuery, PAGES, parse, to } from "./route.js";
+import { currentLanguage, either, LANGUAGES, loadWords, recall, remember, setLanguage, t } from "./words.js";
+
+const MODULES = {
+  runs: "./runs.js", sequence: "./sequence.js", message: "./message.js", map: "./map.js", collusion: "./collusion.js",
+  resident: "./resident.js", commission: "./commission.js", outcome: "./outcome.js",
+};
+const THEMES = ["auto", "light", "dark"];
+
+let current = { leave() {}, keys() { return false; } };
+let turn = 0;
+
+async function visit() {
+  const mine = ++turn;
+  current.leave?.();
+  current = {};
+  const route = parse(location.hash);
+  const main = document.getElementById("main");
+  main.className = route.page;
+  main.setAttribute("aria-busy", "true");
+  const aborter = new AbortController();
+  current.leave = () => aborter.abort();
+  let meta = null;
+  try {
+    const module = import(MODULES[route.page]);
+    if (route.trace !== null) meta = await metaOf(route.trace, aborter.signal);
+    if (mine !== turn) return;
+    bar(route, meta);
+    const shown = await (await module).show({ route, meta, signal: aborter.signal });
+    if (mine !== turn) { shown.leave?.(); return; }
+    current = { ...shown, leave() { aborter.abort(); shown.leave?.(); } };
+    replace(main, notes(meta), seenBy(route), shown.element);
+    shown.shown?.();
+    say(document.title);
+  } catch (error) {
+    if (mine !== turn || error.name === "AbortError") return;
+    bar(route, meta);
+    replace(main, seenBy(route), trouble(error, route));
+    say(error.message);
+  } finally {
+    if (mine === turn) main.removeAttribute("aria-busy");
+  }
+}
+
+function trouble(error, route) {
+  return h("section", { class: "page" },
+    h("p", { class: "trouble", role: "alert" }, data(error.message)),
+    h("p", {}, link(route.query.as ? to(route.trace, route.page, route.rest) : "#/",
+      route.query.as ? t("perspective.reset") : t("nav.runs"))));
+}
+
+/** What is wrong with a trace stands above every page of it. */
+function notes(meta) {
+  const all = [...(meta?.notes ?? [])];
+  if (meta && !meta.complete && all.length === 0) all.push(t("trace.incomplete"));
+  return all.length ? h("ul", { class: "notes", "aria-label": t("trace.notes") }, all.map((one) => h("li", {}, data(one)))) : null;
+}
+
+function seenBy(route) {
+  const name = asQuery(route).as;
+  if (!name || route.trace === null) return null;
+  return h("div", { class: "seenby" }, h("span", {}, t("perspective.seen")), " ", data(name, "mono"), " ",
+    h("span", { class: "quiet" }, t(name === "wire" ? "perspective.wire.about" : "perspective.about")),
+    link(to(route.trace, route.page, route.rest, { ...route.query, as: "" }), t("perspective.reset")));
+}
+
+function bar(route, meta) {
+  const title = meta ? either(meta.title, meta.title_ja) || meta.name : t("app.title");
+  document.title = meta ? `${t(`nav.${route.page}`)} · ${title}` : t("app.title");
+  document.getElementById("skip").textContent = t("nav.skip");
+  const query = asQuery(route);
+  const pages = route.trace === null ? [] : PAGES.map((page) => {
+    const here = page === route.page || (page === "sequence" && route.page === "message");
+    return h("a", { href: to(route.trace, page, "", query), "aria-current": here ? "page" : false }, t(`nav.${page}`));
+  });
+  replace(document.getElementById("bar"),
+    h("div", { class: "brand" },
+      h("a", { href: "#/", class: "home", "aria-label": t("nav.runs") }, mark()),
+      meta ? h("div", { class: "what" }, h("strong", { title: title }, data(title)),
+        h("span", { class: "quiet mono" }, data(meta.name), meta.seed === null ? "" : ` · ${t("trace.seed")} ${meta.seed}`))
+        : h("div", { class: "what" }, h("strong", {}, t("app.title")), h("span", { class: "quiet" }, t("app.about")))),
+    pages.length ? h("nav", { "aria-label": t("nav.pages") }, pages) : h("span", {}),
+    h("div", { class: "tools" },
+      meta ? h("button", { class: "as", "aria-haspopup": "dialog", id: "perspective", onclick: () => openPerspective(route, meta) },
+        h("span", { class: "quiet" }, t("perspective.as")), " ", data(named(query.as))) : null,
+      h("button", { class: "plain", id: "language", lang: other(), onclick: switchLanguage }, other() === "ja" ? "日本語" : "English"),
+      h("button", { class: "plain", id: "theme", onclick: switchTheme, "aria-label": `${t("theme.label")}: ${t(`theme.${theme()}`)}`, title: t(`theme.${theme()}`) }, { auto: "◐", light: "○", dark: "●" }[theme()])));
+}
+
+function named(as) {
+  return { undefined: t("perspective.everything"), wire: t("perspective.wire") }[as] ?? as;
+}
+
+function mark() {
+  return h("img", { src: "/icon.svg", width: "26", height: "26", alt: "" });
+}
+
+function other() {
+  return LANGUAGES.find((one) => one !== currentLanguage());
+}
+
+function switchLanguage() {
+  setLanguage(other());
+  remember("language", currentLanguage());
+  visit().then(() => document.getElementById("language")?.focus());
+}
+
+function theme() {
+  return THEMES.includes(recall("theme")) ? recall("theme") : "auto";
+}
+
+function switchTheme() {
+  remember("theme", THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length]);
+  document.documentElement.dataset.theme = theme();
+  visit().then(() => document.getElementById("theme")?.focus());
+}
+
+document.documentElement.dataset.theme = theme();
+await loadWords();
+addEventListener("hashchange", visit);
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.getElementById("main").focus();
+});
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (current.keys?.(event)) event.preventDefault();
+});
+visit();

@@ -1,0 +1,65 @@
+// What came of the run: the story, expectations, papers, visits, push reach, disclosures, latencies and refusals.
+
+import { get, ofTrace } from "./api.js";
+import { bars, ranges } from "./charts.js";
+import { data, h, link } from "./dom.js";
+import { number, share, span } from "./format.js";
+import { card } from "./message.js";
+import { to } from "./route.js";
+import { either, t } from "./words.js";
+
+export async function show({ route, meta, signal }) {
+  const found = await get(ofTrace(route.trace, "/outcome"), {}, signal);
+  const held = found.expectations.filter((one) => one.held).length;
+  const title = (service) => { const one = found.services?.[service]; return one ? either(one.title, one.title_ja) : ""; };
+  return {
+    element: h("section", { class: "page outcome" },
+      h("header", {}, h("h1", {}, either(meta.title, meta.title_ja) || t("nav.outcome"))),
+      found.missing?.length ? h("p", { class: "notes" }, t("outcome.missing", { parts: found.missing.map((one) => t(`outcome.part.${one}`)).join("、") })) : null,
+      h("dl", { class: "bigs" },
+        big("outcome.papers", found.papers?.length), big("outcome.visits", found.visits_saved), big("outcome.fees", found.fees_saved_yen, (one) => `¥${number(one)}`),
+        big("outcome.push", found.push, push), big("outcome.messages", meta.messages), big("outcome.elapsed", found.elapsed_us, span),
+        big("outcome.expectations", found.expectations.length ? `${held} / ${found.expectations.length}` : undefined, (one) => one)),
+      h("div", { class: "cards" },
+        found.story?.length ? card("outcome.story", "wide", h("ol", { class: "story" }, found.story.map((one) => h("li", {}, data(either(one.text, one.text_ja)))))) : null,
+        found.papers?.length ? card("outcome.papers", "", bars(counted(found.papers, (one) => either(one.name, one.name_ja)))) : null,
+        found.fallbacks?.length ? card("outcome.fallbacks", "", h("ul", { class: "plainlist" }, found.fallbacks.map((one) => h("li", {}, fallback(one))))) : null,
+        found.push && pushRows(found.push).length ? card("outcome.push", "", bars(pushRows(found.push))) : null,
+        found.disclosed?.length ? card("outcome.disclosed", "", h("p", { class: "quiet" }, t("outcome.disclosed.about")), disclosures(found.disclosed)) : null,
+        found.latencies?.length ? card("outcome.latencies", "wide", ranges(found.latencies.map((one) => ({ ...one, title: title(one.service) })))) : null,
+        found.refusals?.length ? card("outcome.refusals", "", bars(refusals(found.refusals), "mono refusing")) : null,
+        found.expectations.length ? card("outcome.expectations", "wide", h("ul", { class: "expectations" }, found.expectations.map((one) => h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)),
+          one.index === null || one.index === undefined ? null : [" ", link(to(route.trace, "message", String(one.index)), `#${one.index}`)])))) : null)),
+  };
+}
+
+function big(key, value, shown = number) {
+  return h("div", {}, h("dt", {}, t(key)), value === null || value === undefined ? h("dd", { class: "quiet" }, "–") : h("dd", {}, shown(value)));
+}
+
+function push(value) {
+  return value.eligible ? share(value.notified, value.eligible) : "–";
+}
+
+function pushRows(value) {
+  return Object.entries(value).filter(([, count]) => count > 0).map(([name, count]) => ({ name: t(`push.${name}`), count }));
+}
+
+function counted(values, name) {
+  const counts = new Map();
+  for (const one of values) counts.set(name(one), (counts.get(name(one)) ?? 0) + 1);
+  return [...counts].map(([label, count]) => ({ name: label, count })).sort((a, b) => b.count - a.count);
+}
+
+function refusals(found) {
+  return found.map((one) => ({ name: `${one.code} · ${one.service}`, count: one.count })).sort((a, b) => b.count - a.count);
+}
+
+/** Who was told which items, and how often. */
+function disclosures(disclosed) {
+  return disclosed.map((one) => [h("h3", { class: "mono" }, data(one.to)), bars(Object.entries(one.answers ?? {}).map(([name, count]) => ({ name, count })), "mono")]);
+}
+
+function fallback(one) {
+  return [h("strong", {}, data(either(one.paper, one.paper_ja))), " ", h("span", { class: "quiet" }, data(either(one.why, one.why_ja)))];
+}

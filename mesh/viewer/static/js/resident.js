@@ -1,0 +1,60 @@
+// A resident's page: who asked what about them, their letters and their consents, as the portal would show them.
+
+import { get, ofTrace } from "./api.js";
+import { data, h, link } from "./dom.js";
+import { dateAndClock, moment, number } from "./format.js";
+import { card, table, tree } from "./message.js";
+import { asQuery, to } from "./route.js";
+import { either, term, t } from "./words.js";
+
+const LISTED_MAX = 400;
+
+export async function show({ route, meta, signal }) {
+  const handle = route.rest || meta.residents[0];
+  const chooser = choose(route, meta, handle);
+  if (!handle) return { element: h("section", { class: "page" }, h("h1", {}, t("nav.resident")), h("p", { class: "quiet" }, t("resident.none"))) };
+  const found = await get(ofTrace(route.trace, `/resident/${encodeURIComponent(handle)}`), { hidden: route.query.hidden ?? "" }, signal);
+  const name = (service) => either(meta.service_titles?.[service]?.title, meta.service_titles?.[service]?.title_ja);
+  return {
+    element: h("section", { class: "page portal" },
+      h("header", {}, h("div", {}, h("h1", {}, t("resident.title")), h("p", { class: "quiet" }, t("resident.about"))), chooser),
+      h("div", { class: "cards" },
+        card("resident.history", "wide", h("p", { class: "quiet" }, t("resident.rows", { count: number(found.rows.length) })), history(found.rows, name, meta.start_us)),
+        card("resident.letters", "", found.letters.length ? found.letters.map((one) => letter(one, meta, route)) : h("p", { class: "quiet" }, t("resident.noletters"))),
+        card("resident.consents", "", found.consents.length ? found.consents.map((one) => consent(one, meta)) : h("p", { class: "quiet" }, t("resident.noconsents"))))),
+  };
+}
+
+function choose(route, meta, handle) {
+  const go = (value) => { location.hash = to(route.trace, "resident", value, asQuery(route)); };
+  const at = meta.residents.indexOf(handle);
+  const step = (by) => h("button", { class: "plain", disabled: !meta.residents[at + by], "aria-label": t(by < 0 ? "resident.before" : "resident.after"), onclick: () => go(meta.residents[at + by]) }, by < 0 ? "‹" : "›");
+  const field = meta.residents.length <= LISTED_MAX
+    ? h("select", { id: "resident", "aria-label": t("filter.person"), class: "mono", onchange: (event) => go(event.target.value) }, meta.residents.map((one) => h("option", { value: one, selected: one === handle }, one)))
+    : h("input", { id: "resident", "aria-label": t("filter.person"), class: "mono", value: handle, onchange: (event) => go(event.target.value.trim()) });
+  return h("div", { class: "chooser" }, step(-1), field, step(1), link(to(route.trace, "sequence", "", { as: handle }), t("resident.sequence")));
+}
+
+function history(rows, name, start_us) {
+  const since = (us) => (us < start_us ? start_us + us : us);
+  if (!rows.length) return h("p", { class: "quiet" }, t("resident.nohistory"));
+  return h("ol", { class: "history" }, rows.slice(0, 500).map((one) => h("li", { class: one.hidden ? "hidden" : "" },
+    h("time", {}, dateAndClock(since(one.time_us))[0], h("small", {}, dateAndClock(since(one.time_us))[1].slice(0, 8))),
+    h("div", {}, h("p", {}, h("strong", {}, name(one.service) ? data(name(one.service)) : data(one.service)), " ", h("span", { class: `outcome o-${one.outcome}` }, data(term("outcome", one.outcome)))),
+      h("p", {}, data(one.requester, "mono"), h("span", { class: "quiet" }, ` ${t("resident.asked")} `), data(one.provider, "mono")),
+      h("p", { class: "quiet" }, one.procedure ? [t("resident.for"), " ", data(one.procedure), " "] : null, one.items.length ? [" · ", t("resident.items"), " ", data(one.items.join(", "))] : null,
+        one.hidden ? [" · ", t("resident.hidden")] : null)))));
+}
+
+function letter(one, meta, route) {
+  return h("article", { class: "notice" }, h("p", { class: "quiet" }, h("time", {}, moment(meta.start_us + one.time_us)), " · ", data(one.from, "mono")),
+    h("h3", {}, data(one.content?.title ?? one.service)), one.content ? tree(one.content) : null,
+    h("p", {}, link(to(route.trace, "message", String(one.index), asQuery(route)), `#${one.index}`)));
+}
+
+function consent(one, meta) {
+  const { given_us, withdrawn_us, used, ...rest } = one;
+  return h("article", { class: `consent ${withdrawn_us === null ? "" : "withdrawn"}` },
+    h("p", {}, h("strong", {}, t(withdrawn_us === null ? "consent.given" : "consent.withdrawn")), " ", h("time", { class: "quiet" }, moment(meta.start_us + (withdrawn_us ?? given_us))), h("span", { class: "quiet" }, ` · ${t("consent.used", { count: used })}`)),
+    table(rest));
+}

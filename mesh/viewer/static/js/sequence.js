@@ -1,0 +1,431 @@
+// The sequence: parties as columns, time downwards. Rows are virtual: as many elements as fit on the screen, whatever
+// the trace's length. A browser cannot make an element of 26 million pixels, so beyond `SHEET_MAX` the scroll bar
+// stands for a place in the trace and the wheel moves by rows.
+
+import { get, ofTrace } from "./api.js";
+import { layOut, widthOf } from "./columns.js";
+import { data, h, replace, s, say, style } from "./dom.js";
+import { HEIGHT, line } from "./drawing.js";
+import { dateAndClock, leaf, number } from "./format.js";
+import { legend } from "./legend.js";
+import { Pages } from "./pages.js";
+import { asQuery, to } from "./route.js";
+import { term, t } from "./words.js";
+
+export const SHEET_MAX = 8_000_000;
+const [TEXT_WIDTH_MIN, TEXT_WIDTH_MAX] = [460, 640];
+const FILTERS = ["q", "person", "service", "code", "kind", "node"];
+const OPTIONS_MAX = 400;
+const POLL_MS = 700;
+
+export async function show({ route, meta, signal }) {
+  return new Sequence(route, meta, signal).start();
+}
+
+class Sequence {
+  constructor(route, meta, signal) {
+    this.route = route;
+    this.meta = meta;
+    this.signal = signal;
+    this.query = { ...route.query };
+    this.folded = new Set((route.query.fold ?? "").split(",").filter(Boolean));
+    this.top = 0;
+    this.cursor = null;
+    this.rows = [];
+    this.timers = [];
+  }
+
+  async start() {
+    this.shell();
+    this.load();
+    const at = this.query.at;
+    if (/^\d+$/.test(at ?? "")) await this.jump(Number(at));
+    return {
+      element: this.element,
+      shown: () => { this.watch = new ResizeObserver(() => this.resize()); this.watch.observe(this.scroller); this.resize(); },
+      leave: () => { this.pages.close(); this.watch?.disconnect(); this.timers.forEach(clearTimeout); },
+      keys: (event) => this.keys(event),
+    };
+  }
+
+  // What stands around the rows.
+
+  shell() {
+    const search = h("input", {
+      type: "search", id: "search", value: this.query.q ?? "", placeholder: t("sequence.search"), "aria-label": t("sequence.search"),
+      "aria-keyshortcuts": "/", spellcheck: "false", autocomplete: "off", maxlength: "200",
+      oninput: () => { clearTimeout(this.typing); this.typing = setTimeout(() => this.filter("q", search.value.trim()), 180); },
+      onkeydown: (event) => {
+        if (event.key === "Enter") { clearTimeout(this.typing); this.filter("q", search.value.trim()); this.scroller.focus(); event.stopPropagation(); }
+        if (event.key === "Escape") { if (search.value === "") this.scroller.focus(); search.value = ""; this.filter("q", ""); event.stopPropagation(); }
+      },
+    });
+    this.search = search;
+    this.count = h("output", { class: "count" });
+    this.trouble = h("p", { class: "trouble", role: "alert", hidden: true });
+    this.progress = h("progress", { max: "1", "aria-label": t("sequence.indexing"), hidden: true });
+    this.heads = h("div", { class: "heads", role: "row", "aria-rowindex": "1" });
+    this.pane = h("div", { class: "pane", role: "presentation" });
+    this.sheet = h("div", { class: "sheet", role: "presentation" }, this.heads, this.pane);
+    this.scroller = h("div", {
+      class: "scroller", tabindex: "0", role: "grid", "aria-label": t("nav.sequence"), "aria-colcount": "4", "aria-readonly": "true",
+      onscroll: () => this.scrolled(), onclick: (event) => this.clicked(event), ondblclick: (event) => this.clicked(event, true),
+    }, this.sheet);
+    this.scroller.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    const choice = (name, values, label = (one) => one) => this.choice(name, values, label);
+    this.element = h("section", { class: "sequencer", "aria-label": t("nav.sequence") },
+      h("div", { class: "filters", role: "search", "aria-label": t("sequence.filters") },
+        h("div", { class: "searchbox" }, search, h("kbd", { "aria-hidden": "true" }, "/")),
+        choice("node", [...new Set([...this.meta.parties.map((one) => one.member), ...this.meta.parties.map((one) => one.address)])]),
+        choice("person", this.meta.residents),
+        choice("service", this.meta.services),
+        choice("kind", this.meta.kinds, (one) => term("kind", one)),
+        choice("code", this.meta.codes),
+        h("button", { class: "plain", id: "fold", onclick: () => this.foldAll() }, t("sequence.fold")),
+        h("span", { class: "gap" }), this.progress, this.count),
+      this.trouble, this.scroller, legend());
+  }
+
+  choice(name, values, label) {
+    const current = this.query[name] ?? "";
+    const changed = (event) => this.filter(name, event.target.value);
+    if (values.length > OPTIONS_MAX) {
+      const list = h("datalist", { id: `list-${name}` }, values.slice(0, 5000).map((one) => h("option", { value: one })));
+      return h("span", {}, h("input", { class: "choice", name, value: current, list: `list-${name}`, placeholder: t(`filter.${name}`), "aria-label": t(`filter.${name}`), onchange: changed }), list);
+    }
+    const known = current === "" || values.includes(current) ? values : [current, ...values];
+    return h("select", { class: "choice", name, "aria-label": t(`filter.${name}`), onchange: changed },
+      h("option", { value: "" }, t(`filter.${name}`)),
+      known.map((one) => h("option", { value: one, selected: one === current }, data(label(one)).textContent)));
+  }
+
+  filter(name, value) {
+    if ((this.query[name] ?? "") === value) return;
+    this.query[name] = value;
+    this.element.querySelectorAll("select.choice").forEach((one) => one.classList.toggle("set", one.value !== ""));
+    this.address();
+    const kept = this.cursor === null ? null : this.pages.at(this.cursor)?.index ?? null;
+    this.load();
+    if (kept !== null) this.jump(kept);
+    else { this.moveTo(0); this.draw(); }
+  }
+
+  address() {
+    const fold = [...this.folded].join(",");
+    history.replaceState(null, "", to(this.route.trace, "sequence", "", { ...this.query, fold }));
+  }
+
+  asked() {
+    return { ...asQuery(this.route), ...Object.fromEntries(FILTERS.map((one) => [one, this.query[one] ?? ""])) };
+  }
+
+  load() {
+    this.pages?.close();
+    this.cursor = null;
+    const asked = this.asked();
+    this.pages = new Pages(
+      (offset, limit, signal) => get(ofTrace(this.route.trace, "/rows"), { ...asked, offset, limit }, signal),
+      (answer) => this.answered(answer),
+      (error) => { this.complain(error.message); this.tally(); },
+    );
+    this.loaded = false;
+    this.pages.want(0, 1);
+  }
+
+  answered(answer) {
+    this.loaded = true;
+    this.complain(answer.note);
+    this.tally();
+    this.size();
+    this.draw();
+    if (!answer.index.done) this.await(answer.index);
+    else this.progress.hidden = true;
+  }
+
+  /** While the server still reads the trace there is more to come. */
+  await(index) {
+    this.progress.hidden = false;
+    this.progress.value = index.share;
+    clearTimeout(this.polling);
+    this.polling = setTimeout(async () => {
+      try {
+        const answer = await get(ofTrace(this.route.trace, "/rows"), { ...this.asked(), offset: 0, limit: 1 }, this.signal);
+        this.pages.grow(answer.total);
+        this.answered(answer);
+      } catch { /* The next visit tells. */ }
+    }, POLL_MS);
+    this.timers.push(this.polling);
+  }
+
+  complain(text) {
+    this.trouble.hidden = !text;
+    replace(this.trouble, text ? data(text) : null);
+  }
+
+  tally() {
+    const filtered = FILTERS.some((one) => this.query[one]);
+    const text = t(filtered ? "sequence.found" : "sequence.count", { count: number(this.pages.total) });
+    if (this.count.textContent !== text) this.count.textContent = text;
+  }
+
+  async jump(index) {
+    try {
+      const found = await get(ofTrace(this.route.trace, "/position"), { ...this.asked(), index }, this.signal);
+      this.pending = found.offset;
+      this.select(found.offset);
+    } catch (error) {
+      if (error.name !== "AbortError") this.complain(error.message);
+    }
+  }
+
+  // Measures.
+
+  resize() {
+    const room = this.scroller.clientWidth;
+    this.textWidth = room < 760 ? Math.max(150, Math.round(room * 0.45))
+      : Math.max(TEXT_WIDTH_MIN, Math.min(TEXT_WIDTH_MAX, room - widthOf(this.meta.parties, this.folded)));
+    this.layout = layOut(this.meta.parties, this.folded, room - this.textWidth);
+    style(this.sheet, { width: `${Math.max(room, this.textWidth + this.layout.width)}px`, "--text": `${this.textWidth}px` });
+    this.drawHeads();
+    this.size();
+    this.lifelines();
+    if (this.pending !== undefined) { this.moveTo(this.pending - this.fits / 3); this.pending = undefined; }
+    this.draw(true);
+  }
+
+  size() {
+    if (!this.layout) return;
+    const head = this.heads.offsetHeight;
+    this.room = Math.max(0, this.scroller.clientHeight - head);
+    this.fits = Math.max(1, Math.floor(this.room / HEIGHT));
+    const wanted = this.pages.total * HEIGHT + 12;
+    this.scaled = wanted > SHEET_MAX;
+    style(this.sheet, { height: `${head + Math.max(this.room, Math.min(wanted, SHEET_MAX))}px` });
+    style(this.pane, { top: `${head}px`, height: `${this.room}px` });
+    this.scroller.setAttribute("aria-rowcount", String(this.pages.total + 1));
+    this.topMax = Math.max(0, this.pages.total - this.fits);
+  }
+
+  scrolled() {
+    if (!this.layout || Math.abs(this.scroller.scrollTop - (this.own ?? -1)) < 1) { this.draw(); return; }
+    this.own = undefined;
+    const range = this.scroller.scrollHeight - this.scroller.clientHeight;
+    this.top = this.scaled ? (this.scroller.scrollTop / Math.max(1, range)) * this.topMax : this.scroller.scrollTop / HEIGHT;
+    this.draw();
+  }
+
+  wheel(event) {
+    if (!this.scaled || event.ctrlKey || event.shiftKey || event.deltaY === 0) return;
+    event.preventDefault();
+    const rows = event.deltaMode === 1 ? event.deltaY : event.deltaMode === 2 ? event.deltaY * this.fits : event.deltaY / HEIGHT;
+    this.moveTo(this.top + rows);
+    this.draw();
+  }
+
+  moveTo(top) {
+    if (!this.layout) { this.pending = top; return; }
+    this.top = Math.max(0, Math.min(this.topMax, top));
+    const range = this.scroller.scrollHeight - this.scroller.clientHeight;
+    this.scroller.scrollTop = this.scaled ? (this.top / Math.max(1, this.topMax)) * range : this.top * HEIGHT;
+    this.own = this.scroller.scrollTop;
+  }
+
+  // Drawing.
+
+  drawHeads() {
+    const narrow = this.layout.each < 84;
+    this.heads.classList.toggle("narrow", narrow);
+    const groups = this.layout.groups.map((group) => style(h("button", {
+      class: `member z-${group.zone}`, "aria-expanded": String(!group.folded), title: `${data(group.member).textContent} · ${term("zone", group.zone)}`,
+      onclick: () => this.fold(group.key), role: "columnheader", "aria-label": t(group.folded ? "sequence.unfold1" : "sequence.fold1", { member: group.member }),
+    }, h("i", { class: "band" }), h("span", {}, group.parties.length > 1 ? h("b", { "aria-hidden": "true" }, group.folded ? "+" : "–") : null, data(group.member))),
+    { left: `${this.layout.columns[group.start].x - this.layout.each / 2}px`, width: `${(group.end - group.start) * this.layout.each}px` }));
+    const nodes = this.layout.columns.map((column) => style(h("div", { class: "node", title: column.key },
+      data(column.group.folded ? t("sequence.nodes", { count: column.addresses.length }) : leaf(column.key))),
+    { left: `${column.x - this.layout.each / 2}px`, width: `${this.layout.each}px` }));
+    replace(this.heads,
+      h("div", { class: "corner" },
+        h("span", { role: "columnheader", class: "c-number" }, t("column.number")), h("span", { role: "columnheader", class: "c-time" }, t("column.time")),
+        h("span", { role: "columnheader", class: "c-text" }, t("column.message"))),
+      h("div", { class: "parties" }, groups, nodes));
+  }
+
+  lifelines() {
+    this.back = s("svg", { class: "lifelines", "aria-hidden": "true", width: this.layout.width, height: this.room },
+      this.layout.groups.map((group) => s("rect", { class: `lane z-${group.zone}`, x: this.layout.columns[group.start].x - this.layout.each / 2, y: 0, width: (group.end - group.start) * this.layout.each, height: this.room })),
+      this.layout.columns.map((column) => s("path", { class: `life z-${column.group.zone}`, d: `M ${column.x} 0 V ${this.room}` })));
+    this.rows = [];
+    replace(this.pane, this.back);
+  }
+
+  draw(anew = false) {
+    if (!this.layout) return;
+    const count = Math.min(this.fits + 2, this.pages.total);
+    while (this.rows.length < count) this.rows.push(this.newRow());
+    while (this.rows.length > count) this.rows.pop().element.remove();
+    const first = Math.floor(this.top);
+    this.pages.want(first, first + count);
+    const chosen = this.cursor === null ? undefined : this.pages.at(this.cursor);
+    this.rows.forEach((shown, at) => {
+      const offset = first + at;
+      const row = this.pages.at(offset);
+      style(shown.element, { transform: `translateY(${(offset - this.top) * HEIGHT}px)` });
+      shown.element.hidden = offset >= this.pages.total;
+      if (anew || shown.row !== row || shown.offset !== offset || (row === undefined && !shown.blank)) this.fill(shown, row, offset);
+      shown.element.classList.toggle("chosen", offset === this.cursor);
+      shown.element.setAttribute("aria-selected", String(offset === this.cursor));
+      shown.element.classList.toggle("kin", Boolean(chosen && row && chosen.exchange !== null && row.exchange === chosen.exchange));
+    });
+    if (this.loaded && this.pages.total === 0) this.pane.dataset.empty = t(FILTERS.some((one) => this.query[one]) ? "sequence.none" : "sequence.empty");
+    else delete this.pane.dataset.empty;
+    const active = this.rows.find((shown) => shown.offset === this.cursor);
+    if (active) this.scroller.setAttribute("aria-activedescendant", active.element.id);
+    else this.scroller.removeAttribute("aria-activedescendant");
+  }
+
+  newRow() {
+    const parts = {
+      number: h("span", { role: "gridcell", class: "c-number" }), time: h("span", { role: "gridcell", class: "c-time" }),
+      text: h("span", { role: "gridcell", class: "c-text" }), drawing: s("svg", { role: "gridcell", class: "drawing", height: HEIGHT }),
+    };
+    const element = h("div", { class: "row", role: "row" }, h("div", { class: "texts" }, parts.number, parts.time, parts.text), parts.drawing);
+    this.pane.append(element);
+    return { element, ...parts };
+  }
+
+  fill(shown, row, offset) {
+    Object.assign(shown, { row, offset, blank: row === undefined });
+    shown.element.id = `row-${offset}`;
+    shown.element.setAttribute("aria-rowindex", String(offset + 2));
+    shown.element.classList.toggle("blank", row === undefined);
+    if (row === undefined) {
+      replace(shown.number); replace(shown.time); replace(shown.text); replace(shown.drawing);
+      return;
+    }
+    const begins = row.exchange === null || row.exchange === row.index;
+    shown.element.classList.toggle("begins", begins);
+    replace(shown.number, row.index);
+    replace(shown.time, ...this.time(row, offset));
+    replace(shown.text, ...text(row, begins));
+    shown.drawing.setAttribute("width", this.layout.width);
+    const [from, goes] = [this.layout.of.get(row.from), this.layout.of.get(row.to)];
+    const retry = this.isRetry(row, offset);
+    replace(shown.drawing, from && goes ? line(row, from.x, goes.x, { retry }) : null,
+      from && goes ? [from, goes].map((one) => s("circle", { class: "foot", cx: one.x, cy: HEIGHT / 2, r: 2 })) : null);
+    shown.drawing.setAttribute("aria-label", spoken(row, retry));
+  }
+
+  time(row, offset) {
+    const [date, clock] = dateAndClock(this.meta.start_us + row.time_us);
+    const before = this.pages.at(offset - 1);
+    const same = before && offset > Math.floor(this.top) && dateAndClock(this.meta.start_us + before.time_us)[0] === date;
+    return [h("time", { class: same ? "same" : "" }, date.slice(5)), " ", clock];
+  }
+
+  /** The same message went the same way before: it is sent again. */
+  isRetry(row, offset) {
+    if (row.id === null || row.exchange === null) return false;
+    for (let back = offset - 1; back >= Math.max(0, offset - 400); back -= 1) {
+      const before = this.pages.at(back);
+      if (!before || before.index < row.exchange) return false;
+      if (before.id === row.id && before.kind === row.kind && before.from === row.from && before.to === row.to) return true;
+    }
+    return false;
+  }
+
+  // Hands.
+
+  select(offset) {
+    if (this.pages.total === 0 && !this.loaded) { this.cursor = offset; this.pages.want(offset, offset + 1); return; }
+    this.cursor = Math.max(0, Math.min(this.pages.total - 1, offset));
+    if (this.cursor < this.top) this.moveTo(this.cursor);
+    if (this.cursor > this.top + this.fits - 1) this.moveTo(this.cursor - this.fits + 1);
+    const row = this.pages.at(this.cursor);
+    if (row) {
+      this.query.at = String(row.index);
+      this.address();
+      say(`${row.index}. ${spoken(row, false)}`);
+    }
+    this.draw();
+  }
+
+  clicked(event, twice = false) {
+    const element = event.target.closest(".row");
+    if (!element || getSelection().toString() !== "") return;
+    const shown = this.rows.find((one) => one.element === element);
+    if (!shown?.row) return;
+    const again = this.cursor === shown.offset;
+    this.select(shown.offset);
+    if (again || twice) this.open();
+  }
+
+  open() {
+    const row = this.cursor === null ? undefined : this.pages.at(this.cursor);
+    if (row) location.hash = to(this.route.trace, "message", String(row.index), asQuery(this.route));
+  }
+
+  keys(event) {
+    if (event.target.closest("input, select, button, a, summary")) return false;
+    const at = this.cursor ?? Math.ceil(this.top) - 1;
+    const steps = {
+      ArrowDown: () => this.select(at + 1), ArrowUp: () => this.select(Math.max(0, at - 1)),
+      PageDown: () => this.select(at + this.fits), PageUp: () => this.select(at - this.fits),
+      Home: () => this.select(0), End: () => this.select(this.pages.total - 1),
+      ArrowRight: () => this.along(1), ArrowLeft: () => this.along(-1),
+      Enter: () => this.open(), "/": () => { this.search.focus(); this.search.select(); },
+      Escape: () => { this.cursor = null; delete this.query.at; this.address(); this.draw(); },
+    };
+    const step = steps[event.key];
+    step?.();
+    return Boolean(step);
+  }
+
+  /** To the next message of the same exchange, as far as the rows around are there. */
+  along(way) {
+    const here = this.cursor === null ? undefined : this.pages.at(this.cursor);
+    for (let at = (this.cursor ?? 0) + way; here; at += way) {
+      const row = this.pages.at(at);
+      if (!row) return;
+      if (row.exchange === here.exchange) { this.select(at); return; }
+    }
+  }
+
+  fold(key) {
+    if (!this.folded.delete(key)) this.folded.add(key);
+    this.address();
+    this.resize();
+    [...this.heads.querySelectorAll("button")][this.layout.groups.findIndex((one) => one.key === key)]?.focus();
+  }
+
+  foldAll() {
+    const many = this.layout.groups.filter((one) => one.parties.length > 1).map((one) => one.key);
+    this.folded = new Set(many.every((one) => this.folded.has(one)) ? [] : many);
+    this.address();
+    this.resize();
+  }
+}
+
+function text(row, begins) {
+  if (!row.readable) return [h("span", { class: "kind" }, t("sealed.line")), h("span", { class: "quiet" }, t("sealed.bytes", { count: number(row.bytes) }))];
+  const code = row.code ?? null;
+  return [
+    h("span", { class: `kind k-${row.kind}` }, data(term("kind", row.kind))),
+    h("span", { class: begins ? "service" : "service again" }, data(row.service)),
+    code ? h("span", { class: "code" }, data(code)) : null,
+    row.items?.length ? h("span", { class: "quiet" }, data(row.items.join(" "))) : null,
+    row.fate !== "delivered" && row.fate !== "sent" ? h("span", { class: "fate" }, term("fate", row.fate)) : null,
+  ];
+}
+
+/** The row in words, for those who hear it. */
+export function spoken(row, retry) {
+  const words = [row.readable ? term("kind", row.kind) : t("sealed.line"), t("row.fromto", { from: row.from, to: row.to })];
+  if (row.permitted) words.push(t("row.permitted"));
+  if (retry) words.push(t("row.retry"));
+  if (row.refused) words.push(t("row.refused"));
+  if (row.code) words.push(row.code);
+  if (row.sealed?.length) words.push(t("row.sealed"));
+  if (row.fate !== "delivered") words.push(term("fate", row.fate));
+  return data(words.join(", ")).textContent;
+}
+

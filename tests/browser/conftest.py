@@ -1,0 +1,141 @@
+"""A viewer over real traces, and Chromium that looks at it.
+
+Without Chromium the tests are skipped, and say so; where `CI` or `MESHSIM_REQUIRE_BROWSER` is set, that fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+ROOT = Path(__file__).parent.parent.parent
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
+]  # fmt: skip
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def chromium() -> str | None:
+    """Where the system's Chromium is."""
+    return next((found for name in NAMES if (found := shutil.which(name)) is not None), None)
+
+
+def required() -> bool:
+    """Whether a missing browser is a failure."""
+    return any(os.environ.get(name, "") not in ("", "0") for name in ("CI", "MESHSIM_REQUIRE_BROWSER"))
+
+
+def record(folder: Path, *scenarios: str) -> None:
+    """Run scenarios, with their traces in the folder."""
+    for name in scenarios:
+        command = [sys.executable, str(ROOT / "run_sim.py"), "run", name, "--trace", f"{folder / name}.trace"]
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a viewer over the folder, as long as it runs."""
+    command = [sys.executable, str(ROOT / "run_sim.py"), "view", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[0]
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of traces of real runs."""
+    made = tmp_path_factory.mktemp("traces")
+    record(made, "child_allowance")
+    return made
+
+
+@pytest.fixture(scope="session")
+def address(folder: Path) -> Iterator[str]:
+    """The viewer's."""
+    with serving(folder) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    path = chromium()
+    if path is None:
+        if required():
+            pytest.fail(
+                "no Chromium is installed, and CI or MESHSIM_REQUIRE_BROWSER says that there must be one"
+            )
+        pytest.skip("NO BROWSER: the viewer's pages were not tested; install Chromium")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+class Tab:
+    """A page of the viewer that reports whatever it complains about."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.complaints: list[str] = []
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._console)
+        page.on("dialog", lambda dialog: (self.complaints.append("a dialog opened"), dialog.dismiss()))
+
+    def _console(self, message: Any) -> None:
+        # An answer of 400 or 404 is told as an error by the browser; the page shows its text.
+        if message.type == "error" and "status of 4" not in message.text:
+            self.complaints.append(message.text)
+
+    def open(self, path: str = "/") -> Page:
+        """Go to a page by its hash, and wait until it stands."""
+        self.page.goto(f"{self.address}#{path}")
+        self.ready()
+        return self.page
+
+    def ready(self) -> None:
+        """Wait until the page that was asked for stands."""
+        self.page.wait_for_selector("#bar nav, #bar .tools")
+        self.page.wait_for_selector("#main:not([aria-busy])")
+        self.page.wait_for_function("document.querySelector('#main').childElementCount > 0")
+
+
+def new_tab(browser: Browser, address: str, **settings: Any) -> tuple[BrowserContext, Tab]:
+    """A tab in a context of its own, English unless told."""
+    given = {"locale": "en-GB", "viewport": {"width": 1440, "height": 900}} | settings
+    context = browser.new_context(**given)
+    context.set_default_timeout(15_000)
+    return context, Tab(context.new_page(), address)
+
+
+@pytest.fixture
+def tab(browser: Browser, address: str) -> Iterator[Tab]:
+    """A fresh tab; the test fails if the page complained."""
+    context, made = new_tab(browser, address)
+    yield made
+    context.close()
+    assert made.complaints == []
+
+
+@pytest.fixture
+def japanese(browser: Browser, address: str) -> Iterator[Tab]:
+    """A fresh tab of a browser that asks for Japanese."""
+    context, made = new_tab(browser, address, locale="ja-JP", color_scheme="dark")
+    yield made
+    context.close()
+    assert made.complaints == []
