@@ -243,6 +243,18 @@ async def test_an_office_that_is_down_gets_the_application_in_the_next_run(world
         await world.management.resolve(receipt, "muni/01208:x")
 
 
+async def test_what_the_relay_server_was_not_told_is_given_back_again(world: World) -> None:
+    family = world.family()
+    receipt = world.draft(family, world.card(family.head, noted=False))
+    await world.site.submit(receipt)
+    await world.management.run()
+    with world.sim.offline(SERVER), pytest.raises(Refused):
+        await world.management.give_back(receipt, "not a resident of this city")
+    assert [row["receipt"] for row in world.management.unresolved()] == [receipt]
+    await world.management.give_back(receipt, "not a resident of this city")
+    assert (await world.site.refresh(world.portal_code(family.head)))[0]["state"] == "returned"
+
+
 async def test_without_j_lis_nothing_is_filed_and_nothing_is_lost(world: World) -> None:
     family = world.family()
     receipt = world.draft(family, world.card(family.head))

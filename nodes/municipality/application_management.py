@@ -126,8 +126,8 @@ class ApplicationManagement(Node):
         except MeshError as error:
             if isinstance(error, Refused) and not error.definite:
                 return  # It stays to be handed over in the next run.
-            self._note(receipt, "unresolved", error.code)
             await self._report(receipt, "in-review")
+            self._note(receipt, "unresolved", error.code)
             return
         with self.effect():
             # The business system may have said meanwhile where it stands.
@@ -155,8 +155,9 @@ class ApplicationManagement(Node):
     async def give_back(self, receipt: str, why: str) -> None:
         """An official gives an application back to its sender, who goes on with paper."""
         self._unresolved(receipt)
-        self._note(receipt, "returned", why)
+        # Said first: where nobody could be told, it still waits here, and the official does it again.
         await self._report(receipt, "returned")
+        self._note(receipt, "returned", why)
 
     def state(self, receipt: str) -> str:
         """Where an application stands here; `NotFound` if it never came."""
