@@ -159,7 +159,7 @@ async def without_card_or_phone(world: World, outage: str) -> Person:
         text_ja="顔写真のない書類1点だけでは本人確認ができない",
     ):
         await counter.identify(CLERK, visit, shows(person, "pension-book"), looks_alike=True)
-    documents = shows(person, "pension-book", "insurance-certificate")
+    documents = shows(person, "pension-book", "eligibility-confirmation")
     await counter.identify(CLERK, visit, documents, looks_alike=True)
     forms = await counter.fill_in(CLERK, visit, Answers())
     for key, form in forms.items():

@@ -164,7 +164,7 @@ async def test_documents_must_be_of_one_person_and_enough(world: World) -> None:
     counter = world.counter
     visit = counter.greet(CLERK, ALONE)
     for documents in (
-        [*shows(father, "pension-book"), *shows(mother, "insurance-certificate")],
+        [*shows(father, "pension-book"), *shows(mother, "eligibility-confirmation")],
         shows(father, "pension-book", "pension-book"),
     ):
         with pytest.raises(Withheld):
@@ -217,6 +217,42 @@ async def test_a_card_confirms_the_form_that_it_signed_with_a_certificate_that_h
     late = card.sign(Confirmation(second, digest_of(forms[second])), TYPED)
     with pytest.raises(MeshError, match="certificate_revoked"):
         await counter.confirm_with_card(visit, second, late)
+
+
+async def test_somebody_else_s_card_confirms_nothing(world: World) -> None:
+    visit, forms, _ = await filled(world)
+    key, form = next(iter(forms.items()))
+    other = world.card(world.newcomers(parents=1).head)
+    # Both moved in on one day, so that their forms say the same.
+    with pytest.raises(Withheld, match="somebody else"):
+        await world.counter.confirm_with_card(
+            visit, key, other.sign(Confirmation(key, digest_of(form)), TYPED)
+        )
+    assert world.counter._form(visit, key)["state"] == "shown"
+
+
+async def test_a_visit_is_one_person_s(world: World) -> None:
+    visit, forms, _ = await filled(world)
+    person = world.counter._person(visit)
+    for key, form in forms.items():
+        world.counter.confirm_by_hand(visit, key, form)
+    other = world.newcomers(parents=1).head
+    with pytest.raises(Withheld, match="somebody else"):
+        await world.counter.identify(CLERK, visit, shows(other, "licence"), looks_alike=True)
+    assert world.counter._person(visit) == person
+
+
+async def test_what_was_filed_is_not_filed_again(world: World) -> None:
+    visit, forms, _ = await filled(world)
+    counter, (first, second) = world.counter, ALONE
+    counter.confirm_by_hand(visit, first, forms[first])
+    await counter.file(CLERK, visit)
+    with pytest.raises(ManualReview, match="already"):
+        counter.confirm_by_hand(visit, first, forms[first])
+    with pytest.raises(ManualReview, match="already"):
+        counter.decline(visit, first)
+    await counter.fill_in(CLERK, visit, Answers(other_insurance=True))
+    assert await counter.file(CLERK, visit) == {first: "filed", second: "shown"}
 
 
 async def test_a_changed_form_must_be_confirmed_again(world: World) -> None:

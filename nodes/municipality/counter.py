@@ -6,7 +6,8 @@ Rules kept here:
 2. What is filled in comes from inside the same body, where ordinance allows it (番号法9条2項).
 3. A clerk opens the procedures of their role. A helper (デジタル推進委員) greets and explains, has no role that opens
    data, and never handles a PIN: a resident who confirms with the card types it into the reader.
-4. The resident confirms each form as it is shown; what was changed since is confirmed again, and nothing else is filed.
+4. The resident confirms each form as it is shown, by hand or with their own card; what was changed since is confirmed
+   again, nothing else is filed, and what was filed or printed is not filed a second time.
 5. Where a system cannot be reached its form is printed, and the others go on.
 
 After 北見市's 書かない窓口; the roles and what is kept of a visit are illustrative.
@@ -32,9 +33,11 @@ from nodes.agency.card import Signed
 from nodes.agency.signature import check_signature
 from nodes.municipality.counter_forms import KINDS, Answers, Facts
 from nodes.municipality.resident import (
+    BY_CERTIFICATE,
     HOUSEHOLD,
     IDENTIFY,
     RECORD,
+    CertificateQuery,
     HouseholdQuery,
     IdentifyQuery,
 )
@@ -46,7 +49,8 @@ HELPER: Final = "helper"
 class Document(NamedTuple):
     """A document as the clerk reads it."""
 
-    kind: Literal["card", "licence", "pension-book", "insurance-certificate"]
+    kind: Literal["card", "licence", "pension-book", "eligibility-confirmation"]
+    """個人番号カード, 運転免許証, 年金手帳, 資格確認書 (in place of 健康保険証, which ended on 2025-12-01)."""
     name: str
     born: str
 
@@ -123,8 +127,8 @@ class Counter(Node):
     ) -> None:
         """The clerk checks who stands there; `looks_alike` is what the clerk sees in the photograph.
 
-        Raises `Withheld` for a wrong person or too few documents, `NotFound` or `ManualReview` if the register
-        has none or several residents of that name and birth date.
+        Raises `Withheld` for a wrong person, too few documents or a visit that is somebody else's, `NotFound` or
+        `ManualReview` if the register has none or several residents of that name and birth date.
         """
         self._check_role(staff, self._wishes(visit))
         photograph = any(one.has_photograph for one in documents)
@@ -140,6 +144,8 @@ class Counter(Node):
                 if codes
                 else NotFound("no such resident")
             )
+        if self._visit(visit)["person"] not in (None, codes[0]):
+            raise Withheld("the visit is somebody else's")
         with self.effect():
             self.db.execute("UPDATE visit SET person = ? WHERE number = ?", (codes[0], visit))
 
@@ -156,7 +162,8 @@ class Counter(Node):
         with self.effect():
             self.db.executemany(
                 "INSERT INTO form(visit, key, content) VALUES (?, ?, ?) ON CONFLICT (visit, key) DO UPDATE"
-                " SET content = excluded.content, state = 'shown', confirmed = '' WHERE content != excluded.content",
+                " SET content = excluded.content, state = 'shown', confirmed = ''"
+                " WHERE content != excluded.content AND state NOT IN ('filed', 'paper')",
                 [(visit, key, encode(form)) for key, form in forms.items()],
             )
         return forms
@@ -168,8 +175,15 @@ class Counter(Node):
         self._confirm(visit, key, digest_of(shown), "by hand")
 
     async def confirm_with_card(self, visit: int, key: str, signed: Signed) -> None:
-        """The resident confirms a form with the card; the PIN went into the reader and nowhere else."""
+        """The resident confirms a form with the card; the PIN went into the reader and nowhere else.
+
+        Raises `Withheld` for somebody else's card.
+        """
         certificate, document = await check_signature(self, signed, self.host.now_us())
+        query = CertificateQuery(certificate.serial)
+        holder = await self.ask(self._register, BY_CERTIFICATE, query, procedure=PROCEDURE)
+        if holder.code != self._person(visit):
+            raise Withheld("the card is somebody else's")
         confirmation = decode(document, _confirmation_decoder)
         if confirmation.form != key:
             raise ManualReview("the resident signed another form")
@@ -177,11 +191,11 @@ class Counter(Node):
 
     def decline(self, visit: int, key: str) -> None:
         """The resident does not want a form filed."""
-        with self.effect():
-            self.db.execute("UPDATE form SET state = 'declined' WHERE visit = ? AND key = ?", (visit, key))
+        self._open_form(visit, key)
+        self._note(visit, key, "declined")
 
     def _confirm(self, visit: int, key: str, digest: str, how: str) -> None:
-        row = self._form(visit, key)
+        row = self._open_form(visit, key)
         if sha256(row["content"]).hexdigest() != digest:
             raise ManualReview("the form was changed since it was shown")
         with self.effect():
@@ -253,6 +267,13 @@ class Counter(Node):
         if not rows:
             raise NotFound("the visit has no such form")
         return rows[0]
+
+    def _open_form(self, visit: int, key: str) -> sqlite3.Row:
+        """A form that the resident can still decide about; `ManualReview` once it is filed or printed."""
+        row = self._form(visit, key)
+        if row["state"] in ("filed", "paper"):
+            raise ManualReview("the form was filed or printed already")
+        return row
 
 
 def digest_of(form: Struct) -> str:
