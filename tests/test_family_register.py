@@ -26,9 +26,18 @@ from nodes.agency.family_register_link import (
     FamilyRegisterLink,
 )
 from nodes.agency.jlis import LINKAGE_ACQUIRE_FOR_JUSTICE, RELAY, AcquireQuery
-from nodes.agency.kinship import CertificateQuery, CopyQuery, EntryTie, Tie, WideAreaQuery, closest
+from nodes.agency.kinship import (
+    CertificateQuery,
+    CopyQuery,
+    EntryTie,
+    RecordKind,
+    Tie,
+    WideAreaQuery,
+    closest,
+)
 from nodes.firm.payment_agent import PAYMENT_CHARGE, ChargeQuery, PaymentAgent
-from nodes.municipality.cash_desk import CashDesk
+from nodes.municipality.cash_desk import FEE_PAID, FEE_REFUND, CashDesk, OrderQuery
+from nodes.municipality.copy_orders import FEES_YEN
 from nodes.municipality.family_register import FamilyRegister
 from nodes.municipality.family_register_supplement import SUPPLEMENT_ADDRESSES, FamilyRegisterSupplement
 from nodes.municipality.seal_registration import SEAL_STANDING, SealRegistration
@@ -40,6 +49,7 @@ from scenarios._registers import (
     buy_copy,
     key,
     make_world,
+    pay,
     pension_code,
 )
 from scenarios.family_register import run
@@ -259,6 +269,33 @@ async def test_whatever_is_lost_a_fee_is_kept_or_paid_back(world: World, seed: i
     assert [counter.orders.order(one.number).state for one in orders] == ["issued", "refused"]
     assert world.agent.balance_yen("w-son") == 5000 - 450
     assert desk.takings_yen() == world.agent.owed_yen(world.kobe.member) == 450
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_copy_is_handed_over_for_the_fee_of_its_kind(world: World, number: int) -> None:
+    kinds: tuple[RecordKind, ...] = ("current", "closed")
+    home = world.kitami.node(FamilyRegister)
+    world.agent.open_wallet("w-father", 1_200)
+    states = {}
+    for kind in kinds:
+        order = home.order_copy(key(world.kitami, number), as_applicant(world.elders.head), kind)
+        await pay(world.kitami, order, "w-father")
+        done = await home.examine(order.number)
+        states[kind] = (done.state, done.why)
+    right = kinds[number - 1]
+    assert states.pop(right) == ("issued", "")
+    assert [*states.values()] == [("refused", "manual_review")]
+    assert world.agent.balance_yen("w-father") == 1_200 - FEES_YEN[right]
+
+
+async def test_without_a_row_nobody_is_told_of_fees_or_pays_them_back() -> None:
+    with simulation(starts=run.starts) as sim:
+        desk, other = "muni/28100/cash-desk", "muni/01208/cash-desk"
+        for address in (desk, other):
+            sim.add(CashDesk, address)
+        for service in (FEE_PAID, FEE_REFUND):
+            with pytest.raises(Refused, match="no_legal_basis"):
+                await sim.node(other).ask(desk, service, OrderQuery("od-000001"))
 
 
 async def test_what_the_payment_agent_refuses(world: World) -> None:

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from mesh import Caller, ManualReview, Node, NotFound, Service, serves
 from mesh.names import Zone
+from nodes.agency.code_issuer import check_named
 from nodes.data.calendar import day_of
 from nodes.firm.payment_agent import PAYMENT_CHARGE, PAYMENT_REFUND, ChargeQuery, OrderKey, RefundQuery
 
@@ -77,6 +78,7 @@ class CashDesk(Node):
     @serves(FEE_PAID)
     async def paid(self, query: OrderQuery, caller: Caller) -> Paid:
         """What stands paid for an order."""
+        check_named(caller)
         row = self.db.execute(
             'SELECT amount_yen FROM receipt WHERE "order" = ? AND NOT refunded', (query.order,)
         ).fetchone()
@@ -84,7 +86,8 @@ class CashDesk(Node):
 
     @serves(FEE_REFUND)
     async def refund(self, query: OrderQuery, caller: Caller) -> Paid:
-        """Have the agent pay a fee back."""
+        """Have the agent pay a fee back, for the counter that a row names."""
+        check_named(caller)
         row = self.db.execute('SELECT agent FROM receipt WHERE "order" = ?', (query.order,)).fetchone()
         if row is None:
             raise NotFound("nothing was paid for this order")

@@ -6,7 +6,8 @@ Rules kept here:
    改製不適合戸籍) has no copy and is known here only.
 2. Who is recorded, their spouse and lineal kin may have a copy (10条1項). Copies of other municipalities'
    registers are for those alone, in person and with a photograph (広域交付, 120条の2).
-3. A copy is handed over when its fee is paid, and a fee is paid back when the copy is refused.
+3. A copy is handed over when its fee is paid, that of a closed register being higher, and a fee is paid back when
+   the copy is refused.
 4. A register under protection is copied only when a named official here has decided so.
 """
 
@@ -180,6 +181,8 @@ class FamilyRegister(Node):
     async def _decide(self, order: CopyOrder, official: str | None) -> CopyOrder:
         try:
             copy = await self._copy_for(order, official)
+            if copy.kind != order.kind:
+                raise ManualReview("the fee of the other kind of register was paid")
         except MeshError as error:
             if isinstance(error, Refused) and (error.fault is Fault.NETWORK or not error.definite):
                 return order  # Nobody has said no: the order stands, and is examined again.
