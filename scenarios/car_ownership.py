@@ -115,10 +115,10 @@ async def register_new(world: World) -> tuple[Person, Card]:
     save(world, "new")
     sim.tell(
         "Somebody in Kitami buys a car and signs once with the card. The police certify the place to keep it, the "
-        "transport office registers it, the prefecture computes the taxes. No certificate of place, seal or "
-        "residence is carried anywhere; the fees and taxes remain.",
+        "transport office registers it, the prefecture computes the taxes. No certificate of place or seal "
+        "is carried anywhere; the fees and taxes remain.",
         "北見市の住民が新車を購入し、マイナンバーカードで一度だけ署名した。警察が保管場所を証明し、運輸支局が登録し、北海道の自動車税が計算された。"
-        "車庫証明書・印鑑登録証明書・住民票の提出は不要で、手数料と税は従来どおりかかる。",
+        "車庫証明書・印鑑登録証明書の提出は不要で、手数料と税は従来どおりかかる。",
     )
     return owner, card
 
@@ -255,7 +255,7 @@ async def inspect_registered(world: World) -> None:
     sim = world.sim
     office = sim.node(INSPECTION, InspectionOffice)
     office.enter(OLDER, "2025-11-20")
-    world.tax.levy(OLDER, YEAR, 36_000)
+    world.tax.levy(OLDER, YEAR, 39_500)
     world.tax.receive_payment(OLDER, YEAR)
     await world.tax.report()
     first = sim.trace.transmissions

@@ -21,12 +21,12 @@ Place = Annotated[str, Meta(pattern="^pl-[a-z0-9-]{1,30}$")]
 """A place to keep a car (保管場所), as the police know it."""
 
 SAVED_PAPERS: Final[dict[Procedure, tuple[str, ...]]] = {
-    "new": ("garage-certificate", "seal-certificate", "car-residence-record"),
-    "transfer": ("garage-certificate", "seal-certificate", "seal-certificate", "car-residence-record"),
+    "new": ("garage-certificate", "seal-certificate"),
+    "transfer": ("garage-certificate", "seal-certificate", "seal-certificate"),
     "inspection": ("vehicle-tax-certificate",),
 }
 """Keys of `papers.csv`. 納税証明書 was asked for at 継続検査 only (道路運送車両法97条の2), 印鑑証明書 of both parties at
-移転登録 (自動車登録令16条)."""
+移転登録 (自動車登録令16条). 住民票 is asked of a user who is not the owner; here the owner uses the car."""
 
 
 class CarApplication(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,8 +1,8 @@
 """A transport office (運輸支局): registers cars (道路運送車両法4条, 7条, 13条).
 
 Rules kept here:
-1. Who applies is known by the signature certificate (公的個人認証) in place of 印鑑証明書 and 住民票, and this
-   office checks it itself.
+1. Who applies is known by the signature certificate (公的個人認証) in place of 印鑑証明書, and this office checks it
+   itself.
 2. No registration without a place off the road: the police are asked by the case (保管場所法4条).
 3. A car is transferred by the owner on record alone, who signs the deed.
 4. A withdrawn case is as if it had not been: the owner before is the owner again. (The real office completes a
@@ -84,22 +84,25 @@ class TransportOffice(Node):
         known = Steps(self.db).result(query.case)
         if known is not None:
             return Registered(known)
-        certificate, document = await self._check(query.application, query.filed_us)
+        serial, document = await self._check(query.application, query.filed_us)
         application = read_car_application(document)
-        await self._check_owner_before(application, query)
+        deed = None if query.deed is None else await self._check(query.deed, query.filed_us)
         garage = await self._garage(query.case, application.chassis)
+        # Other cases may have gone on meanwhile: who owns the car is looked up now, and nothing is awaited after it.
+        steps = Steps(self.db)
+        known = steps.result(query.case)
+        if known is not None:
+            return Registered(known)
+        self._check_owner_before(application, deed)
+        plate = self._next_plate()
         with self.effect():
-            steps = Steps(self.db)
-            known = steps.result(query.case)
-            if known is None:
-                known = self._next_plate()
-                self.db.execute(
-                    "INSERT INTO registration(case_key, chassis, owner, serial, plate, garage)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (query.case, application.chassis, application.owner, certificate, known, garage),
-                )
-                steps.keep(query.case, known)
-        return Registered(known)
+            self.db.execute(
+                "INSERT INTO registration(case_key, chassis, owner, serial, plate, garage)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (query.case, application.chassis, application.owner, serial, plate, garage),
+            )
+            steps.keep(query.case, plate)
+        return Registered(plate)
 
     @serves(VEHICLE_WITHDRAW)
     async def withdraw(self, query: CaseQuery, caller: Caller) -> Undone:
@@ -111,21 +114,26 @@ class TransportOffice(Node):
         return Undone(undone is not None)
 
     async def _check(self, signed: Signed, at_us: int) -> tuple[str, bytes]:
+        """The serial number of who signed, and what."""
         certificate, document = await check_signature(self, signed, at_us)
         return certificate.serial, document
 
-    async def _check_owner_before(self, application: CarApplication, query: RegisterQuery) -> None:
+    def _check_owner_before(self, application: CarApplication, deed: tuple[str, bytes] | None) -> None:
         """`withheld` unless a new car is new, or the owner on record signed it over to the applicant."""
         standing = self.owner_of(application.chassis)
         if application.procedure == "new":
             if standing is not None:
                 raise Withheld("the car is registered already")
             return
-        if standing is None or query.deed is None:
+        if standing is None or deed is None:
             raise Withheld("a transfer needs a registered car and its owner's deed")
-        serial, document = await self._check(query.deed, query.filed_us)
-        deed = read_transfer(document)
-        if (serial, deed.chassis, deed.to) != (standing["serial"], application.chassis, application.owner):
+        serial, document = deed
+        signed = read_transfer(document)
+        if (serial, signed.chassis, signed.to) != (
+            standing["serial"],
+            application.chassis,
+            application.owner,
+        ):
             raise Withheld("the deed is not the owner's, or for another car or person")
 
     async def _garage(self, case: str, chassis: str) -> str:
