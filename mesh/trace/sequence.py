@@ -29,6 +29,8 @@ _LEFT: Final = 24
 _LABEL: Final = 40
 _COLUMN_MIN: Final = 11
 _COLUMN_MAX: Final = 24
+_HEAD_LINES: Final = 10
+"""Lines of a head: the longest address that may be registered takes no more."""
 _RECENT_MAX: Final = 2**16
 
 
@@ -164,7 +166,7 @@ class _Page:
 
     def head(self) -> Iterator[str]:
         """The names of the columns, broken where a name may be broken."""
-        wrapped = [_wrap(self._title(name), self._step - 1) for name in self._names]
+        wrapped = [_wrap(self._title(name), self._step - 1)[:_HEAD_LINES] for name in self._names]
         height = max(map(len, wrapped))
         for level in range(height):
             cells = [
