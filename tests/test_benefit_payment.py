@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 
 import nodes
-from mesh import LegalBasis, ManualReview, NotFound, Refused, UsageError
+from mesh import LegalBasis, ManualReview, NotFound, Refused, Simulation, UsageError
 from mesh.builtin import Empty
 from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes.agency.account_registry import ACCOUNT_DOUBT, ACCOUNTS, REGISTERED_ACCOUNT, AccountRegistry, Doubt
+from nodes.data.people import Household
 from nodes.firm.bank import TRANSFER, Account, Bank, TransferQuery
-from nodes.municipality import benefits
-from nodes.municipality.benefit_file import Household
+from nodes.municipality import benefit_file, benefits
 from nodes.municipality.benefit_rules import PROCEDURE, is_adult, suspicion_of
 from nodes.municipality.benefits import REFUSE, BenefitsOffice
 from nodes.municipality.resident import HEADS, HeadsQuery, ResidentRegister
 from nodes.municipality.tax import CORRECTION, TaxOffice
 from nodes.portal.inbox import PORTAL, Portal
-from scenarios._benefits import BANK, PROGRAMME, World
+from scenarios._benefits import BANK, EARNING_YEN, PROGRAMME, World
 from scenarios._newborns import portal_code
 from scenarios.benefit_payment import run
 
@@ -88,8 +88,8 @@ class Sabotage:
     def an_office_that_forgets_the_last_day(patch: pytest.MonkeyPatch) -> None:
         check_stage = BenefitsOffice._check_stage
 
-        def without_a_day(self: BenefitsOffice, number: int, stage: Any) -> Household:
-            return replace(check_stage(self, number, stage), refuse_by="")
+        def without_a_day(self: BenefitsOffice, number: int, *stages: Any) -> benefit_file.Household:
+            return replace(check_stage(self, number, *stages), refuse_by="")
 
         patch.setattr(BenefitsOffice, "_check_stage", without_a_day)
 
@@ -257,6 +257,43 @@ async def test_a_returned_transfer_is_no_payment() -> None:
         await sim.sleep(86_400)
         assert await office.pay(1, "somebody") == "no-account"
         assert world.bank.transfers_from("muni/01208") == [("bp-000001", "no-account", 70_000)]
+
+
+async def test_who_refused_is_not_examined_into_the_programme_again() -> None:
+    with simulation(starts=run.starts) as sim:
+        nodes.establish(sim)
+        world, home = await noticed(sim)
+        portal, office = sim.node(PORTAL, Portal), world.office
+        await portal.apply(portal_code(sim, home.head), office.address, REFUSE, Empty(), procedure=PROCEDURE)
+        with pytest.raises(ManualReview, match="refused"):
+            await office.examine(1)
+        assert office.file.household(1).stage == "refused"
+
+
+async def test_nothing_is_paid_while_a_correction_waits_for_an_official() -> None:
+    with simulation(starts=run.starts) as sim:
+        nodes.establish(sim)
+        world, home = await noticed(sim)
+        world.kitami.tax.correct(world.kitami.code(home.head), 2023, total_income_yen=EARNING_YEN)
+        await sim.sleep(86_400)
+        with pytest.raises(ManualReview, match="correction"):
+            await world.office.pay(1, "somebody")
+        assert world.bank.transfers_from("muni/01208") == []
+        world.office.settle_review(1, "paid all the same", "somebody")
+        assert await world.office.pay(1, "somebody") == "paid"
+
+
+async def noticed(sim: Simulation) -> tuple[World, Household]:
+    """A household that has registered its account and may refuse until tonight."""
+    world = World(sim)
+    home = world.household()
+    await world.register(home.head, world.open_account(home.head))
+    world.office.open_programme(PROGRAMME)
+    await world.office.list_households()
+    await world.office.examine(1)
+    world.office.approve(1, "somebody")
+    world.office.send_notice(1, sim.now().date())
+    return world, home
 
 
 async def test_an_unlawful_question_is_the_offices_own_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ Rules kept here:
    used: the household is asked for the copy of a bankbook, and the registry can be told.
 4. Nothing is paid before the last day to refuse (贈与の申込みと受諾: who is silent accepts). Who refused is not paid.
 5. A household is paid once: one payment, one order number, and the same order again after a crash.
-6. A correction of the tax opens a review. It neither pays nor demands anything back.
+6. A correction of the tax opens a review. It neither pays nor demands anything back, and nothing is ordered before an
+   official has settled it.
 
 Not modelled: households of dependants of somebody who is taxed, additions for children, 家計急変世帯. A correction in
 another city is not heard of: no row lets its event cross.
@@ -91,9 +92,11 @@ class BenefitsOffice(Node):
     async def examine(self, number: int) -> Stage:
         """Find out whether a household is entitled, and how it can be paid.
 
-        `unclear` while somebody's tax is not known: the household must bring a paper.
+        `unclear` while somebody's tax is not known: the household must bring a paper. Raises `ManualReview` for a
+        household that was approved before: what it was told, or refused, stands.
         """
-        household, programme = self.file.household(number), self.file.programme()
+        household = self._check_stage(number, "listed", "unclear", "taxed", "eligible")
+        programme = self.file.programme()
         members = await self._members(household, programme)
         adults = [one for one in members if is_adult(date.fromisoformat(one.born), programme.tax_year)]
         for adult in adults:
@@ -102,10 +105,10 @@ class BenefitsOffice(Node):
         stage: Stage = "unclear" if any(one.code not in taxed for one in adults) else "eligible"
         if any(taxed.values()):
             stage = "taxed"
-        with self.effect():
-            self.file.move(number, stage)
         if stage == "eligible":
             await self._find_account(household)
+        with self.effect():
+            self.file.move(number, stage)
         return stage
 
     async def _members(self, household: Household, programme: Programme) -> Sequence[Member]:
@@ -212,8 +215,8 @@ class BenefitsOffice(Node):
     async def pay(self, number: int, official: str) -> Outcome:
         """Have a household paid, once; asked again, says what became of it.
 
-        Raises `ManualReview` before the last day to refuse has passed or while there is no account, and
-        `Refused` if the bank did not answer: then the same order goes out with the next call.
+        Raises `ManualReview` before the last day to refuse has passed, while there is no account or a review is
+        open, and `Refused` if the bank did not answer: then the same order goes out with the next call.
         """
         payment = self.file.payment(number)
         if payment is None:
@@ -222,6 +225,8 @@ class BenefitsOffice(Node):
                 raise ManualReview("the household may still refuse")
             if self.file.account(number) is None:
                 raise ManualReview("there is no account in the payee's name")
+            if number in [under_review for under_review, _ in self.file.reviews()]:
+                raise ManualReview("a correction of the tax waits for an official")
             with self.effect():
                 self.file.decide(number, "payment ordered", official, self.host.now_us())
                 self.file.order(number, self.file.programme().yen)
@@ -270,10 +275,10 @@ class BenefitsOffice(Node):
     def _today(self) -> str:
         return datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date().isoformat()
 
-    def _check_stage(self, number: int, stage: Stage) -> Household:
+    def _check_stage(self, number: int, *stages: Stage) -> Household:
         household = self.file.household(number)
-        if household.stage != stage:
-            raise ManualReview(f"the household is {household.stage}, not {stage}")
+        if household.stage not in stages:
+            raise ManualReview(f"the household is {household.stage}, not {' or '.join(stages)}")
         return household
 
     def _need_paper(self, number: int, person: str, paper: str, refused: Refused) -> None:
