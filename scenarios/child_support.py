@@ -202,11 +202,11 @@ async def offer(world: World) -> None:
         declined=replies.count("decline"),
     )
     with sim.refused(
-        "not_found",
-        "Who declined is left in peace: the plan has ended, and no second letter can be sent",
-        text_ja="辞退した家庭には計画を終え、再度の案内は送れない",
+        "manual_review",
+        "Who declined is left in peace: the plan has ended, and no new one can be made",
+        text_ja="辞退した家庭の計画は終了し、新たな計画も案内もできない",
     ):
-        await centre.offer(world.code("quiet"), by=WORKER)
+        centre.plan(world.code("quiet"), ("home-visit",), by=WORKER)
 
 
 async def other_purposes(world: World) -> None:

@@ -24,6 +24,7 @@ from nodes.municipality.child_support import ChildSupport
 from nodes.municipality.disability_welfare import DisabilityWelfare
 from nodes.municipality.education_board import EducationBoard, band_of, school_year_start
 from nodes.municipality.public_assistance import Assistance, PublicAssistance
+from nodes.portal.inbox import PORTAL, Portal
 from scenarios._watched_children import World
 from scenarios.child_support import run as child_support
 
@@ -148,6 +149,10 @@ class TestHolders:
         result = await world.analysis.analyse(world.code("silent"))
         assert (result.points, result.unknown) == (20, ())
 
+    async def test_an_approval_needs_a_name(self, world: World) -> None:
+        with refuses("manual_review"):
+            world.analysis.approve(by=" ", keep_days=30)
+
 
 class TestCentre:
     async def test_who_is_not_on_the_list_cannot_be_reviewed(self, world: World) -> None:
@@ -160,6 +165,22 @@ class TestCentre:
         world.centre.review(code, by="Ono", finding="support", why="seen at home")
         with refuses("not_found"):
             await world.centre.offer(code, by="Ono")
+
+    async def test_a_family_is_written_to_once_and_not_after_it_declined(self, world: World) -> None:
+        code, centre = world.code("fine"), world.centre
+        centre.nominate(code, "worried")
+        centre.review(code, by="Ono", finding="support", why="seen at home")
+        centre.plan(code, ("consultation",), by="Ono")
+        await centre.offer(code, by="Ono")
+        with refuses("manual_review"):
+            await centre.offer(code, by="Ono")
+        await world.sim.sleep(60)
+        assert len(world.sim.node(PORTAL, Portal).letters(world.parent("fine"))) == 1
+        await world.answer("fine", "decline")
+        with refuses("manual_review"):
+            centre.plan(code, ("consultation",), by="Ono")
+        with refuses("manual_review"):
+            await centre.offer(code, by="Ono")
 
     async def test_only_who_was_asked_can_answer(self, world: World) -> None:
         with refuses("not_found"):

@@ -102,7 +102,12 @@ class ChildAnalysis(Node):
     """
 
     def approve(self, *, by: str, keep_days: int) -> None:
-        """Whoever answers for the whole (総括管理主体) approves the rules and for how long a score is kept."""
+        """Whoever answers for the whole (総括管理主体) approves the rules and for how long a score is kept.
+
+        Raises `ManualReview` without a name.
+        """
+        if not by.strip():
+            raise ManualReview("an approval needs the name of who gives it")
         with self.effect():
             self.db.execute(
                 "INSERT OR REPLACE INTO approval VALUES (?, ?, ?)", (RULES_VERSION, by, keep_days)

@@ -3,8 +3,8 @@
 Rules kept here:
 1. A candidate is nothing but a reason to look. For each child a named person looks, also where the score is low and
    somebody who knows the child is worried; without that decision nothing leaves the centre.
-2. Data → a person's assessment → a plan (サポートプラン, 児童福祉法10条1項4号) → an offer. The family may decline, and
-   that is the end of it.
+2. Data → a person's assessment → a plan (サポートプラン, 児童福祉法10条1項4号) → an offer, once. The family may decline,
+   and that is the end of it.
 3. No letter says why, and none has room for a score.
 4. A family that moves is handed over with its agreement (個人情報保護法69条2項1号): the plan goes, the score and its
    reasons do not, and are deleted here. Cities find the person here by the mesh's own translation; that a real
@@ -123,7 +123,7 @@ class ChildSupport(Node):
     # Plan and offer.
 
     def plan(self, child: str, kinds: tuple[Kind, ...], *, by: str) -> None:
-        """Make a plan for a child; `ManualReview` unless a named person found that it needs support."""
+        """Make a plan for a child; `ManualReview` unless a named person found need, or if the family declined."""
         self._check_reviewed(child)
         since = day_of(self.host.now_us()).isoformat()
         with self.effect():
@@ -132,7 +132,7 @@ class ChildSupport(Node):
             )
 
     async def offer(self, child: str, *, by: str) -> None:
-        """Write to the parent; `ManualReview` unless a named person found need, and a plan was made."""
+        """Write to the parent, once; `ManualReview` unless a named person found need, `NotFound` without a plan."""
         self._check_reviewed(child)
         self._plan(child)
         register = f"{member_of(self.address)}/resident"
@@ -141,7 +141,9 @@ class ChildSupport(Node):
         due = months_after(day_of(self.host.now_us()), 1).isoformat()
         letter = Letter("We would like to talk with you about your family", "子育てのご相談のご案内", due)
         with self.effect():
-            self.db.execute("INSERT OR REPLACE INTO offer VALUES (?, ?, ?, NULL)", (child, parent, by))
+            row = (child, parent, by)
+            if not self.db.execute("INSERT OR IGNORE INTO offer VALUES (?, ?, ?, NULL)", row).rowcount:
+                raise ManualReview("the family was written to before")
             self.notify(PORTAL_LETTER, PORTAL, letter, subject=parent, procedure=PROCEDURE)
 
     @serves(OFFER_ANSWER)
@@ -214,6 +216,8 @@ class ChildSupport(Node):
         row = self.db.execute("SELECT finding FROM review WHERE child = ?", (child,)).fetchone()
         if row is None or row["finding"] != "support":
             raise ManualReview("no named person has found that this child needs support")
+        if self.replies().get(child) == "decline":
+            raise ManualReview("the family has declined")
 
     def _plan(self, child: str) -> sqlite3.Row:
         row: sqlite3.Row | None = self.db.execute(
