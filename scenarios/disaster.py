@@ -120,10 +120,11 @@ async def all_at_once(world: World, per_second: int) -> None:
         text_ja=f"{len(others)}世帯が同時に申請し、中継は毎秒{per_second}件に制限したが、最終的に各世帯1件ずつ受け付けられた",
     )
     sim.tell(
-        f"{world.families} houses were flooded, in an imagined flood. The families apply on the portal, nearly all in one moment: the broker "
+        f"{world.families} houses of a district were flooded, in an imagined flood, grave enough in the whole city for "
+        "被災者生活再建支援法 to apply. The families apply on the portal, nearly all in one moment: the broker "
         f"refused {held_back} attempts as too fast, the portal sent the same messages again, and every household has "
         "exactly one application.",
-        f"架空の水害で{world.families}戸が浸水した。各世帯がほぼ同時にマイナポータルから申請し、中継は{held_back}件を頻度超過として戻したが、"
+        f"架空の水害で、ある地区の{world.families}戸が浸水した（市全体の被害により被災者生活再建支援法が適用されたものとする）。各世帯がほぼ同時にマイナポータルから申請し、中継は{held_back}件を頻度超過として戻したが、"
         "同じ電文が再送され、各世帯1件ずつ受け付けられた。",
     )
 

@@ -163,6 +163,31 @@ async def test_two_ways_at_one_moment_make_one_claim() -> None:
         assert [claim[0] for claim in world.prefecture.claims()] == ["rc-000001"]
 
 
+async def test_two_officials_who_send_on_at_once_give_lodging_once() -> None:
+    with simulation(starts=run.starts) as sim:
+        nodes.establish(sim)
+        world = World(sim, 5)
+        await certified(world)
+        head = world.homes[0].head
+        await world.accept(head, "basic-grant", "lodging")
+        assert await asyncio.gather(world.desk.send_on(), world.desk.send_on()) == [0, 0]
+        await sim.sleep(60)
+        aids = [kind for kind, _ in world.office.aids_of(world.kitami.code(head))]
+        assert aids.count("lodging") == 1
+        assert world.office.given_twice() == []
+
+
+async def test_what_a_certificate_rests_on_is_not_surveyed_again() -> None:
+    with simulation(starts=run.starts) as sim:
+        nodes.establish(sim)
+        world = World(sim, 5)
+        await certified(world)
+        with pytest.raises(ManualReview):
+            world.office.survey(house_of(1), 10, "somebody else")
+        held = await world.desk.ask_ledger(world.kitami.code(world.homes[0].head), KITAMI)
+        assert held.damage == damage_of(percent_of(1))
+
+
 async def test_a_claim_without_a_certificate_or_without_the_ledger() -> None:
     with simulation(starts=run.starts) as sim:
         nodes.establish(sim)

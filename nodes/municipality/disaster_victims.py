@@ -4,7 +4,8 @@ Rules kept here:
 1. The damage is surveyed before anything is certified (災害対策基本法90条の2第1項). A person signs the certificate, and
    sees to it that the household lived in the house it named. For the survey the list of houses of the tax office may
    be used inside the city (同条2項).
-2. A household has one certificate, whoever of it applies and however often.
+2. A household has one certificate, whoever of it applies and however often, and what it says stands: what a second
+   survey finds (再調査) is for a certificate of its own, which is not modelled.
 3. The ledger (90条の3) says who was hit, how badly, where they stay and what aid they had.
 4. It is used inside the city, and given to another local body as far as its aid needs it (90条の4第1項2号・3号): another
    city gets it only about who said that they stay there.
@@ -122,7 +123,13 @@ class DisasterVictims(Node):
             query = HousesQuery(page.houses[-1].house)
 
     def survey(self, house: str, percent: int, surveyor: str) -> None:
-        """Enter what a surveyor found (住家被害認定調査); `NotFound` for a house that is not on the list."""
+        """Enter what a surveyor found (住家被害認定調査); `NotFound` for a house that is not on the list.
+
+        Raises `ManualReview` once a certificate rests on what was found before.
+        """
+        certified = "SELECT 1 FROM household WHERE house = ? AND certificate IS NOT NULL"
+        if self.db.execute(certified, (house,)).fetchone() is not None:
+            raise ManualReview("a certificate rests on the first survey")
         with self.effect():
             changed = self.db.execute(
                 "UPDATE survey SET percent = ?, surveyor = ? WHERE house = ?", (percent, surveyor, house)

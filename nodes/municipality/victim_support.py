@@ -231,14 +231,19 @@ class VictimSupport(Node):
         return [one.code for one in reply.members]
 
     def _give_lodging(self, row: sqlite3.Row) -> None:
-        """Give lodging, and tell the ledger of the city where the house stood."""
-        self.notify(
-            AID,
-            f"muni/{row['city']}/disaster-victims",
-            Aid("lodging"),
-            subject=row["applicant"],
-            procedure=PROCEDURE,
-        )
+        """Give lodging, once, and tell the ledger of the city where the house stood."""
+        with self.effect():
+            given = self.db.execute(
+                "UPDATE application SET stage = 'sent' WHERE number = ? AND stage = 'open'", (row["number"],)
+            ).rowcount
+            if given:
+                self.notify(
+                    AID,
+                    f"muni/{row['city']}/disaster-victims",
+                    Aid("lodging"),
+                    subject=row["applicant"],
+                    procedure=PROCEDURE,
+                )
 
     # Inside.
 
