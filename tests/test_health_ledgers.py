@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 import nodes
-from mesh import MeshError, UsageError
-from mesh.faults import repeat
+from mesh import ManualReview, MeshError, UsageError
+from mesh.faults import drop, repeat
 from mesh.names import BROKER
 from mesh.runner import run_scenario
 from mesh.testing import simulation
@@ -125,6 +126,35 @@ class TestRecord:
         assert world.health.proposals.waiting() == world.health.proposals.of("conflict") == []
         assert world.ledger.record.value(world.code("due"), ITEM, "given_on") == "2024-09-02"
         assert world.is_in_step()
+
+    async def test_a_correction_whose_answer_was_lost_is_no_conflict(self, world: World) -> None:
+        code, health = world.code("due"), world.health
+        world.slip("due", "2024-09-01")
+        await world.sim.sleep(5)
+        health.propose(code, Change(ITEM, "given_on", "2024-09-02", 1, NURSE))
+        lost = drop(sender=BROKER, recipient=health.address)
+        world.sim.disturbance.rules.append(lost)
+        await health.send_proposals()
+        assert len(health.proposals.waiting()) == 1
+        assert world.ledger.record.value(code, ITEM, "given_on") == "2024-09-02"
+        world.sim.disturbance.rules.remove(lost)
+        await health.send_proposals()
+        assert health.proposals.waiting() == health.proposals.of("conflict") == []
+        assert [row["value"] for row in world.ledger.record.audit(code, ITEM, "given_on")] == [
+            "2024-09-01",
+            "2024-09-02",
+        ]
+
+    async def test_two_nurses_who_send_one_reminder_at_once_send_one_letter(self, world: World) -> None:
+        code = world.code("due")
+        await world.health.enrol(code)
+        world.health.find_due()
+        world.health.decide(code, by=NURSE, send=True, why="no slip")
+        sent = await asyncio.gather(*(world.health.remind(code) for _ in range(2)), return_exceptions=True)
+        assert sent[0] is True
+        assert isinstance(sent[1], ManualReview)
+        await world.sim.sleep(60)
+        assert len(world.letters("due")) == 1
 
     async def test_a_reason_to_wait_that_is_over_does_not_hold(self, world: World) -> None:
         code = world.code("waits")

@@ -234,10 +234,11 @@ class HealthManagement(Node):
 
         Raises `ManualReview` unless a named person decided so, and `Refused` while the ledger cannot be asked.
         """
-        row = self.reminders.approved(child)
+        self.reminders.approved(child)
         card = await self.ask(self._ledger, VACCINATION_RECORD, Empty(), subject=child, procedure=VACCINATION)
         is_given = any((one.item, one.field) == (ITEM, "given_on") for one in fields_of(card))
         with self.effect():
+            row = self.reminders.approved(child)  # A colleague may have sent it, or decided anew, meanwhile.
             if is_given:
                 self.reminders.drop(child, "vaccinated meanwhile")
                 return False

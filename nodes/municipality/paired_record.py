@@ -3,7 +3,7 @@
 Rules kept here:
 1. Each field has one original (正本): the application named in `ORIGINAL`. The other holds a copy of it.
 2. A change says on which version it is based. Where the original has moved on since, it is not made: an
-   official decides (lost update).
+   official decides (lost update). The very change that came before, whose answer may have been lost, is one change.
 3. Nothing is overwritten. Each change is an entry of its own, with who made it and when, and a digest over
    itself and the entry before it; the database itself refuses to alter or remove one.
 4. Events come in any order; a copy never goes back to an older version.
@@ -145,7 +145,7 @@ class PairedRecord:
         return Card(tuple(State(*row) for row in rows if ORIGINAL[row["field"]] == self._system))
 
     def enter(self, person: str, change: Change, *, source: str, at_us: int) -> int:
-        """Make a change to a field whose original is here; returns its version. Inside the node's effect.
+        """Make a change to a field whose original is here, once; returns its version. Inside the node's effect.
 
         Raises `ManualReview` where the original is elsewhere, or is no longer at the version seen.
         """
@@ -154,6 +154,8 @@ class PairedRecord:
                 f"the original of {change.field} is in {ORIGINAL[change.field]}: propose it there"
             )
         version = self.version(person, change.item, change.field)
+        if change.based_on == version - 1 and self._is_last(person, change, source):
+            return version
         if change.based_on != version:
             raise ManualReview(
                 f"the field is at version {version}, the change was based on {change.based_on}"
@@ -167,6 +169,11 @@ class PairedRecord:
         for state in fields:
             if state.version > self.version(person, state.item, state.field):
                 self._append(person, state, source, "", at_us)
+
+    def _is_last(self, person: str, change: Change, source: str) -> bool:
+        """Whether a field stands as this change, by this clerk, made it."""
+        last = self.audit(person, change.item, change.field)[-1]
+        return (last["value"], last["clerk"], last["source"]) == (change.value, change.clerk, source)
 
     def _append(self, person: str, state: State, source: str, clerk: str, at_us: int) -> None:
         entries = self.audit(person, state.item, state.field)
