@@ -76,12 +76,17 @@ class World:
         """Kitami takes a household up in its register and in its office for vouchers."""
         self.kitami.settle(home)
         for person in home.members:
-            self.office.enter(
-                self.kitami.code(person),
-                token_of(person.resident_code),
-                since=home.moves[-1].on.isoformat(),
-                from_city=home.moves[-1].from_city,
-            )
+            self.take_up(person)
+
+    def take_up(self, person: Person) -> None:
+        """Kitami's office for vouchers takes somebody up who moved in."""
+        move = person.moves[-1]
+        self.office.enter(
+            self.kitami.code(person),
+            token_of(person.resident_code),
+            since=move.on.isoformat(),
+            from_city=move.from_city,
+        )
 
     def receive_slip(self, person: Person) -> None:
         """The slip of the second dose reaches Kobe's ledger; its copy is not registered yet."""
