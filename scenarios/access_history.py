@@ -276,7 +276,6 @@ async def report_the_breach(story: Story, report_day: int) -> None:
     await sim.sleep(60)
     portal = sim.node(PORTAL, Portal)
     inboxes = [portal.letters(sim.code("gov/portal", one.handle)) for one in story.neighbours]
-    sim.reached(eligible=len(story.neighbours), notified=sum(map(bool, inboxes)))
     sim.expect(
         "Every neighbour finds one letter of Sapporo in the portal",
         [[row["source"] for row in letters] for letters in inboxes]

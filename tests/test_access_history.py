@@ -10,19 +10,21 @@ import pytest
 
 import nodes
 from mesh import NotFound, Refused, Simulation, UsageError
+from mesh.faults import drop
 from mesh.history import lines_of
 from mesh.ledger import Row
 from mesh.names import BROKER
 from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes.agency import breach_rules, commission, harvesting
-from nodes.agency.breach_intake import BREACH_REPORT, BreachQuery
+from nodes.agency.breach_intake import BREACH_INTAKE, BREACH_REPORT, BreachIntake, BreachQuery
 from nodes.agency.breach_rules import final_due, preliminary_due
 from nodes.agency.case_check import CASES, CasesQuery
 from nodes.agency.commission import GUIDANCE, NO_CASE, OVERSIGHT, Commission, GuidanceQuery
 from nodes.agency.harvesting import PERSONS_MIN, WITHIN_US, bursts
 from nodes.municipality.child_allowance import ChildAllowanceOffice
 from nodes.municipality.privacy import PROCEDURE, PrivacyDesk
+from nodes.portal.inbox import PORTAL, Portal
 from scenarios._watched_offices import Story, open_story
 from scenarios.access_history import run as scenario
 
@@ -164,6 +166,37 @@ class TestBreaches:
         await story.sim.sleep(40 * 86_400)
         final = await desk.report(breach)
         assert (final.number, final.in_time, final.final_due) == (1, False, "2024-11-13")
+
+    async def test_a_report_whose_answer_was_lost_is_one_report(self, story: Story) -> None:
+        desk, sim = story.sapporo_privacy, story.sim
+        breach = desk.note_breach([story.sapporo.code(story.claim_in_sapporo(1))], wilful=False)
+        for stage_days in (6, 40):
+            lost = drop(BROKER, desk.address, times=1)
+            sim.disturbance.rules.append(lost)
+            with pytest.raises(Refused, match="timeout"):
+                await desk.report(breach)
+            sim.disturbance.rules.remove(lost)
+            await sim.sleep(stage_days * 86_400)
+            answer = await desk.report(breach)
+            assert (answer.number, answer.in_time) == (1, True)
+        (row,) = sim.node(BREACH_INTAKE, BreachIntake).breaches()
+        assert (row["preliminary_on"], row["final_on"]) == ("2024-10-15", "2024-10-21")
+
+    async def test_guidance_that_comes_again_is_about_the_same_exchanges(self, story: Story) -> None:
+        commission, desk = story.commission, story.sapporo_privacy
+        message = "01928f5e-0000-7000-8000-000000000001"
+        for _ in range(2):
+            query = GuidanceQuery(1, story.sapporo_office.address, "look", "確認", (message,))
+            await commission.ask(desk.address, GUIDANCE, query, procedure=OVERSIGHT)
+        assert desk.concerned(1) == [message]
+
+    async def test_whom_it_concerns_is_written_to_once(self, story: Story) -> None:
+        desk, sim = story.sapporo_privacy, story.sim
+        person = story.claim_in_sapporo(1)
+        breach = desk.note_breach([story.sapporo.code(person)], wilful=False)
+        assert [len(desk.tell_people(breach)) for _ in range(2)] == [1, 0]
+        await sim.sleep(60)
+        assert len(sim.node(PORTAL, Portal).letters(sim.code("gov/portal", person.handle))) == 1
 
     async def test_nobody_reports_finally_for_another(self, story: Story) -> None:
         desk, kobe = story.sapporo_privacy, story.world.kobe.node(PrivacyDesk)

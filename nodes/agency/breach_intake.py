@@ -5,6 +5,7 @@ Rules kept here:
    and by when the final report is due.
 2. A late report is taken in like any other; that it was late is on record.
 3. Whoever reported first reports finally: nobody adds to another body's report.
+4. A report whose answer was lost comes again: it is one report, of the day on which it came first.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ Stage = Literal["preliminary", "final"]
 
 
 class BreachQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """A report of a breach; the final one names the number that the first was given."""
+    """A report of a breach; `reference` is the reporter's own number of it, the same in both reports."""
 
     stage: Stage
     known_on: Date
     persons: Annotated[int, Meta(ge=1)]
     wilful: bool
     """Done with wrongful intent (不正の目的)."""
-    number: int = 0
+    reference: Annotated[int, Meta(ge=1)]
 
 
 class BreachReply(Struct, frozen=True):
@@ -57,8 +58,9 @@ class BreachIntake(Node):
     zone: ClassVar[str] = Zone.CLOUD
     schema: ClassVar[str] = """
     CREATE TABLE breach(
-      number INTEGER PRIMARY KEY, reporter TEXT NOT NULL, known_on TEXT NOT NULL, persons INTEGER NOT NULL,
-      wilful INTEGER NOT NULL, preliminary_on TEXT NOT NULL, final_on TEXT)
+      number INTEGER PRIMARY KEY, reporter TEXT NOT NULL, reference INTEGER NOT NULL, known_on TEXT NOT NULL,
+      persons INTEGER NOT NULL, wilful INTEGER NOT NULL, preliminary_on TEXT NOT NULL, final_on TEXT,
+      UNIQUE (reporter, reference))
     """
 
     @serves(BREACH_REPORT)
@@ -70,31 +72,40 @@ class BreachIntake(Node):
         return self._take_final(query, caller.address)
 
     def _take_preliminary(self, query: BreachQuery, reporter: str) -> BreachReply:
-        known_on, today = date.fromisoformat(query.known_on), day_of(self.host.now_us())
-        with self.effect():
-            number = self.db.execute(
-                "INSERT INTO breach(reporter, known_on, persons, wilful, preliminary_on) VALUES (?, ?, ?, ?, ?)"
-                " RETURNING number",
-                (reporter, query.known_on, query.persons, query.wilful, today.isoformat()),
-            ).fetchone()["number"]
-        due = final_due(known_on, wilful=query.wilful)
-        return BreachReply(number, today <= preliminary_due(known_on), due.isoformat())
-
-    def _take_final(self, query: BreachQuery, reporter: str) -> BreachReply:
-        row = self.db.execute(
-            "SELECT known_on FROM breach WHERE number = ? AND reporter = ?", (query.number, reporter)
-        ).fetchone()
-        if row is None:
-            raise NotFound("there is no first report of this number")
-        today = day_of(self.host.now_us())
-        due = final_due(date.fromisoformat(row["known_on"]), wilful=query.wilful)
         with self.effect():
             self.db.execute(
-                "UPDATE breach SET final_on = ?, persons = ?, wilful = ? WHERE number = ?",
-                (today.isoformat(), query.persons, query.wilful, query.number),
+                "INSERT OR IGNORE INTO breach(reporter, reference, known_on, persons, wilful, preliminary_on)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (reporter, query.reference, query.known_on, query.persons, query.wilful, self._today()),
             )
-        return BreachReply(query.number, today <= due, due.isoformat())
+        row = self._breach(query, reporter)
+        known_on = date.fromisoformat(row["known_on"])
+        in_time = date.fromisoformat(row["preliminary_on"]) <= preliminary_due(known_on)
+        due = final_due(known_on, wilful=bool(row["wilful"]))
+        return BreachReply(row["number"], in_time, due.isoformat())
+
+    def _take_final(self, query: BreachQuery, reporter: str) -> BreachReply:
+        number = self._breach(query, reporter)["number"]
+        with self.effect():
+            self.db.execute(
+                "UPDATE breach SET final_on = coalesce(final_on, ?), persons = ?, wilful = ? WHERE number = ?",
+                (self._today(), query.persons, query.wilful, number),
+            )
+        row = self._breach(query, reporter)
+        due = final_due(date.fromisoformat(row["known_on"]), wilful=query.wilful)
+        return BreachReply(number, date.fromisoformat(row["final_on"]) <= due, due.isoformat())
+
+    def _breach(self, query: BreachQuery, reporter: str) -> sqlite3.Row:
+        row: sqlite3.Row | None = self.db.execute(
+            "SELECT * FROM breach WHERE reporter = ? AND reference = ?", (reporter, query.reference)
+        ).fetchone()
+        if row is None:
+            raise NotFound("there is no first report of this breach")
+        return row
+
+    def _today(self) -> str:
+        return day_of(self.host.now_us()).isoformat()
 
     def breaches(self) -> list[sqlite3.Row]:
-        """Every breach reported: number, reporter, known_on, persons, wilful, preliminary_on, final_on."""
+        """Every breach reported: whose (reporter, reference), known_on, persons, wilful, and when reported."""
         return self.db.execute("SELECT * FROM breach ORDER BY number").fetchall()

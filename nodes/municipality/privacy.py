@@ -4,7 +4,7 @@ Rules kept here:
 1. Guidance (指導・助言, 番号法33条) is taken in and looked into; it binds no exchange.
 2. A breach is reported to the commission, at first within about three to five days and finally within 30 days, or 60
    where it was done with wrongful intent (番号法29条の4第1項).
-3. Whom it concerns is told (同条2項): that it happened, and no value.
+3. Whom it concerns is told once (同条2項): that it happened, and no value.
 """
 
 from __future__ import annotations
@@ -35,10 +35,13 @@ class PrivacyDesk(Node):
     CREATE TABLE guidance(
       number INTEGER PRIMARY KEY, party TEXT NOT NULL, text TEXT NOT NULL, text_ja TEXT NOT NULL,
       received_us INTEGER NOT NULL);
-    CREATE TABLE concerned(guidance INTEGER NOT NULL REFERENCES guidance, message TEXT NOT NULL);
+    CREATE TABLE concerned(
+      guidance INTEGER NOT NULL REFERENCES guidance, message TEXT NOT NULL, PRIMARY KEY (guidance, message));
     CREATE TABLE breach(
       number INTEGER PRIMARY KEY, known_on TEXT NOT NULL, wilful INTEGER NOT NULL, reported INTEGER NOT NULL DEFAULT 0);
-    CREATE TABLE affected(breach INTEGER NOT NULL REFERENCES breach, person TEXT NOT NULL, PRIMARY KEY (breach, person));
+    CREATE TABLE affected(
+      breach INTEGER NOT NULL REFERENCES breach, person TEXT NOT NULL, letter TEXT NOT NULL DEFAULT '',
+      PRIMARY KEY (breach, person));
     """
 
     @serves(GUIDANCE)
@@ -51,7 +54,8 @@ class PrivacyDesk(Node):
                 (query.number, query.party, query.text, query.text_ja, self.host.now_us()),
             )
             self.db.executemany(
-                "INSERT INTO concerned VALUES (?, ?)", [(query.number, one) for one in query.messages]
+                "INSERT OR IGNORE INTO concerned VALUES (?, ?)",
+                [(query.number, one) for one in query.messages],
             )
         return Empty()
 
@@ -72,7 +76,8 @@ class PrivacyDesk(Node):
                 (day_of(self.host.now_us()).isoformat(), wilful),
             ).fetchone()["number"]
             self.db.executemany(
-                "INSERT OR IGNORE INTO affected VALUES (?, ?)", [(number, one) for one in people]
+                "INSERT OR IGNORE INTO affected(breach, person) VALUES (?, ?)",
+                [(number, one) for one in people],
             )
         return int(number)
 
@@ -81,14 +86,14 @@ class PrivacyDesk(Node):
         row = self._breach(breach)
         stage: Stage = "final" if row["reported"] else "preliminary"
         persons = len(self._affected(breach))
-        query = BreachQuery(stage, row["known_on"], persons, bool(row["wilful"]), row["reported"])
+        query = BreachQuery(stage, row["known_on"], persons, bool(row["wilful"]), breach)
         answer = await self.ask(BREACH_INTAKE, BREACH_REPORT, query, procedure=PROCEDURE)
         with self.effect():
             self.db.execute("UPDATE breach SET reported = ? WHERE number = ?", (answer.number, breach))
         return answer
 
     def tell_people(self, breach: int) -> list[str]:
-        """Write to everybody whom a breach concerns; returns the letters' message ids."""
+        """Write to whom a breach concerns and who has no letter yet; returns the letters' message ids."""
         row = self._breach(breach)
         due = final_due(date.fromisoformat(row["known_on"]), wilful=bool(row["wilful"]))
         letter = Letter(
@@ -96,10 +101,15 @@ class PrivacyDesk(Node):
             "あなたの情報が不適切に照会されました",
             due.isoformat(),
         )
-        return [
-            self.notify(PORTAL_LETTER, PORTAL, letter, subject=person, procedure=PROCEDURE)
-            for person in self._affected(breach)
-        ]
+        sent: list[str] = []
+        with self.effect():
+            for person in self._affected(breach, "letter = ''"):
+                sent.append(self.notify(PORTAL_LETTER, PORTAL, letter, subject=person, procedure=PROCEDURE))
+                self.db.execute(
+                    "UPDATE affected SET letter = ? WHERE breach = ? AND person = ?",
+                    (sent[-1], breach, person),
+                )
+        return sent
 
     def _breach(self, number: int) -> sqlite3.Row:
         row: sqlite3.Row | None = self.db.execute(
@@ -109,6 +119,6 @@ class PrivacyDesk(Node):
             raise NotFound("no such breach is noted")
         return row
 
-    def _affected(self, breach: int) -> list[str]:
-        rows = self.db.execute("SELECT person FROM affected WHERE breach = ? ORDER BY person", (breach,))
-        return [row["person"] for row in rows]
+    def _affected(self, breach: int, condition: str = "1") -> list[str]:
+        sql = f"SELECT person FROM affected WHERE breach = ? AND {condition} ORDER BY person"  # noqa: S608
+        return [row["person"] for row in self.db.execute(sql, (breach,))]
