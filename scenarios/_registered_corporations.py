@@ -28,7 +28,7 @@ def corporate_number(serial: int) -> str:
 
 TOWN: Final = Town("012084-0001001", "北海道北見市見本町一丁目")
 RENAMED: Final = replace(TOWN, written="北海道北見市見本中央一丁目")
-KOBE_TOWN: Final = Town("281000-0001000", "兵庫県神戸市中央区見本通")
+KOBE_TOWN: Final = Town("281107-0001000", "兵庫県神戸市中央区見本通")
 FOODS: Final = Corporation(corporate_number(1), "株式会社見本フーズ", TOWN.town, "2番3号")
 FOODS_MOVED: Final = replace(FOODS, name="見本フードサービス株式会社", town=KOBE_TOWN.town, block="5番1号")
 MILLS: Final = Corporation(corporate_number(2), "株式会社見本製粉", TOWN.town, "7番1号")

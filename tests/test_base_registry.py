@@ -28,7 +28,7 @@ def test_it_holds(seed: int) -> None:
     result = run_scenario(scenario, seed=seed, nodes="nodes")
     assert result.error is None
     assert [one.text for one in result.expectations if not one.held] == []
-    assert (result.report.visits_saved, result.report.fees_saved_yen) == (2, 1200)
+    assert (result.report.visits_saved, result.report.fees_saved_yen) == (1, 600)
     assert len(result.report.fallbacks) == 1
     assert all(one.text != one.text_ja for one in result.expectations)
 
@@ -111,6 +111,21 @@ class TestRegistry:
                 office.address, SIGNAL, base_registry.SignalQuery("corporate", 9), procedure=PROCEDURE
             )
         assert answer.version == 1
+
+
+class TestClosed:
+    async def test_a_closed_corporation_files_nothing(self, world: World) -> None:
+        office = world.office(world.kitami)
+        world.corporate.record(replace(FOODS, closed=True), "2026-03-01")
+        await office.refresh()
+        assert (await office.take_notice(FOODS.number, FOODS.name)).outcome == "not-registered"
+
+    async def test_an_abolished_town_is_in_no_address(self, world: World) -> None:
+        office = world.office(world.kitami)
+        world.address.record(replace(TOWN, abolished=True), "2026-03-01")
+        await office.refresh()
+        with pytest.raises(NotFound, match="no such town"):
+            office.address_of(FOODS.number)
 
 
 class TestCopy:

@@ -1,8 +1,8 @@
 """The address registry (アドレス・ベース・レジストリ, デジタル庁): every town (町字) of every municipality, by 町字ID.
 
 Rules kept here:
-1. A town is named by the municipality's six digits and a 町字ID of seven: four for 大字・町, three for 丁目・小字. A
-   town that gets another name keeps its ID.
+1. A town is named by the six digits of the municipality, or of the ward in a designated city, and a 町字ID of seven:
+   four for 大字・町, three for 丁目・小字. A town that gets another name keeps its ID (illustrative).
 2. The municipality decides names and borders, and from which day (地方自治法260条: 告示); the registry publishes it
    with that day, which lies ahead as a rule (効力発生日).
 """
@@ -20,7 +20,7 @@ from nodes.agency.base_registry import SCHEMA, Changes, ChangesQuery, Feed
 ADDRESS_REGISTRY: Final = "gov/digital/address-registry"
 
 TownKey = Annotated[str, Meta(pattern="^[0-9]{6}-[0-9]{7}$")]
-"""A municipality's code and a 町字ID."""
+"""The code of a municipality, or of a designated city's ward, and a 町字ID."""
 
 
 class Town(Struct, frozen=True):

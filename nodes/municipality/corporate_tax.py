@@ -3,7 +3,8 @@
 Rules kept here:
 1. A corporation that changes its name or moves files it (条例による法人の設立・異動等の届出). The copy of the corporate
    registry stands for 登記事項証明書, so nobody attaches one.
-2. The registry decides: what is filed and not registered is taken by nobody (会社法915条: first the register).
+2. The registry decides: what is filed and not registered, or of a corporation that is closed, is taken by nobody
+   (会社法915条: first the register).
 3. A copy older than a day is compared with its source before it is used, and any copy before it says no. If the
    source cannot be reached, the corporation is asked for the paper.
 4. An address is written from the registries, not kept: when a town gets another name, every address in it has it
@@ -122,7 +123,7 @@ class CorporateTaxOffice(Node):
 
     def _is_named(self, corporation: str, name: str) -> bool:
         entry = self.corporations.find(corporation, self.today)
-        return entry is not None and entry.name == name
+        return entry is not None and not entry.closed and entry.name == name
 
     def edit(self, entry: Corporation) -> None:
         """Correct the copy by hand."""
@@ -152,7 +153,7 @@ class CorporateTaxOffice(Node):
         """The seat as an envelope has it today."""
         entry = self._known(corporation)
         town = self.towns.find(entry.town, self.today)
-        if town is None:
+        if town is None or town.abolished:
             raise NotFound("the copy of the address registry has no such town")
         return f"{town.written}{entry.block}"
 
