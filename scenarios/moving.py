@@ -248,7 +248,7 @@ async def hear_of_it(world: World, family: Household) -> None:
         "health-insurance",
     )
     pension.guidance.write(
-        Letter("Please notify the national pension", "国民年金の住所変更届をお願いします", by),
+        Letter("See whether the national pension needs a notice", "国民年金の届出の要否をご確認ください", by),
         "national-pension",
     )
     school.guidance.write(

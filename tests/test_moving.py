@@ -17,6 +17,7 @@ from mesh.personal_number import personal_numbers_in
 from mesh.runner import run_scenario
 from mesh.sealing import open_sealed
 from mesh.testing import messages, personal_numbers, simulation
+from nodes.agency.certificates import CertificateAuthority
 from nodes.agency.pension import PENSION, PensionBody
 from nodes.data.people import Population
 from nodes.municipality import moving_register
@@ -207,6 +208,21 @@ async def test_a_new_city_that_was_not_announced_asks_the_old_one(world: World) 
     assert await register.accept_move_in(code, from_city="28100", moved_on=world.today) == [code]
 
 
+async def test_who_moves_before_the_planned_day_is_in_one_register(world: World) -> None:
+    home, card = world.settle(parents=1)
+    old, new = world.kobe, world.kitami
+    await world.file(home.head, card, world.today + timedelta(days=9))
+    await new.resident.accept_move_in(new.code(home.head), from_city="28100", moved_on=world.today)
+    await world.sim.sleep(60)
+    named = (home.head.name, home.head.born.isoformat())
+    assert (old.resident.find(*named), new.resident.find(*named)) == ([], [new.code(home.head)])
+    with pytest.raises(ManualReview, match="has entered"):
+        old.resident.cancel_move_out(old.code(home.head))
+    await world.until(world.today + timedelta(days=10))
+    authority = world.sim.node("org/j-lis/certificates", CertificateAuthority)
+    assert authority.lapses(world.sim.code("org/j-lis", home.head.handle)) == ["identity-change"]
+
+
 async def test_who_comes_back_is_taken_up_again_and_stays(world: World) -> None:
     home, card = world.settle(parents=1)
     moved, old, new = world.today, world.kobe.resident, world.kitami.resident
@@ -376,7 +392,7 @@ async def test_the_pension_office_reports_what_it_takes_in(world: World, clerk: 
     book = world.sim.codes
     person = book.person(codes[0], "muni/01208")
     body = world.sim.node(PENSION, PensionBody)
-    assert body.reports(book.code("org/nenkin", person)) == [("address", "2026-03-02")] * 2
+    assert body.reports(book.code("org/nenkin", person)) == [("address", "2026-03-02")]
 
 
 async def test_the_school_roll_follows_the_register(world: World, clerk: Any) -> None:

@@ -57,9 +57,10 @@ class MoveFile:
         """Nobody waits for the person elsewhere: the move was called off, or they have come back."""
         self._db.execute("DELETE FROM leaving WHERE code = ?", (code,))
 
-    def confirm(self, code: str, day: str) -> None:
-        """The new city has entered the person."""
-        self._db.execute("UPDATE leaving SET confirmed_on = ? WHERE code = ?", (day, code))
+    def confirm(self, code: str, day: str) -> bool:
+        """The new city has entered the person; whether they had notified a move-out."""
+        changed = self._db.execute("UPDATE leaving SET confirmed_on = ? WHERE code = ?", (day, code))
+        return bool(changed.rowcount)
 
     def unconfirmed(self, codes: Sequence[str]) -> list[str]:
         """Those of some persons who left and whom the new city has not entered yet."""

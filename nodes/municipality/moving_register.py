@@ -3,6 +3,8 @@
 Rules kept here are those of `moves`, and:
 1. Whoever notified a move-out stays on record until the new city has entered them (`move_file`).
 2. Only a person at the counter is entered: an announcement enters nobody.
+3. Who leaves is struck off on the planned day, or when the new city has entered them, whichever comes first: nobody is
+   in two registers.
 """
 
 from __future__ import annotations
@@ -97,9 +99,7 @@ class MovingRegister(Node):
         due = self.moves.due(day_of(self.host.now_us()))
         for code in due:
             with self.effect():
-                self.db.execute("UPDATE resident SET struck = 'moved' WHERE code = ?", (code,))
-                self.publish(IDENTITY_CHANGE, code)
-                self.publish(MOVED_OUT, code)
+                self._strike(code)
         return due
 
     def overdue(self) -> list[str]:
@@ -107,8 +107,13 @@ class MovingRegister(Node):
         return self.moves.overdue(day_of(self.host.now_us()))
 
     def cancel_move_out(self, code: str) -> None:
-        """Put back who stayed after all (転出取消), and say so to the city that expects them."""
+        """Put back who stayed after all (転出取消), and say so to the city that expects them.
+
+        Raises `ManualReview` for who is entered there already.
+        """
         info = self.moves.leaving(code)
+        if not self.moves.unconfirmed([code]):
+            raise ManualReview("the new city has entered the person")
         with self.effect():
             self.db.execute("UPDATE resident SET struck = '' WHERE code = ? AND struck = 'moved'", (code,))
             self.moves.stay(code)
@@ -121,9 +126,10 @@ class MovingRegister(Node):
 
     @receives(MOVED_IN)
     async def on_moved_in(self, notice: MovedIn, caller: Caller, person: str) -> None:
-        """Close a move-out: the new city has entered the person."""
+        """Close a move-out: the new city has entered the person, who is struck off if that came before the day."""
         with self.effect():
-            self.moves.confirm(person, notice.moved_on)
+            if self.moves.confirm(person, notice.moved_on):
+                self._strike(person)
 
     # Moving in.
 
@@ -161,6 +167,13 @@ class MovingRegister(Node):
         return EntitlementsReply(self.moves.entitlements(person))
 
     # Inside.
+
+    def _strike(self, code: str) -> None:
+        """Strike somebody off and say so, once; inside an effect."""
+        sql = "UPDATE resident SET struck = 'moved' WHERE code = ? AND struck = ''"
+        if self.db.execute(sql, (code,)).rowcount:
+            self.publish(IDENTITY_CHANGE, code)
+            self.publish(MOVED_OUT, code)
 
     def _leave(
         self, household: int, to_city: str, planned_on: date, visit_on: date

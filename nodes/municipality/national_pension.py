@@ -2,8 +2,9 @@
 
 Rules kept here:
 1. Only who is insured on their own account (第1号被保険者, 20 to 59) notifies the city; others go through the employer
-   (国民年金法7条, 12条).
-2. The city decides nothing: it takes in and reports to 日本年金機構 (12条4項).
+   (国民年金法7条, 12条). A new address alone they notify where their 個人番号 is not linked with the 基礎年金番号; else,
+   since 5 March 2018, 日本年金機構 hears of it from 住民基本台帳ネットワーク.
+2. The city decides nothing: it takes in and reports to 日本年金機構 (12条4項), each notice once.
 3. A newcomer is told only if they were such before.
 """
 
@@ -80,22 +81,17 @@ class NationalPension(Node):
         born = next(date.fromisoformat(one.born) for one in reply.members if one.code == person)
         if _age(born, day_of(self.host.now_us())) not in AGES:
             raise ManualReview("only who is 20 to 59 is insured here on their own account")
+        key = (person, query.kind, query.since)
         with self.effect():
-            self.db.execute(
-                "INSERT OR IGNORE INTO filing(person, kind, since) VALUES (?, ?, ?)",
-                (person, query.kind, query.since),
-            )
+            is_new = self.db.execute(
+                "INSERT OR IGNORE INTO filing(person, kind, since) VALUES (?, ?, ?)", key
+            ).rowcount
             number = self.db.execute(
-                "SELECT number FROM filing WHERE person = ? AND kind = ? AND since = ?",
-                (person, query.kind, query.since),
+                "SELECT number FROM filing WHERE person = ? AND kind = ? AND since = ?", key
             ).fetchone()["number"]
-            self.notify(
-                PENSION_REPORT,
-                PENSION,
-                PensionReport(query.kind, query.since),
-                subject=person,
-                procedure=PROCEDURE,
-            )
+            if is_new:
+                report = PensionReport(query.kind, query.since)
+                self.notify(PENSION_REPORT, PENSION, report, subject=person, procedure=PROCEDURE)
         return PensionReceipt(int(number))
 
     def filings(self, person: str) -> list[sqlite3.Row]:
