@@ -96,7 +96,7 @@ class World:
         self.sim.allow(
             LegalBasis("muni/*/desk", "bench", "muni/*/tax", INCOME.name, INCOME.items, "illustrative")
         )
-        self._persons = [self.sim.resident(f"{number:011d}") for number in range(PERSONS)]
+        self.persons = [self.sim.resident(f"{number:011d}") for number in range(PERSONS)]
         self._next = 0
         self._pairs: list[tuple[Node, str, list[str]]] = []
         for number in range(nodes // 2):
@@ -107,7 +107,7 @@ class World:
         sim.add(BenchTax, f"{member}/tax")
         sim.add(BenchDesk, f"{member}/desk")
         tax = sim.node(f"{member}/tax")
-        codes = [sim.codes.code(member, sim._persons[handle]) for handle in self._persons]
+        codes = [sim.codes.code(member, sim._persons[handle]) for handle in self.persons]
         with tax.effect():
             tax.db.executemany("INSERT INTO income VALUES (?, 4200000)", [(code,) for code in codes])
         return sim.node(f"{member}/desk"), f"{member}/tax", codes

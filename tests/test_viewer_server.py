@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import shutil
+import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,7 @@ from mesh.viewer.server import Viewer
 from mesh.viewer.serving import listen
 from tests.conftest import Shipped
 
+ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.real_loop
 SCENARIOS = scenarios_of("scenarios")
 
@@ -388,6 +393,86 @@ async def test_a_damaged_trace_opens_as_far_as_it_can(page: Page) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = await page.ask("/api/traces")
     assert any("truncated" in note for one in found["traces"] for note in one["notes"])
+
+
+PAGES = ("", "/rows?limit=500", "/map", "/timeline", "/outcome", "/resident/r-000001", "/joins?first=muni/01208&second=muni/28100",
+         "/rows?as=wire&limit=500", "/rows?as=r-000001&limit=500", "/rows?as=gov/digital&q=script")  # fmt: skip
+
+
+async def test_whatever_a_message_holds_is_data(page: Page) -> None:
+    hostile = "<script>alert(1)</script>\u202e\u0000\n'\"${x}" + "w" * 300
+    with sqlite3.connect(page.folder / "child_allowance.trace") as db:
+        db.execute("UPDATE message SET id = ?, service = ? WHERE number % 7 = 1", (hostile, hostile))
+        db.execute("UPDATE message SET kind = ?, code = ? WHERE number % 11 = 3", (hostile, hostile))
+        db.execute(
+            "UPDATE message SET line = ? WHERE number % 13 = 2", (b"\xff\x00<script>.\xed\xa0\x80.e30",)
+        )
+        db.execute(
+            "UPDATE message SET line = ? WHERE number % 17 = 4",
+            (b"e30.eyJzb3VyY2UiOlsxXSwiaXRlbXMiOnt9fQ.AA",),
+        )
+        db.execute("UPDATE transmission SET fate = ? WHERE number % 19 = 5", (hostile,))
+        db.execute("UPDATE ledger SET row = ? WHERE number % 23 = 6", (b"[" * 100_000,))
+        db.execute("UPDATE head SET token = x'ff'")
+        db.execute("UPDATE registry_entry SET data = x'00' WHERE position % 2 = 1")
+        db.execute(
+            "UPDATE meta SET value = ? WHERE key IN ('law', 'outcome', 'story', 'title', 'starts')",
+            (hostile,),
+        )
+        db.execute(
+            "INSERT INTO expectation(text, text_ja, held, message) VALUES (?, ?, 1, ?)", (hostile,) * 3
+        )
+    db.close()
+    for path in PAGES:
+        await page.ask(f"{ALLOWANCE}{path}")
+    for index in range(128):
+        full = await page.ask(f"{ALLOWANCE}/message/{index}")
+        assert full["row"]["index"] == index
+    await wait_for(page, f"{ALLOWANCE}/commission")
+
+
+async def test_every_address_is_documented_and_none_else(page: Page) -> None:
+    text = (ROOT / "docs" / "VIEWER_API.md").read_text(encoding="utf-8")
+    routes = {
+        f"{route.method} {route.resource.canonical}"
+        for route in page.viewer.app().router.routes()
+        if route.resource is not None and route.method != "HEAD" and "/api/" in route.resource.canonical
+    }
+    assert set(re.findall(r"^\| `(\S+ \S+)` \|", text, re.MULTILINE)) == routes
+
+
+# The command.
+
+
+async def test_the_command_serves_and_ends_with_all_it_started(folder: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "run_sim.py", "view", str(folder), "--json", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    said = json.loads(await process.stdout.readuntil(b"}"))
+    async with aiohttp.ClientSession() as session:
+        own = {"Origin": said["address"].rstrip("/")}
+        wanted = {"scenario": "nationwide_notice"}
+        async with session.post(f"{said['address']}api/runs", json=wanted, headers=own) as answer:
+            run = await answer.json()
+        async with session.get(f"{said['address']}api/runs/{run['run']}/events") as answer:
+            while b'"messages": 0' in (await answer.content.readuntil(b"\n\n")):
+                continue
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+    with Trace.open(folder / "nationwide_notice-1.trace") as trace:
+        assert not trace.complete
+        assert not trace.live
+
+
+def test_only_the_viewer_imports_aiohttp() -> None:
+    strangers = [
+        path.relative_to(ROOT).as_posix()
+        for package in ("mesh", "nodes", "scenarios")
+        for path in (ROOT / package).rglob("*.py")
+        if "aiohttp" in path.read_text(encoding="utf-8") and "mesh/viewer/" not in path.as_posix()
+    ]
+    assert strangers == []
 
 
 # Runs.
