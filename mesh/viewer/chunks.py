@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct, field
@@ -94,7 +94,7 @@ def to_bytes(columns: Columns) -> dict[str, bytes]:
     return {name: column.tobytes() for name, column in columns.items()}
 
 
-def pieces(trace: Trace, sql: str) -> Iterator[tuple[Any, ...]]:
+def pieces(trace: Trace, sql: str) -> Generator[tuple[Any, ...], None, None]:
     """The rows of a statement whose first column is their number, from which on and how many it takes."""
     start, count = 0, PIECE
     while count == PIECE:

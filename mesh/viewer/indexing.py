@@ -84,13 +84,16 @@ _BROKEN: Final = (Damage, OverflowError, TypeError, ValueError, KeyError)
 
 def chunks(trace: Trace) -> Iterator[Chunk]:
     """Everything that an index holds, in the order in which it is found."""
+    indexing = _Indexing(trace)
     try:
-        yield from _Indexing(trace).run()
+        yield from indexing.run()
     except Damage as damage:
         yield Chunk(1.0, note=str(damage))
     except _BROKEN:
         # What the file holds has types or numbers that no run writes.
         yield Chunk(1.0, note=f"{trace.path.name} is damaged; what follows is left out")
+    finally:
+        indexing.close()
 
 
 class _Indexing:
@@ -132,6 +135,10 @@ class _Indexing:
             yield chunk
         yield Chunk(1.0, summary=self._summary() | ledgers.summary())
 
+    def close(self) -> None:
+        """Let go of the statement that reads the messages."""
+        self._messages.close()
+
     def _transmissions(self) -> Iterator[Chunk]:
         columns, ids = new_columns(COLUMNS), list[str]()
         broken: Exception | None = None
@@ -149,7 +156,10 @@ class _Indexing:
             del ids[whole:]
         yield self._chunk(columns, ids)
         if broken is not None:
-            raise broken
+            try:
+                raise broken
+            finally:
+                del broken  # The error knows this frame: kept, the two would hold statements open.
 
     def _rows(self, columns: Columns, ids: list[str]) -> Iterator[None]:
         """Put transmissions into the columns; yields when they make a chunk."""
