@@ -28,7 +28,7 @@ from nodes.municipality.child_medical import ChildMedicalSubsidy
 from nodes.municipality.claim_file import Decision
 from nodes.municipality.health import PLAN
 from nodes.municipality.resident import BIRTH
-from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter, Portal
+from nodes.portal.inbox import PORTAL, Portal
 from scenarios._newborns import (
     Family,
     TourismOffice,
@@ -45,6 +45,7 @@ BORN = date(2026, 5, 20)
 LAST_DAY = date(2026, 6, 4)
 """Day 15: 21 May, the day after the birth, is day 1 (児童手当法8条3項)."""
 MINUTE_S = 60.0
+OFFICIAL = "allowance-clerk-a"
 
 
 @scenario(
@@ -238,14 +239,8 @@ async def replay(sim: Simulation, city: City) -> None:
 async def invite(sim: Simulation, city: City, families: list[Family]) -> None:
     """An official looks at whom to invite and writes to them in the portal; nothing is granted."""
     office = city.child_allowance
-    due_on = due_date(BORN)
     for row in office.invitations():
-        letter = Letter(
-            "Please claim child allowance for your newborn",
-            "児童手当の認定請求をお願いします",
-            due_on.isoformat(),
-        )
-        office.notify(PORTAL_LETTER, PORTAL, letter, subject=row["parent"], procedure=PROCEDURE)
+        office.invite(row["event"], due_date(BORN), OFFICIAL)
     await sim.sleep(MINUTE_S)
     portal = sim.node(PORTAL, Portal)
     inboxes = [portal.letters(portal_code(sim, family.parent)) for family in families]

@@ -23,7 +23,7 @@ from nodes.municipality.health_insurance import HealthInsurance
 from nodes.municipality.moves import CARD_DAYS, MOVE_IN_DAYS
 from nodes.municipality.national_pension import NationalPension
 from nodes.municipality.school_enrolment import SchoolEnrolment
-from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter, Portal
+from nodes.portal.inbox import PORTAL, Letter, Portal
 from scenarios._movers import World
 
 PLANNED = date(2026, 4, 5)
@@ -256,12 +256,8 @@ async def hear_of_it(world: World, family: Household) -> None:
         "school-enrolment",
     )
     office = kitami.child_allowance
-    invitation = Letter(
-        "Please claim child allowance", "児童手当の認定請求をお願いします", due_date(PLANNED).isoformat()
-    )
-    invited = [row["parent"] for row in office.invitations()]
-    for parent in invited:
-        office.notify(PORTAL_LETTER, PORTAL, invitation, subject=parent, procedure=PROCEDURE)
+    for row in office.invitations():
+        office.invite(row["event"], due_date(PLANNED), "allowance-clerk-a")
     await sim.sleep(60)
     portal = sim.node(PORTAL, Portal)
     letters = [row["procedure"] for one in family.members for row in portal.letters(world.portal_code(one))]

@@ -34,6 +34,7 @@ from nodes.municipality.assembly import City, assemble
 from nodes.municipality.child_allowance import PROCEDURE, ClaimQuery
 from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery
 from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.portal.inbox import PORTAL, Portal
 from scenarios.child_allowance import run
 
 OCTOBER, SEPTEMBER = date(2024, 10, 1), date(2024, 9, 1)
@@ -305,6 +306,21 @@ async def test_a_birth_to_strangers_is_refused_and_leaves_nothing(town: Town):
             parent_code=town.kitami.code(town.father),
         )
     assert not list(town.kitami.resident.personal_numbers())
+
+
+async def test_a_family_is_invited_once_and_by_a_named_official(town: Town):
+    town.kitami.move_in(town.family)
+    await town.sim.sleep(2)
+    (row,) = town.office.invitations()
+    assert row["official"] is None
+    town.office.invite(row["event"], date(2024, 10, 30), "somebody")
+    for event in (row["event"], "another"):
+        with pytest.raises(ManualReview):
+            town.office.invite(event, date(2024, 10, 30), "somebody else")
+    await town.sim.sleep(60)
+    letters = town.sim.node(PORTAL, Portal).letters(town.sim.code("gov/portal", town.father.handle))
+    assert [one["due"] for one in letters] == ["2024-10-30"]
+    assert [one["official"] for one in town.office.invitations()] == ["somebody"]
 
 
 async def test_a_household_without_children_is_not_invited(town: Town):

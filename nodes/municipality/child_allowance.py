@@ -1,7 +1,7 @@
 """Child allowance (児童手当): invites families to claim, takes claims in, gathers what decides them, decides.
 
 Rules kept here:
-1. An event invites a family to claim; it never grants (児童手当法7条: the claimant applies).
+1. An event never grants (児童手当法7条: the claimant applies): an official writes to the family, once, that it may claim.
 2. What the mesh cannot give is asked of the family as paper, and the claim waits for it.
 3. The claimant is the parent who earns more (生計を維持する程度の高い者, 児童手当法4条3項).
 4. Public servants are paid by their employer (17条), so nothing is asked about them.
@@ -39,11 +39,17 @@ from nodes.municipality.allowance_rules import (
 from nodes.municipality.claim_file import SCHEMA, Claim, ClaimFile, Decision, Income, NeededPaper, Occasion
 from nodes.municipality.resident import BIRTH, HOUSEHOLD, MOVE_IN, HouseholdQuery, Member
 from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 
 PROCEDURE: Final = "child-allowance"
 MARKING: Final = "history-mark"
 INCOME_PAPER: Final = "income-certificate"
 PENSION_PAPER: Final = "pension-proof"
+LETTERS: Final[dict[Occasion, tuple[str, str]]] = {
+    "birth": ("Please claim child allowance for your newborn", "児童手当の認定請求をお願いします"),
+    "move-in": ("Please claim child allowance", "児童手当の認定請求をお願いします"),
+}
+"""How a family is invited to claim, by what happened."""
 
 
 class ClaimQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +85,7 @@ class ChildAllowanceOffice(Node):
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = SCHEMA + (
         "CREATE TABLE invitation("
-        "event TEXT PRIMARY KEY, occasion TEXT NOT NULL, parent TEXT NOT NULL, about TEXT NOT NULL);"
+        "event TEXT PRIMARY KEY, occasion TEXT NOT NULL, parent TEXT NOT NULL, about TEXT NOT NULL, official TEXT);"
     )
 
     @property
@@ -105,12 +111,26 @@ class ChildAllowanceOffice(Node):
             return
         with self.effect():
             self.db.execute(
-                "INSERT INTO invitation VALUES (?, ?, ?, ?)", (event.id, occasion, members[0].code, person)
+                "INSERT INTO invitation VALUES (?, ?, ?, ?, NULL)",
+                (event.id, occasion, members[0].code, person),
             )
 
     def invitations(self) -> list[sqlite3.Row]:
-        """Whom to invite to claim, in order: event, occasion, parent, about (the person of the event)."""
+        """Whom to invite to claim, in order: event, occasion, parent, about (the person of the event), official."""
         return self.db.execute("SELECT * FROM invitation ORDER BY rowid").fetchall()
+
+    def invite(self, event: str, due_on: date, official: str) -> None:
+        """An official writes to the parent in the portal until when to claim; `ManualReview` if one did before."""
+        with self.effect():
+            row = self.db.execute(
+                "UPDATE invitation SET official = ? WHERE event = ? AND official IS NULL"
+                " RETURNING occasion, parent",
+                (official, event),
+            ).fetchone()
+            if row is None:
+                raise ManualReview("nobody is to be invited by this event, or somebody was")
+            letter = Letter(*LETTERS[row["occasion"]], due_on.isoformat())
+            self.notify(PORTAL_LETTER, PORTAL, letter, subject=row["parent"], procedure=PROCEDURE)
 
     # What it says under inspection.
 
