@@ -1,6 +1,7 @@
 // Where each party's line stands: parties by zone and member, members folded or not.
 
 export const ZONES = ["internet", "lgwan", "cloud", "mynumber"];
+export const GROUPS_MAX = 60;
 const WIDTH_MIN = 46;
 const WIDTH_MAX = 150;
 
@@ -10,7 +11,7 @@ export function layOut(parties, folded, room) {
   const columns = [];
   for (const group of groups) {
     group.start = columns.length;
-    group.folded = folded.has(group.key);
+    group.folded = folded.has(group.key) || (group.bundled && group.parties.length > GROUPS_MAX);
     const sets = group.folded ? [[group.member, group.parties]] : group.parties.map((one) => [one.address, [one]]);
     for (const [key, own] of sets) columns.push({ key, group, addresses: own.map((one) => one.address) });
     group.end = columns.length;
@@ -33,13 +34,30 @@ function grouped(parties) {
     if (!groups.has(key)) groups.set(key, { key, zone, member: party.member, parties: [] });
     groups.get(key).parties.push(party);
   }
+  if (groups.size > GROUPS_MAX) bundle(groups);
   const place = (group) => (ZONES.indexOf(group.zone) + ZONES.length + 1) % (ZONES.length + 1);
   return [...groups.values()].map((group, at) => [place(group), at, group])
     .sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([, , group]) => group);
 }
 
+/** So many members that nobody could tell them apart stand together: `muni/*`. */
+function bundle(groups) {
+  const single = [...groups.values()];
+  groups.clear();
+  for (const group of single) {
+    const member = bundled(group.member);
+    const key = `${group.zone} ${member}`;
+    if (!groups.has(key)) groups.set(key, { ...group, key, member, parties: [], bundled: true });
+    groups.get(key).parties.push(...group.parties);
+  }
+}
+
+export function bundled(member) {
+  return `${member.split("/")[0]}/*`;
+}
+
 /** How wide the columns would like to be. */
 export function widthOf(parties, folded) {
-  const count = grouped(parties).reduce((sum, group) => sum + (folded.has(group.key) ? 1 : group.parties.length), 0);
+  const count = grouped(parties).reduce((sum, group) => sum + (folded.has(group.key) || group.bundled ? 1 : group.parties.length), 0);
   return 24 + count * WIDTH_MAX;
 }

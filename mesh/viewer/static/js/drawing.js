@@ -22,17 +22,17 @@ export function line(row, from, to, { retry = false } = {}) {
   if (from === to) made.push(...loop(from, kind));
   else {
     const way = Math.sign(to - from);
-    const start = from + way * (row.permitted ? 9 : retry ? 11 : 4);
+    const start = from + way * (4 + (row.permitted ? 5 : 0) + (retry ? 11 : 0));
     const end = lost ? from + (to - from) * (row.fate === "in-flight" ? 0.72 : 0.55) : to - way * 4;
     made.push(...shaft(kind, start, end, way, lost));
     if (row.permitted) made.push(...stamp(from));
-    if (retry) made.push(s("path", { class: "fine", d: `M ${from + way * 11} ${MIDDLE} a 4 4 0 1 1 ${-way * 2} -3.4` }));
+    if (retry) made.push(...again(from + way * (row.permitted ? 15 : 9)));
     if (lost) made.push(...broken(row.fate, end, to, way));
     else made.push(...head(kind, end, way));
     const mid = (from + to) / 2;
     if (kind === "refusal") made.push(cross(mid));
     if (row.refused) made.push(cross(to - way * 26));
-    if (row.sealed?.length && Math.abs(to - from) > 54) made.push(...envelope(kind === "refusal" ? mid + 16 : mid));
+    if (row.sealed?.length && Math.abs(to - from) > 40) made.push(...envelope(kind === "refusal" ? mid + 16 : mid));
   }
   return s("g", { class: classes.filter(Boolean).join(" ") }, made);
 }
@@ -59,6 +59,11 @@ function head(kind, end, way) {
 function stamp(x) {
   return [s("rect", { class: "stamp", x: x - 5, y: MIDDLE - 5, width: 10, height: 10, rx: 2 }),
     s("path", { class: "stamped", d: `M ${x - 2.2} ${MIDDLE} l 1.7 1.9 l 3 -3.7` })];
+}
+
+function again(x) {
+  return [s("path", { class: "fine", d: `M ${x + 2.6} ${MIDDLE - 3.2} A 4.2 4.2 0 1 0 ${x + 4.2} ${MIDDLE + 0.6}` }),
+    s("path", { class: "full", d: `M ${x - 0.4} ${MIDDLE - 6.4} L ${x + 4.6} ${MIDDLE - 4} L ${x + 0.4} ${MIDDLE - 0.8} Z` })];
 }
 
 function cross(x) {

@@ -3,6 +3,7 @@
 import { currentLanguage } from "./words.js";
 
 const JAPAN_US = 9 * 3600 * 1_000_000;
+const FAR_US = 8.6e18;
 
 export function number(value) {
   return new Intl.NumberFormat(currentLanguage()).format(value);
@@ -15,6 +16,7 @@ export function share(part, whole) {
 
 /** `2024-10-15` and `09:00:01.055` of a time in µs since 1970. */
 export function dateAndClock(us) {
+  if (!Number.isFinite(us) || us > FAR_US || us < -FAR_US) return ["–", ""];
   const shifted = us + JAPAN_US;
   const iso = new Date(Math.floor(shifted / 1000)).toISOString();
   return [iso.slice(0, 10), iso.slice(11, 23)];

@@ -16,7 +16,7 @@ const FORMS = [
 export function legend() {
   return h("footer", { class: "legend", "aria-label": t("legend.label") },
     FORMS.map(([name, row]) => h("span", {},
-      s("svg", { width: 62, height: HEIGHT, "aria-hidden": "true" }, line({ ...PLAIN, ...row }, 5, 60, { retry: name === "retry" })),
+      s("svg", { width: 50, height: HEIGHT, "aria-hidden": "true" }, line({ ...PLAIN, ...row }, 4, 48, { retry: name === "retry" })),
       t(`legend.${name}`))),
     h("span", { class: "gap" }),
     ZONES.map((zone) => h("span", { class: `z-${zone}` }, h("i", { class: "band", "aria-hidden": "true" }), term("zone", zone))),

@@ -1,7 +1,7 @@
 // Members and zones as a network, and the run played back in time.
 
 import { get, ofTrace } from "./api.js";
-import { ZONES } from "./columns.js";
+import { bundled, GROUPS_MAX, ZONES } from "./columns.js";
 import { data, h, replace, s, say } from "./dom.js";
 import { moment, number } from "./format.js";
 import { asQuery, to } from "./route.js";
@@ -15,7 +15,7 @@ const RING_MAX = 34;
 export async function show({ route, meta, signal }) {
   const as = asQuery(route);
   const [whole, time] = await Promise.all([
-    get(ofTrace(route.trace, "/map"), as, signal),
+    get(ofTrace(route.trace, "/map"), as, signal).then(together),
     get(ofTrace(route.trace, "/timeline"), { ...as, bins: BINS }, signal),
   ]);
   const places = place(whole.members);
@@ -54,7 +54,7 @@ export async function show({ route, meta, signal }) {
     else {
       const { from, until } = range();
       try {
-        const found = await get(ofTrace(route.trace, "/map"), { ...as, from_us: from, to_us: until }, signal);
+        const found = await get(ofTrace(route.trace, "/map"), { ...as, from_us: from, to_us: until }, signal).then(together);
         if (mine !== turn) return;
         state.now = found;
       } catch { return; }
@@ -98,6 +98,28 @@ export async function show({ route, meta, signal }) {
       return true;
     },
   };
+}
+
+/** Where there are too many members to tell apart, those of one kind stand together. */
+function together(found) {
+  if (found.members.length <= GROUPS_MAX) return found;
+  const members = new Map();
+  for (const one of found.members) {
+    const member = bundled(one.member);
+    const known = members.get(member) ?? { member, zones: [], nodes: [] };
+    members.set(member, { member, zones: [...new Set([...known.zones, ...one.zones])], nodes: known.nodes.concat(one.nodes) });
+  }
+  const merge = (edges, names) => {
+    const merged = new Map();
+    for (const one of edges) {
+      const [from, goes] = [bundled(one.from), bundled(one.to)];
+      const known = merged.get(`${from} ${goes}`) ?? { from, to: goes, ...Object.fromEntries(names.map((name) => [name, 0])) };
+      names.forEach((name) => { known[name] += one[name]; });
+      merged.set(`${from} ${goes}`, known);
+    }
+    return [...merged.values()];
+  };
+  return { ...found, members: [...members.values()], edges: merge(found.edges, ["messages", "refusals"]), exchanges: merge(found.exchanges ?? [], ["count"]) };
 }
 
 /** Who goes through most stands in the middle; the others around, neighbours in one zone. */

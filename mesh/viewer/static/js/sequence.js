@@ -13,7 +13,7 @@ import { asQuery, to } from "./route.js";
 import { term, t } from "./words.js";
 
 export const SHEET_MAX = 8_000_000;
-const [TEXT_WIDTH_MIN, TEXT_WIDTH_MAX] = [460, 640];
+const [TEXT_WIDTH_MIN, TEXT_WIDTH_MAX] = [470, 640];
 const FILTERS = ["q", "person", "service", "code", "kind", "node"];
 const OPTIONS_MAX = 400;
 const POLL_MS = 700;
@@ -271,7 +271,7 @@ class Sequence {
       const row = this.pages.at(offset);
       style(shown.element, { transform: `translateY(${(offset - this.top) * HEIGHT}px)` });
       shown.element.hidden = offset >= this.pages.total;
-      if (anew || shown.row !== row || shown.offset !== offset || (row === undefined && !shown.blank)) this.fill(shown, row, offset);
+      if (anew || shown.row !== row || shown.offset !== offset || at < 2 || (row === undefined && !shown.blank)) this.fill(shown, row, offset);
       shown.element.classList.toggle("chosen", offset === this.cursor);
       shown.element.setAttribute("aria-selected", String(offset === this.cursor));
       shown.element.classList.toggle("kin", Boolean(chosen && row && chosen.exchange !== null && row.exchange === chosen.exchange));
@@ -305,8 +305,9 @@ class Sequence {
     const begins = row.exchange === null || row.exchange === row.index;
     shown.element.classList.toggle("begins", begins);
     replace(shown.number, row.index);
-    replace(shown.time, ...this.time(row, offset));
-    replace(shown.text, ...text(row, begins));
+    replace(shown.time, dateAndClock(this.meta.start_us + row.time_us)[1]);
+    shown.day = this.day(row, offset);
+    replace(shown.text, ...text(row, begins), shown.day);
     shown.drawing.setAttribute("width", this.layout.width);
     const [from, goes] = [this.layout.of.get(row.from), this.layout.of.get(row.to)];
     const retry = this.isRetry(row, offset);
@@ -315,11 +316,12 @@ class Sequence {
     shown.drawing.setAttribute("aria-label", spoken(row, retry));
   }
 
-  time(row, offset) {
-    const [date, clock] = dateAndClock(this.meta.start_us + row.time_us);
+  /** The day of a row, where another day begins or the screen does. */
+  day(row, offset) {
+    const [date] = dateAndClock(this.meta.start_us + row.time_us);
     const before = this.pages.at(offset - 1);
-    const same = before && offset > Math.floor(this.top) && dateAndClock(this.meta.start_us + before.time_us)[0] === date;
-    return [h("time", { class: same ? "same" : "" }, date.slice(5)), " ", clock];
+    const same = before && offset > Math.ceil(this.top) && dateAndClock(this.meta.start_us + before.time_us)[0] === date;
+    return same ? null : h("time", {}, date);
   }
 
   /** The same message went the same way before: it is sent again. */
