@@ -1,5 +1,7 @@
 // Asks the server. Every answer is JSON; an error carries its text.
 
+import { encoded } from "./route.js";
+
 export class Trouble extends Error {
   constructor(status, text) { super(text); this.status = status; }
 }
@@ -24,7 +26,7 @@ export function address(path, query) {
 }
 
 export function ofTrace(name, rest = "") {
-  return `/api/t/${encodeURIComponent(name)}${rest}`;
+  return `/api/t/${encoded(name)}${rest}`;
 }
 
 async function read(answer) {

@@ -2,6 +2,7 @@
 // do to the text around it (control characters, changes of direction) is made visible instead.
 
 const SVG = "http://www.w3.org/2000/svg";
+const READ_OUT = ["title", "aria-label", "aria-valuetext", "placeholder", "label"];
 
 /** An HTML element. `on…` attributes are listeners; false and null leave an attribute out. */
 export function h(tag, attributes = {}, ...children) {
@@ -17,7 +18,8 @@ function build(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
+    else if (value === true) element.setAttribute(name, "");
+    else element.setAttribute(name, READ_OUT.includes(name) ? visible(value) : value);
   }
   append(element, children);
   return element;
@@ -26,7 +28,7 @@ function build(element, attributes, children) {
 export function append(element, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
-    element.append(child instanceof Node ? child : document.createTextNode(String(child)));
+    element.append(child instanceof Node ? child : document.createTextNode(visible(child)));
   }
   return element;
 }
@@ -55,11 +57,11 @@ function named(one) {
 
 const SHOWN_MAX = 20_000;
 
-/** Text of a trace, apart from the text around it; only the beginning of what is very long. */
+/** Text of a trace, apart from the text around it; only the beginning of what is very long. `h` makes it visible. */
 export function data(text, kind = "") {
   const all = text === null || text === undefined ? "" : String(text);
   const shown = all.length > SHOWN_MAX ? `${all.slice(0, SHOWN_MAX)}…` : all;
-  return h("bdi", { class: `data ${kind}`.trim() }, visible(shown));
+  return h("bdi", { class: `data ${kind}`.trim() }, shown);
 }
 
 /** A link inside the viewer. */

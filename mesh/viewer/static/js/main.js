@@ -2,7 +2,7 @@
 // needs them, `leave` and `keys`.
 
 import { metaOf } from "./api.js";
-import { data, h, link, replace, say } from "./dom.js";
+import { data, h, link, replace, say, visible } from "./dom.js";
 import { openPerspective } from "./perspective.js";
 import { asQuery, PAGES, parse, to } from "./route.js";
 import { currentLanguage, either, LANGUAGES, loadWords, recall, remember, setLanguage, t } from "./words.js";
@@ -72,7 +72,7 @@ function seenBy(route) {
 
 function bar(route, meta) {
   const title = meta ? either(meta.title, meta.title_ja) || meta.name : t("app.title");
-  document.title = meta ? `${t(`nav.${route.page}`)} · ${title}` : t("app.title");
+  document.title = meta ? visible(`${t(`nav.${route.page}`)} · ${title}`) : t("app.title");
   document.getElementById("skip").textContent = t("nav.skip");
   const query = asQuery(route);
   const pages = route.trace === null ? [] : PAGES.map((page) => {

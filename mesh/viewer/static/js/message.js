@@ -4,14 +4,14 @@ import { get, ofTrace } from "./api.js";
 import { data, h, link, replace, s, say } from "./dom.js";
 import { HEIGHT, line } from "./drawing.js";
 import { dateAndClock, moment, number, short, span } from "./format.js";
-import { asQuery, to } from "./route.js";
+import { asQuery, encoded, to } from "./route.js";
 import { spoken } from "./sequence.js";
 import { either, term, t } from "./words.js";
 
 const FORMS = ["jws", "json", "curl", "openssl"];
 
 export async function show({ route, meta, signal }) {
-  const found = await get(ofTrace(route.trace, `/message/${encodeURIComponent(route.rest)}`), asQuery(route), signal);
+  const found = await get(ofTrace(route.trace, `/message/${encoded(route.rest)}`), asQuery(route), signal);
   const row = found.row;
   const go = (index) => to(route.trace, "message", String(index), asQuery(route));
   const element = h("article", { class: "page letter" },

@@ -61,7 +61,7 @@ export function openPerspective(route, meta) {
     } else if (event.key === "Enter" && listed[chosen]) {
       take(listed[chosen].name);
       event.preventDefault();
-    }
+    } else if (event.key === "Escape") dialog.close();
   }
 
   function take(name) {

@@ -3,8 +3,8 @@
 import { get, ofTrace } from "./api.js";
 import { data, h, link } from "./dom.js";
 import { dateAndClock, moment, number } from "./format.js";
-import { card, table, tree } from "./message.js";
-import { asQuery, to } from "./route.js";
+import { card, tree } from "./message.js";
+import { asQuery, encoded, to } from "./route.js";
 import { either, term, t } from "./words.js";
 
 const LISTED_MAX = 400;
@@ -13,15 +13,18 @@ export async function show({ route, meta, signal }) {
   const handle = route.rest || meta.residents[0];
   const chooser = choose(route, meta, handle);
   if (!handle) return { element: h("section", { class: "page" }, h("h1", {}, t("nav.resident")), h("p", { class: "quiet" }, t("resident.none"))) };
-  const found = await get(ofTrace(route.trace, `/resident/${encodeURIComponent(handle)}`), { hidden: route.query.hidden ?? "" }, signal);
-  const name = (service) => either(meta.service_titles?.[service]?.title, meta.service_titles?.[service]?.title_ja);
+  const [found, { services }] = await Promise.all([
+    get(ofTrace(route.trace, `/resident/${encoded(handle)}`), {}, signal),
+    get(ofTrace(route.trace, "/outcome"), {}, signal),
+  ]);
+  const name = (service) => either(services[service]?.title, services[service]?.title_ja);
   return {
     element: h("section", { class: "page portal" },
       h("header", {}, h("div", {}, h("h1", {}, t("resident.title")), h("p", { class: "quiet" }, t("resident.about"))), chooser),
       h("div", { class: "cards" },
         card("resident.history", "wide", h("p", { class: "quiet" }, t("resident.rows", { count: number(found.rows.length) })), history(found.rows, name, meta.start_us)),
-        card("resident.letters", "", found.letters.length ? found.letters.map((one) => letter(one, meta, route)) : h("p", { class: "quiet" }, t("resident.noletters"))),
-        card("resident.consents", "", found.consents.length ? found.consents.map((one) => consent(one, meta)) : h("p", { class: "quiet" }, t("resident.noconsents"))))),
+        card("resident.letters", "", found.letters.length ? found.letters.map((one) => letter(one, meta, route, name)) : h("p", { class: "quiet" }, t("resident.noletters"))),
+        card("resident.consents", "", found.consents.length ? found.consents.map((one) => consent(one, meta, name)) : h("p", { class: "quiet" }, t("resident.noconsents"))))),
   };
 }
 
@@ -36,25 +39,32 @@ function choose(route, meta, handle) {
 }
 
 function history(rows, name, start_us) {
-  const since = (us) => (us < start_us ? start_us + us : us);
   if (!rows.length) return h("p", { class: "quiet" }, t("resident.nohistory"));
   return h("ol", { class: "history" }, rows.slice(0, 500).map((one) => h("li", { class: one.hidden ? "hidden" : "" },
-    h("time", {}, dateAndClock(since(one.time_us))[0], h("small", {}, dateAndClock(since(one.time_us))[1].slice(0, 8))),
+    h("time", {}, dateAndClock(start_us + one.time_us)[0], h("small", {}, dateAndClock(start_us + one.time_us)[1].slice(0, 8))),
     h("div", {}, h("p", {}, h("strong", {}, name(one.service) ? data(name(one.service)) : data(one.service)), " ", h("span", { class: `outcome o-${one.outcome}` }, data(term("outcome", one.outcome)))),
       h("p", {}, data(one.requester, "mono"), h("span", { class: "quiet" }, ` ${t("resident.asked")} `), data(one.provider, "mono")),
       h("p", { class: "quiet" }, one.procedure ? [t("resident.for"), " ", data(one.procedure), " "] : null, one.items.length ? [" · ", t("resident.items"), " ", data(one.items.join(", "))] : null,
         one.hidden ? [" · ", t("resident.hidden")] : null)))));
 }
 
-function letter(one, meta, route) {
+function letter(one, meta, route, name) {
   return h("article", { class: "notice" }, h("p", { class: "quiet" }, h("time", {}, moment(meta.start_us + one.time_us)), " · ", data(one.from, "mono")),
-    h("h3", {}, data(one.content?.title ?? one.service)), one.content ? tree(one.content) : null,
+    h("h3", {}, data(titleOf(one.content) || name(one.service) || one.service)), one.content ? tree(one.content) : null,
     h("p", {}, link(to(route.trace, "message", String(one.index), asQuery(route)), `#${one.index}`)));
 }
 
-function consent(one, meta) {
-  const { given_us, withdrawn_us, used, ...rest } = one;
-  return h("article", { class: `consent ${withdrawn_us === null ? "" : "withdrawn"}` },
-    h("p", {}, h("strong", {}, t(withdrawn_us === null ? "consent.given" : "consent.withdrawn")), " ", h("time", { class: "quiet" }, moment(meta.start_us + (withdrawn_us ?? given_us))), h("span", { class: "quiet" }, ` · ${t("consent.used", { count: used })}`)),
-    table(rest));
+/** A letter's own title, in the reader's language. */
+function titleOf(content) {
+  return typeof content?.title === "string" ? either(content.title, typeof content.title_ja === "string" ? content.title_ja : "") : "";
+}
+
+function consent(one, meta, name) {
+  const withdrawn = one.withdrawn_us !== null;
+  const at = (us) => moment(meta.start_us + us);
+  return h("article", { class: `consent ${withdrawn ? "withdrawn" : ""}` },
+    h("p", {}, h("strong", {}, data(one.firm, "mono")), " ", h("span", { class: "outcome" }, withdrawn ? `${t("consent.withdrawn")} ${at(one.withdrawn_us)}` : t("consent.given"))),
+    h("p", {}, one.services.map((service, place) => [place ? "、" : "", data(name(service) || service)]), h("span", { class: "quiet" }, " · ", data(one.items.join(", ")))),
+    h("p", { class: "quiet" }, t("resident.for"), " ", data(one.procedure), ` · ${at(one.from_us)} – ${at(one.until_us)} · `, t("consent.used", { count: one.used, uses: one.uses })),
+    h("meter", { min: "0", max: String(one.uses), value: String(one.used), "aria-label": t("consent.used", { count: one.used, uses: one.uses }) }));
 }

@@ -18,9 +18,14 @@ function decoded(part) {
   try { return decodeURIComponent(part); } catch { return part; }
 }
 
+/** A part of a path; half a surrogate pair, which no address can hold, becomes U+FFFD. */
+export function encoded(part) {
+  return encodeURIComponent(String(part).toWellFormed());
+}
+
 export function to(trace, page = "sequence", rest = "", query = {}) {
   if (trace === null) return "#/";
-  const path = ["#", "t", encodeURIComponent(trace), page, ...(rest === "" ? [] : [encodeURIComponent(rest)])].join("/");
+  const path = ["#", "t", encoded(trace), page, ...(rest === "" ? [] : [encoded(rest)])].join("/");
   const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }

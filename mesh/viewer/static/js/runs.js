@@ -3,7 +3,7 @@
 import { get, post, remove } from "./api.js";
 import { data, h, replace, say } from "./dom.js";
 import { number, span } from "./format.js";
-import { to } from "./route.js";
+import { encoded, to } from "./route.js";
 import { either, t } from "./words.js";
 
 export async function show({ signal }) {
@@ -82,12 +82,12 @@ function watch(run, scenario, live, watching, ended) {
   const count = h("strong", { class: "big" }, "0");
   const elapsed = h("span", { class: "quiet" });
   const pulse = h("progress", { "aria-label": t("runs.running") });
-  const stop = h("button", { class: "plain", onclick: () => { remove(`/api/runs/${encodeURIComponent(run)}`).catch(() => {}); } }, t("runs.stop"));
+  const stop = h("button", { class: "plain", onclick: () => { remove(`/api/runs/${encoded(run)}`).catch(() => {}); } }, t("runs.stop"));
   replace(live, h("h3", {}, data(either(scenario.title, scenario.title_ja))), pulse,
     h("p", {}, count, " ", t("unit.messages"), " ", elapsed), stop);
   say(t("runs.running"));
   watching.source?.close();
-  const source = watching.source = new EventSource(`/api/runs/${encodeURIComponent(run)}/events`);
+  const source = watching.source = new EventSource(`/api/runs/${encoded(run)}/events`);
   const over = (...children) => {
     source.close();
     ended();

@@ -4,7 +4,7 @@
 
 import { get, ofTrace } from "./api.js";
 import { layOut, widthOf } from "./columns.js";
-import { data, h, replace, s, say, style } from "./dom.js";
+import { data, h, replace, s, say, style, visible } from "./dom.js";
 import { HEIGHT, line } from "./drawing.js";
 import { dateAndClock, leaf, number } from "./format.js";
 import { legend } from "./legend.js";
@@ -96,7 +96,7 @@ class Sequence {
     const known = current === "" || values.includes(current) ? values : [current, ...values];
     return h("select", { class: "choice", name, "aria-label": t(`filter.${name}`), onchange: changed },
       h("option", { value: "" }, t(`filter.${name}`)),
-      known.map((one) => h("option", { value: one, selected: one === current }, data(label(one)).textContent)));
+      known.map((one) => h("option", { value: one, selected: one === current }, label(one))));
   }
 
   filter(name, value) {
@@ -236,7 +236,7 @@ class Sequence {
     const narrow = this.layout.each < 84;
     this.heads.classList.toggle("narrow", narrow);
     const groups = this.layout.groups.map((group) => style(h("button", {
-      class: `member z-${group.zone}`, "aria-expanded": String(!group.folded), title: `${data(group.member).textContent} · ${term("zone", group.zone)}`,
+      class: `member z-${group.zone}`, "aria-expanded": String(!group.folded), title: `${group.member} · ${term("zone", group.zone)}`,
       onclick: () => this.fold(group.key), role: "columnheader", "aria-label": t(group.folded ? "sequence.unfold1" : "sequence.fold1", { member: group.member }),
     }, h("i", { class: "band" }), h("span", {}, group.parties.length > 1 ? h("b", { "aria-hidden": "true" }, group.folded ? "+" : "–") : null, data(group.member))),
     { left: `${this.layout.columns[group.start].x - this.layout.each / 2}px`, width: `${(group.end - group.start) * this.layout.each}px` }));
@@ -428,6 +428,6 @@ export function spoken(row, retry) {
   if (row.code) words.push(row.code);
   if (row.sealed?.length) words.push(t("row.sealed"));
   if (row.fate !== "delivered") words.push(term("fate", row.fate));
-  return data(words.join(", ")).textContent;
+  return visible(words.join(", "));
 }
 

@@ -1,0 +1,97 @@
+"""A million rows: few elements, few rows kept, and every one of them within reach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.browser.conftest import Tab, new_tab
+
+TOTAL = 1_000_000
+PATH = "/t/child_allowance.trace/sequence"
+ROW = {
+    "arrived_us": None, "id": "m", "kind": "request", "from": "muni/01208/child-allowance", "code": None,
+    "to": "gov/digital/broker", "service": "tax.income.v1", "refused": False, "fate": "delivered", "procedure": None,
+    "items": [], "readable": True, "sealed": [], "bytes": 9, "permitted": False,
+}  # fmt: skip
+
+
+def many(route: Route) -> None:
+    """A trace of a million messages, as the server would page it."""
+    query = {name: values[0] for name, values in parse_qs(urlsplit(route.request.url).query).items()}
+    if "/position" in route.request.url:
+        answer = {"offset": int(query["index"])}
+    else:
+        offset, limit = int(query["offset"]), int(query["limit"])
+        numbers = range(offset, min(TOTAL, offset + limit))
+        rows = [ROW | {"index": one, "exchange": one, "time_us": one * 1000} for one in numbers]
+        answer = {
+            "total": TOTAL,
+            "offset": offset,
+            "rows": rows,
+            "note": None,
+            "index": {"done": True, "share": 1.0},
+        }
+    route.fulfill(content_type="application/json", body=json.dumps(answer))
+
+
+@pytest.fixture
+def large(browser: Browser, address: str) -> Iterator[Tab]:
+    """A tab over a million rows."""
+    context, made = new_tab(browser, address)
+    made.page.route("**/rows?*", many)
+    made.page.route("**/position?*", many)
+    yield made
+    context.close()
+    assert made.complaints == []
+
+
+def first_number(page: Page) -> int:
+    """The first row in sight."""
+    text = page.locator(".row:not([hidden]):not(.blank) .c-number").first.inner_text()
+    return int(text)
+
+
+def test_every_row_is_within_reach(large: Tab) -> None:
+    page = large.open(PATH)
+    expect(page.locator(".count")).to_have_text("1,000,000 messages")
+    page.keyboard.press("End")
+    expect(page.locator(".row.chosen .c-number")).to_have_text("999999")
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".row.chosen .c-number")).to_have_text("999998")
+    page.keyboard.press("Home")
+    expect(page.locator(".row.chosen .c-number")).to_have_text("0")
+    large.open(f"{PATH}?at=654321")
+    expect(page.locator(".row.chosen .c-number")).to_have_text("654321")
+
+
+def test_the_wheel_moves_by_rows_and_the_bar_by_places(large: Tab) -> None:
+    page = large.open(f"{PATH}?at=500000")
+    page.locator(".row.chosen").wait_for()
+    before = first_number(page)
+    page.mouse.move(700, 500)
+    page.mouse.wheel(0, 260)
+    page.wait_for_timeout(200)
+    assert first_number(page) == before + 10
+    page.evaluate(
+        "document.querySelector('.scroller').scrollTop = document.querySelector('.scroller').scrollHeight / 4"
+    )
+    page.wait_for_timeout(300)
+    assert abs(first_number(page) - TOTAL // 4) < TOTAL // 100
+
+
+def test_elements_and_kept_rows_stay_few(large: Tab) -> None:
+    page = large.open(PATH)
+    expect(page.locator(".count")).to_have_text("1,000,000 messages")
+    counts = []
+    for place in range(60):
+        page.evaluate(f"document.querySelector('.scroller').scrollTop = {place} * 120000")
+        page.wait_for_timeout(25)
+        counts.append(int(page.evaluate("document.querySelectorAll('*').length")))
+    page.wait_for_timeout(200)
+    assert max(counts) < 2500
+    assert page.locator(".row:not(.blank)").count() > 20

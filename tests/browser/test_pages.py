@@ -1,0 +1,87 @@
+"""Map, collusion, resident, commission and outcome pages, and a run that is started from the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Tab
+
+TRACE = "/t/child_allowance.trace"
+
+
+def test_the_map_draws_members_edges_and_refusals(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/map")
+    expect(page.locator(".network .dot")).to_have_count(5)
+    assert page.locator(".network .edge").count() >= 8
+    assert page.locator(".network .refusal").count() >= 2
+    page.get_by_label("who asked or told whom").check()
+    expect(page.locator(".network .refusal")).to_have_count(0)
+
+
+def test_the_map_plays_the_run_back(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/map")
+    whole = page.locator(".stand").inner_text()
+    page.locator("#time").focus()
+    page.keyboard.press("Home")
+    expect(page.locator(".edge.past").first).to_be_attached()
+    assert page.locator(".stand").inner_text() != whole
+    page.click("#play")
+    expect(page.locator("#play")).to_have_text("Pause")
+    page.keyboard.press("Escape")
+    page.click("#play")
+    expect(page.locator("#play")).to_have_text("Play")
+
+
+def test_two_bodies_join_what_they_exchanged(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/collusion?first=muni/01208&second=muni/28100")
+    assert page.locator(".collusion .list tbody tr").count() > 0
+    page.fill("[name=second]", "muni/99999")
+    page.get_by_role("button", name="Lay together").click()
+    expect(page.get_by_role("alert")).to_contain_text("muni/99999")
+
+
+def test_a_resident_sees_who_asked_and_not_what_is_hidden(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/resident/r-000001")
+    assert page.locator(".history > li").count() == 5
+    assert page.locator(".history time").first.inner_text().startswith("2024-10-15")
+    assert page.locator(".history .hidden").count() == 0
+    page.get_by_role("button", name="the next resident").click()
+    page.wait_for_url("**/resident/r-000002")
+
+
+def test_the_commission_finds_an_honest_run_sound(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/commission")
+    page.locator(".seal-of.sound").wait_for()
+    assert page.locator(".commission tbody tr").count() == 6
+
+
+def test_the_outcome_counts_papers_and_draws_latencies(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/outcome")
+    assert page.locator(".bigs dd").first.inner_text() == "10"
+    assert page.locator(".ranges tbody tr").count() >= 4
+    assert page.locator(".expectations .held").count() == 24
+
+
+def test_a_run_is_started_watched_and_opened(tab: Tab, folder: Path) -> None:
+    page = tab.open("/")
+    page.select_option("#scenario", "child_allowance")
+    page.fill("[name=seed]", "5")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.locator("#open-run").wait_for(timeout=60_000)
+    assert "Every expectation held." in page.locator("#live").inner_text()
+    page.click("#open-run")
+    expect(page.locator(".count")).to_contain_text("messages")
+    assert "seed 5" in page.locator("#bar").inner_text()
+    for made in folder.glob("*.trace"):
+        if made.name != "child_allowance.trace":
+            made.unlink()
+
+
+def test_a_run_that_cannot_start_says_why(tab: Tab) -> None:
+    page = tab.open("/")
+    page.select_option("#scenario", "child_allowance")
+    page.fill("[name=set-children]", "-7")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("#live [role=alert]")).to_be_visible(timeout=30_000)
