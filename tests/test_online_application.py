@@ -293,6 +293,43 @@ async def test_the_office_asks_for_what_is_missing(world: World) -> None:
         await office.examine(99)
 
 
+async def test_a_certification_and_its_report_are_one_commit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filed(world)
+    await world.management.run()
+
+    def fails(self: Any, number: int, state: str) -> None:
+        raise RuntimeError(state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(childcare.ChildcareOffice, "_report", fails)
+        with pytest.raises(RuntimeError):
+            await world.office.examine(1)
+    assert world.office.certification(1) is None
+    assert await world.office.examine(1) == "certified"
+
+
+async def test_a_place_is_given_once(world: World) -> None:
+    world.office.open_nursery(NURSERY, 2)
+    await filed(world)
+    await world.management.run()
+    await world.office.examine(1)
+    assert [world.office.place(1) for _ in range(2)] == [True, True]
+    row = world.office.db.execute("SELECT places FROM nursery WHERE name = ?", (NURSERY,)).fetchone()
+    assert row["places"] == 1
+
+
+async def test_a_refused_draft_that_is_taken_later_is_filed(world: World) -> None:
+    family = world.family()
+    receipt = world.draft(family, world.card(family.head, issued_on=date(2025, 11, 6)))
+    with pytest.raises(Refused, match="certificate_not_yet_valid"):
+        await world.site.submit(receipt)
+    await world.sim.sleep(3 * 86_400)
+    await world.site.submit(receipt)
+    assert (await world.site.refresh(world.portal_code(family.head)))[0]["state"] == "filed"
+
+
 async def test_an_unlawful_question_is_the_office_s_own_fault(world: World) -> None:
     await filed(world)
     await world.management.run()

@@ -77,6 +77,19 @@ async def test_an_approval_is_for_one_api_and_ends(world: Private) -> None:
         await other.refresh(receipt)
 
 
+async def test_what_stands_further_on_is_not_set_back(world: Private) -> None:
+    app, receipt = world.app, drafted(world, world.app)
+    await app.submit(receipt)
+    await world.cities.management.run()
+    assert await app.refresh(receipt) == "received"
+    await app.submit(receipt)
+    assert app._filing(receipt)["state"] == "received"
+    world.gateway.approve(APP, "application", "2025-11-09")
+    with pytest.raises(Refused, match="no_legal_basis"):
+        await app.submit(receipt)
+    assert app._filing(receipt)["state"] == "received"
+
+
 async def test_a_firm_sees_its_own_applications_only(world: Private) -> None:
     receipt = drafted(world, world.app)
     await world.app.submit(receipt)

@@ -117,14 +117,16 @@ class FirmApp(Node):
 
     async def submit(self, receipt: str) -> int:
         """File a draft, or the same once more; returns when it was filed. Raises `Refused`."""
-        query = CarryQuery(_filing_decoder.decode(self._filing(receipt)["filing"]))
+        row = self._filing(receipt)
+        query = CarryQuery(_filing_decoder.decode(row["filing"]))
         try:
             reply = await self.ask(API, API_FILE, query, procedure=ONLINE, attempts=3)
         except Refused as refused:
-            if refused.definite:
+            if refused.definite and row["state"] == "draft":
                 self._note(receipt, "refused")
             raise
-        self._note(receipt, "filed")
+        if row["state"] in ("draft", "refused"):  # Else it stands further on already.
+            self._note(receipt, "filed")
         return reply.filed_us
 
     async def refresh(self, receipt: str) -> str:

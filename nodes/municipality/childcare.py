@@ -163,7 +163,7 @@ class ChildcareOffice(Node):
             self.db.execute(
                 "INSERT OR REPLACE INTO certification VALUES (?, ?, ?, ?)", (number, child.code, kind, fee)
             )
-        self._report(number, "in-review")
+            self._report(number, "in-review")
         return "certified"
 
     def bring_tax_paper(self, number: int, person: str, tax_yen: int) -> None:
@@ -176,13 +176,15 @@ class ChildcareOffice(Node):
             self.db.execute("INSERT OR REPLACE INTO nursery VALUES (?, ?)", (name, places))
 
     def place(self, number: int) -> bool:
-        """Give the child a place at the nursery asked for, if one is left; an official decides so.
+        """Give the child a place at the nursery asked for, once, if one is left; an official decides so.
 
         Raises `ManualReview` before the need is certified.
         """
         row = self._application(number)
         if self.certification(number) is None:
             raise ManualReview("the need for childcare is not certified")
+        if self.db.execute("SELECT 1 FROM placement WHERE application = ?", (number,)).fetchone() is not None:
+            return True
         with self.effect():
             left = self.db.execute(
                 "UPDATE nursery SET places = places - 1 WHERE name = ? AND places > 0", (row["nursery"],)

@@ -58,7 +58,7 @@ class ApplicationSite(Node):
             if refused.definite:  # Else it may have been taken: the resident sends the same once more.
                 self._note(receipt, "refused", refused.code)
             raise
-        if row["state"] == "draft":
+        if row["state"] in ("draft", "refused"):
             self._note(receipt, "filed")
         return reply.filed_us
 
