@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from mesh.loading import scenarios_of
+from mesh.names import BROKER
 from mesh.trace.history import history
 from mesh.trace.perspective import joins, known_to_both, perspective
 from mesh.trace.reader import Trace
@@ -80,7 +81,7 @@ async def visit(folder: Path, only: str | None = None) -> AsyncIterator[Page]:
     await runner.cleanup()
 
 
-RECORDED = ("child_allowance", "hostile_mesh", "private_app")
+RECORDED = ("child_allowance", "hostile_mesh", "private_app", "birth")
 ALLOWANCE = "/api/t/child_allowance.trace"
 
 
@@ -288,11 +289,36 @@ async def test_hidden_exchanges_leave_no_gap_in_any_page_of_the_resident(page: P
     "name", ["muni/01208", "muni/*/tax", "muni/28100+org/nenkin", "gov/digital/broker", "r-000001"]
 )
 async def test_perspectives_have_what_the_trace_says(page: Page, name: str) -> None:
-    with Trace.open(page.folder / "child_allowance.trace") as trace:
+    await compare_perspective(page, "child_allowance.trace", name)
+
+
+async def test_what_was_lost_on_the_way_its_recipient_does_not_have(page: Page) -> None:
+    with Trace.open(page.folder / "birth.trace") as trace:
+        lost = [sent for sent in trace.transmissions() if sent.fate != "delivered"]
+    for name in {sent.recipient for sent in lost}:
+        await compare_perspective(page, "birth.trace", name)
+    await page.ask(f"/api/t/birth.trace/message/{lost[0].number}?as={lost[0].recipient}", 404)
+
+
+async def compare_perspective(page: Page, file: str, name: str) -> None:
+    with Trace.open(page.folder / file) as trace:
         view = perspective(trace, name)
         seen = [sent.number for sent in trace.transmissions() if view.see(sent) is not None]
-    rows = await page.ask(f"{ALLOWANCE}/rows?as={name.replace('+', '%2B')}&limit=500")
-    assert [one["index"] for one in rows["rows"]] == seen
+    rows = await page.ask(f"/api/t/{file}/rows?as={name.replace('+', '%2B')}&limit=500")
+    assert ([one["index"] for one in rows["rows"]], rows["total"]) == (seen, len(seen))
+
+
+async def test_who_sent_a_line_cannot_find_it_by_what_the_other_gate_made_of_it(page: Page) -> None:
+    with Trace.open(page.folder / "hostile_mesh.trace") as trace:
+        refused = next(
+            sent for sent in trace.transmissions() if sent.code is not None and sent.sender != BROKER
+        )
+    path = f"/api/t/hostile_mesh.trace/rows?code={refused.code}&limit=500"
+    assert refused.number in {one["index"] for one in (await page.ask(path))["rows"]}
+    rows = (await page.ask(f"{path}&as={refused.sender}"))["rows"]
+    assert refused.number not in {one["index"] for one in rows}
+    full = await page.ask(f"/api/t/hostile_mesh.trace/message/{refused.number}?as={refused.sender}")
+    assert (full["row"]["code"], full["code"], full["checks"]) == (None, None, [])
 
 
 @pytest.mark.parametrize(
