@@ -112,7 +112,7 @@ class Tab:
         """Wait until the page that was asked for stands."""
         self.page.wait_for_selector("#bar nav, #bar .tools")
         self.page.wait_for_selector("#main:not([aria-busy])")
-        self.page.wait_for_function("document.querySelector('#main').childElementCount > 0")
+        self.page.wait_for_selector("#main > *", state="attached")
 
 
 def new_tab(browser: Browser, address: str, **settings: Any) -> tuple[BrowserContext, Tab]:

@@ -95,3 +95,20 @@ def test_elements_and_kept_rows_stay_few(large: Tab) -> None:
     page.wait_for_timeout(200)
     assert max(counts) < 2500
     assert page.locator(".row:not(.blank)").count() > 20
+
+
+def test_hundreds_of_members_stand_together(large: Tab) -> None:
+    def nationwide(route: Route) -> None:
+        meta = route.fetch().json()
+        for number in range(300):
+            member = f"muni/{number:05}"
+            meta["parties"].append(
+                {"number": 100 + number, "address": f"{member}/tax", "member": member, "zone": "mynumber"}
+            )
+        route.fulfill(content_type="application/json", body=json.dumps(meta))
+
+    large.page.route("**/api/t/child_allowance.trace", nationwide)
+    page = large.open(PATH)
+    expect(page.locator(".member", has_text="muni/*")).to_have_count(1)
+    assert page.locator(".node").count() < 10
+    expect(page.locator(".row .shaft").first).to_be_attached()

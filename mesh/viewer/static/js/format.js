@@ -1,6 +1,6 @@
 // Numbers and times as a reader wants them. Every time is Japan's: the mesh has one clock.
 
-import { currentLanguage } from "./words.js";
+import { currentLanguage, t } from "./words.js";
 
 const JAPAN_US = 9 * 3600 * 1_000_000;
 const FAR_US = 8.6e18;
@@ -27,19 +27,18 @@ export function moment(us) {
   return `${date} ${clock.slice(0, 8)}`;
 }
 
+const UNITS = [["us", 1, 1000], ["ms", 1000, 1_000_000], ["s", 1_000_000, 120_000_000], ["min", 60_000_000, 7_200_000_000],
+  ["h", 3_600_000_000, 172_800_000_000], ["d", 86_400_000_000, Infinity]];
+
 /** A length of time with its unit. */
 export function span(us) {
   if (us === null || us === undefined) return "–";
-  if (us < 1000) return `${us} µs`;
-  if (us < 1_000_000) return `${trim(us / 1000)} ms`;
-  if (us < 120_000_000) return `${trim(us / 1_000_000)} s`;
-  if (us < 7_200_000_000) return `${trim(us / 60_000_000)} min`;
-  if (us < 172_800_000_000) return `${trim(us / 3_600_000_000)} h`;
-  return `${trim(us / 86_400_000_000)} d`;
+  const [name, size] = UNITS.find(([, , below]) => us < below);
+  return t(`span.${name}`, { count: trim(us / size) });
 }
 
 function trim(value) {
-  return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2).replace(/\.?0+$/, "");
+  return value >= 100 ? value.toFixed(0) : String(Number(value.toFixed(value >= 10 ? 1 : 2)));
 }
 
 /** A digest that can be told from another at a glance. */

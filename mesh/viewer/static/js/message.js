@@ -60,13 +60,15 @@ function readable(found, meta, route, go) {
   const { row } = found;
   return h("div", { class: "cards" },
     card("message.exchange", "wide", exchange(found.exchange, row, go, meta)),
-    card("message.attributes", "", table(found.attributes), found.header ? h("details", {}, h("summary", {}, t("message.header")), table(found.header)) : null),
-    card("message.content", "", content(found)),
-    found.checks.length ? card("message.checks", "", checks(found.checks)) : null,
-    found.permit_attributes || found.basis ? card("message.permit", "", basis(found.basis), table(found.permit_attributes, ["data", "subject"])) : null,
-    card("message.digests", "", digests(found.digests, go)),
-    found.expectations.length ? card("message.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) =>
-      h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)))))) : null,
+    h("div", { class: "stack" },
+      card("message.attributes", "", table(found.attributes), found.header ? h("details", {}, h("summary", {}, t("message.header")), table(found.header)) : null),
+      found.checks.length ? card("message.checks", "", checks(found.checks)) : null),
+    h("div", { class: "stack" },
+      card("message.content", "", content(found)),
+      found.permit_attributes || found.basis ? card("message.permit", "", basis(found.basis), table(found.permit_attributes, ["data", "subject"])) : null,
+      card("message.digests", "", digests(found.digests, go)),
+      found.expectations.length ? card("message.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) =>
+        h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)))))) : null),
     found.ledger.length ? card("message.ledger", "wide", ledger(found.ledger)) : null,
     found.jws ? card("message.raw", "wide", raw(found.jws, found.copy, t("message.jws")), found.permit_jws ? raw(found.permit_jws, found.permit_copy, t("message.permitjws")) : null) : null);
 }

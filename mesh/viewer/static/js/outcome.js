@@ -2,10 +2,9 @@
 
 import { get, ofTrace } from "./api.js";
 import { bars, ranges } from "./charts.js";
-import { data, h, link } from "./dom.js";
+import { data, h } from "./dom.js";
 import { number, share, span } from "./format.js";
 import { card } from "./message.js";
-import { to } from "./route.js";
 import { either, t } from "./words.js";
 
 export async function show({ route, meta, signal }) {
@@ -21,15 +20,17 @@ export async function show({ route, meta, signal }) {
         big("outcome.push", found.push, push), big("outcome.messages", meta.messages), big("outcome.elapsed", found.elapsed_us, span),
         big("outcome.expectations", found.expectations.length ? `${held} / ${found.expectations.length}` : undefined, (one) => one)),
       h("div", { class: "cards" },
-        found.story?.length ? card("outcome.story", "wide", h("ol", { class: "story" }, found.story.map((one) => h("li", {}, data(either(one.text, one.text_ja)))))) : null,
-        found.papers?.length ? card("outcome.papers", "", bars(counted(found.papers, (one) => either(one.name, one.name_ja)))) : null,
-        found.fallbacks?.length ? card("outcome.fallbacks", "", h("ul", { class: "plainlist" }, found.fallbacks.map((one) => h("li", {}, fallback(one))))) : null,
-        found.push && pushRows(found.push).length ? card("outcome.push", "", bars(pushRows(found.push))) : null,
-        found.disclosed?.length ? card("outcome.disclosed", "", h("p", { class: "quiet" }, t("outcome.disclosed.about")), disclosures(found.disclosed)) : null,
-        found.latencies?.length ? card("outcome.latencies", "wide", ranges(found.latencies.map((one) => ({ ...one, title: title(one.service) })))) : null,
-        found.refusals?.length ? card("outcome.refusals", "", bars(refusals(found.refusals), "mono refusing")) : null,
-        found.expectations.length ? card("outcome.expectations", "wide", h("ul", { class: "expectations" }, found.expectations.map((one) => h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)),
-          one.index === null || one.index === undefined ? null : [" ", link(to(route.trace, "message", String(one.index)), `#${one.index}`)])))) : null)),
+        h("div", { class: "stack" },
+          found.story?.length ? card("outcome.story", "", h("ol", { class: "story" }, found.story.map((one) => h("li", {}, data(either(one.text, one.text_ja)))))) : null,
+          found.refusals?.length ? card("outcome.refusals", "", bars(refusals(found.refusals), "mono refusing")) : null,
+          found.expectations.length ? card("outcome.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) => h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)))))) : null),
+        h("div", { class: "stack" },
+          found.papers?.length ? card("outcome.papers", "", bars(counted(found.papers, (one) => either(one.name, one.name_ja)))) : null,
+          found.fallbacks?.length ? card("outcome.fallbacks", "", h("ul", { class: "plainlist" }, found.fallbacks.map((one) => h("li", {}, fallback(one))))) : null,
+          found.push && pushRows(found.push).length ? card("outcome.push", "", bars(pushRows(found.push))) : null,
+          found.disclosed?.length ? card("outcome.disclosed", "", h("p", { class: "quiet" }, t("outcome.disclosed.about")), disclosures(found.disclosed)) : null),
+        found.latencies?.length ? card("outcome.latencies", "wide", ranges(found.latencies.map((one) => ({ ...one, title: title(one.service) })))) : null),
+    ),
   };
 }
 

@@ -13,7 +13,7 @@ export async function show({ route, meta, signal }) {
   const handle = route.rest || meta.residents[0];
   const chooser = choose(route, meta, handle);
   if (!handle) return { element: h("section", { class: "page" }, h("h1", {}, t("nav.resident")), h("p", { class: "quiet" }, t("resident.none"))) };
-  const [found, { services }] = await Promise.all([
+  const [found, { services, elapsed_us }] = await Promise.all([
     get(ofTrace(route.trace, `/resident/${encoded(handle)}`), {}, signal),
     get(ofTrace(route.trace, "/outcome"), {}, signal),
   ]);
@@ -22,9 +22,10 @@ export async function show({ route, meta, signal }) {
     element: h("section", { class: "page portal" },
       h("header", {}, h("div", {}, h("h1", {}, t("resident.title")), h("p", { class: "quiet" }, t("resident.about"))), chooser),
       h("div", { class: "cards" },
-        card("resident.history", "wide", h("p", { class: "quiet" }, t("resident.rows", { count: number(found.rows.length) })), history(found.rows, name, meta.start_us)),
-        card("resident.letters", "", found.letters.length ? found.letters.map((one) => letter(one, meta, route, name)) : h("p", { class: "quiet" }, t("resident.noletters"))),
-        card("resident.consents", "", found.consents.length ? found.consents.map((one) => consent(one, meta, name)) : h("p", { class: "quiet" }, t("resident.noconsents"))))),
+        card("resident.history", "", h("p", { class: "quiet" }, t("resident.rows", { count: number(found.rows.length) })), history(found.rows, name, meta.start_us)),
+        h("div", { class: "stack" },
+          card("resident.consents", "", found.consents.length ? found.consents.map((one) => consent(one, meta, name, elapsed_us ?? 0)) : h("p", { class: "quiet" }, t("resident.noconsents"))),
+          card("resident.letters", "", found.letters.length ? found.letters.map((one) => letter(one, meta, route, name)) : h("p", { class: "quiet" }, t("resident.noletters")))))),
   };
 }
 
@@ -59,11 +60,12 @@ function titleOf(content) {
   return typeof content?.title === "string" ? either(content.title, typeof content.title_ja === "string" ? content.title_ja : "") : "";
 }
 
-function consent(one, meta, name) {
-  const withdrawn = one.withdrawn_us !== null;
+/** A consent as it stood when the run ended. */
+function consent(one, meta, name, end_us) {
+  const state = one.withdrawn_us !== null ? "withdrawn" : one.used >= one.uses ? "spent" : one.until_us <= end_us ? "expired" : "given";
   const at = (us) => moment(meta.start_us + us);
-  return h("article", { class: `consent ${withdrawn ? "withdrawn" : ""}` },
-    h("p", {}, h("strong", {}, data(one.firm, "mono")), " ", h("span", { class: "outcome" }, withdrawn ? `${t("consent.withdrawn")} ${at(one.withdrawn_us)}` : t("consent.given"))),
+  return h("article", { class: `consent ${state}` },
+    h("p", {}, h("strong", {}, data(one.firm, "mono")), " ", h("span", { class: "outcome" }, t(`consent.${state}`), state === "withdrawn" ? ` ${at(one.withdrawn_us)}` : null)),
     h("p", {}, one.services.map((service, place) => [place ? "、" : "", data(name(service) || service)]), h("span", { class: "quiet" }, " · ", data(one.items.join(", ")))),
     h("p", { class: "quiet" }, t("resident.for"), " ", data(one.procedure), ` · ${at(one.from_us)} – ${at(one.until_us)} · `, t("consent.used", { count: one.used, uses: one.uses })),
     h("meter", { min: "0", max: String(one.uses), value: String(one.used), "aria-label": t("consent.used", { count: one.used, uses: one.uses }) }));

@@ -32,7 +32,6 @@ class Sequence {
     this.top = 0;
     this.cursor = null;
     this.rows = [];
-    this.timers = [];
   }
 
   async start() {
@@ -43,7 +42,7 @@ class Sequence {
     return {
       element: this.element,
       shown: () => { this.watch = new ResizeObserver(() => this.resize()); this.watch.observe(this.scroller); this.resize(); },
-      leave: () => { this.pages.close(); this.watch?.disconnect(); this.timers.forEach(clearTimeout); },
+      leave: () => { this.pages.close(); this.watch?.disconnect(); clearTimeout(this.polling); clearTimeout(this.typing); },
       keys: (event) => this.keys(event),
     };
   }
@@ -137,14 +136,14 @@ class Sequence {
     this.complain(answer.note);
     this.tally();
     this.size();
+    this.settle();
     this.draw();
-    if (!answer.index.done) this.await(answer.index);
-    else this.progress.hidden = true;
+    this.progress.hidden = answer.index.done;
+    if (!answer.index.done || !this.meta.complete) this.await(answer.index);
   }
 
-  /** While the server still reads the trace there is more to come. */
+  /** While the run goes on, or the server still reads the trace, there is more to come. */
   await(index) {
-    this.progress.hidden = false;
     this.progress.value = index.share;
     clearTimeout(this.polling);
     this.polling = setTimeout(async () => {
@@ -153,8 +152,7 @@ class Sequence {
         this.pages.grow(answer.total);
         this.answered(answer);
       } catch { /* The next visit tells. */ }
-    }, POLL_MS);
-    this.timers.push(this.polling);
+    }, index.done ? POLL_MS * 4 : POLL_MS);
   }
 
   complain(text) {
@@ -171,11 +169,20 @@ class Sequence {
   async jump(index) {
     try {
       const found = await get(ofTrace(this.route.trace, "/position"), { ...this.asked(), index }, this.signal);
-      this.pending = found.offset;
-      this.select(found.offset);
+      this.pending = this.cursor = found.offset;
+      this.settle();
     } catch (error) {
       if (error.name !== "AbortError") this.complain(error.message);
     }
+  }
+
+  /** Go where the link points, once there are rows and room to show them. */
+  settle() {
+    if (this.pending === undefined || !this.layout || !this.loaded) return;
+    const offset = this.pending;
+    this.pending = undefined;
+    this.moveTo(offset - this.fits / 3);
+    this.select(offset);
   }
 
   // Measures.
@@ -189,7 +196,7 @@ class Sequence {
     this.drawHeads();
     this.size();
     this.lifelines();
-    if (this.pending !== undefined) { this.moveTo(this.pending - this.fits / 3); this.pending = undefined; }
+    this.settle();
     this.draw(true);
   }
 
@@ -223,7 +230,7 @@ class Sequence {
   }
 
   moveTo(top) {
-    if (!this.layout) { this.pending = top; return; }
+    if (!this.layout) return;
     this.top = Math.max(0, Math.min(this.topMax, top));
     const range = this.scroller.scrollHeight - this.scroller.clientHeight;
     this.scroller.scrollTop = this.scaled ? (this.top / Math.max(1, this.topMax)) * range : this.top * HEIGHT;
@@ -338,7 +345,7 @@ class Sequence {
   // Hands.
 
   select(offset) {
-    if (this.pages.total === 0 && !this.loaded) { this.cursor = offset; this.pages.want(offset, offset + 1); return; }
+    if (!this.loaded || !this.layout) return;
     this.cursor = Math.max(0, Math.min(this.pages.total - 1, offset));
     if (this.cursor < this.top) this.moveTo(this.cursor);
     if (this.cursor > this.top + this.fits - 1) this.moveTo(this.cursor - this.fits + 1);
