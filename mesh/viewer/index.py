@@ -77,6 +77,8 @@ class Index:
     def where(self, column: str, wanted: Callable[[str], bool]) -> Mask:
         """Transmissions whose name in a column is wanted; the empty name never is."""
         table = bytes(bool(name) and wanted(name) for name in self.names[column])
+        if 1 not in table:
+            return bytes(len(self))
         if COLUMNS[column] == "B":
             return self.columns[column].tobytes().translate(table.ljust(256, b"\0"))
         return bytes(map(table.__getitem__, self.columns[column]))

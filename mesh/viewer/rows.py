@@ -109,10 +109,11 @@ def _search_outside(opened: Opened, text: str) -> list[Mask]:
 
 def _search(opened: Opened, text: str) -> Mask:
     index = opened.index
-    found = either(index.with_id(text), _touching(opened, lambda address: text in address.lower()))
+    found = _touching(opened, lambda address: text in address.lower())
     for column in ("service", "procedure", "code"):
         found = either(found, index.where(column, lambda name: text in name.lower()))
-    return found
+    # Ids are many and long, so they are looked at last, and not where everything was found already.
+    return found if 0 not in found else either(found, index.with_id(text))
 
 
 # Pages.
