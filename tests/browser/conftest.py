@@ -70,9 +70,12 @@ def address(folder: Path) -> Iterator[str]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests."""
+    """One Chromium for the tests of a file.
+
+    Playwright keeps an event loop running for as long as it is open, and other files' tests need loops of their own.
+    """
     path = chromium()
     if path is None:
         if required():
