@@ -27,17 +27,23 @@ from tests.conftest import Shipped
 SCENARIOS = scenarios_of("scenarios")
 NUMBER = "123456789018"
 _TWELVE = re.compile(r"(?=(\d{12}))")
-_MAYBE = re.compile(rb"(?:(?:[0-9]|\xef\xbc[\x90-\x99])[^0-9]{0,9}?){12}")
-"""Twelve digits that stand close together: what has none of them needs no second look."""
+_PLAIN = re.compile(rb"[0-9]{12}")
+_WIDE = re.compile(rb"\xef\xbc[\x90-\x99]|\xe2[\x80\x88]|\xe3\x83\xbc")
+"""What a full-width digit, and a hyphen or space that is not ASCII, begins with in UTF-8."""
 _SEPARATOR = re.compile(r"[\s\-‐-―−ー]+")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
 
 
 def found(data: bytes, numbers: frozenset[str]) -> set[str]:
     """Which of the numbers stand in the data, in any shape."""
-    shapes = [shape for shape in (data, *_decoded(data)) if _MAYBE.search(shape)]
+    shapes = [shape for shape in (data, *_decoded(data)) if _may_hold(shape)]
     digits = {twelve for shape in shapes for text in _texts(shape) for twelve in _TWELVE.findall(text)}
     return digits & numbers
+
+
+def _may_hold(data: bytes) -> bool:
+    """Whether a second look is due: twelve digits stand close together, or something that is not plain ASCII."""
+    return bool(_PLAIN.search(data.translate(None, b" \t\n-")) or _WIDE.search(data))
 
 
 def _texts(data: bytes) -> Iterator[str]:
@@ -63,7 +69,7 @@ def _opened(trace: Trace) -> Iterator[bytes]:
         for (address,) in trace.rows("SELECT address FROM party")
         if (raw := trace.sealing_key(address)) is not None
     }
-    for sent in trace.transmissions():
+    for sent in {sent.message.number: sent for sent in trace.transmissions()}.values():
         try:
             message = read_line(sent.message.line)
         except MeshError:

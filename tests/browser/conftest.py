@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 ARGUMENTS = [
@@ -53,6 +53,10 @@ def serving(folder: Path) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(10)
+
+
+expect.set_options(timeout=15_000)
+"""A machine that others keep busy answers late; a test that fails waits so long, and no other."""
 
 
 @pytest.fixture(scope="session")
