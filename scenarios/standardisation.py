@@ -27,7 +27,7 @@ from scenarios._tenants import FIRST_ITEMS, INCOME_YEN, SEPARATE_YEN, TAX_YEAR, 
 
 @scenario(
     title="Standard systems: different packages, one contract",
-    title_ja="標準化:独自システム・共同利用・特定移行支援が一つの約束で話す",
+    title_ja="標準化：独自システム・共同利用・特定移行支援が一つの連携仕様でつながる",
     rules=(1, 2, 4, 9, 14),
     sources=(
         "標準準拠システム（20業務）",

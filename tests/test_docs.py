@@ -33,6 +33,7 @@ SCENARIOS = scenarios_of("scenarios")
 DOCUMENTS = (*READMES, "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE")
 NOT_RUN = {
     "pip install": "it installs uv, or runs all tests from within a test",
+    "uv run run_sim.py view": "it serves until somebody stops it; tests of its own cover it",
     "uv run run_sim.py bench": "it measures for a long time; tests of its own cover it",
 }
 """How a command begins that is not run here, and why."""
