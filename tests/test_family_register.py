@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mesh import ManualReview, NotFound, Refused, Simulation, UsageError
+from mesh import ManualReview, Node, NotFound, Refused, Simulation, UsageError
 from mesh.builtin import Empty
 from mesh.faults import repeat
 from mesh.names import BROKER
@@ -40,7 +40,7 @@ from nodes.municipality.cash_desk import FEE_PAID, FEE_REFUND, CashDesk, OrderQu
 from nodes.municipality.copy_orders import FEES_YEN
 from nodes.municipality.family_register import FamilyRegister
 from nodes.municipality.family_register_supplement import SUPPLEMENT_ADDRESSES, FamilyRegisterSupplement
-from nodes.municipality.seal_registration import SEAL_STANDING, SealRegistration
+from nodes.municipality.seal_registration import SealRegistration
 from scenarios._registers import (
     AGENT,
     World,
@@ -327,21 +327,14 @@ async def test_the_supplement_inside_its_own_city(world: World) -> None:
         world.kobe.node(FamilyRegisterSupplement).name_of(world.kobe.code(world.bride))
 
 
-async def test_no_row_lets_another_body_see_a_seal(world: World) -> None:
+async def test_a_seal_is_proved_on_paper_and_answers_nobody(world: World) -> None:
     code = world.kobe.code(world.son)
     seals = world.kobe.node(SealRegistration)
     with pytest.raises(NotFound):
         seals.issue(code)
     seals.register(code, world.son.family.written)
     assert seals.issue(code) == "seal-000001"
-    with pytest.raises(Refused, match="no_legal_basis"):
-        await world.pension.ask(
-            world.kobe.address("seal-registration"),
-            SEAL_STANDING,
-            Empty(),
-            subject=pension_code(world, world.son),
-            procedure="pension-dependant",
-        )
+    assert SealRegistration.offers() == Node.offers(), "nothing that another body could ask"
 
 
 class Sabotage:

@@ -9,30 +9,15 @@ Rules kept here:
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from msgspec import Struct
-
-from mesh import Caller, Event, Node, NotFound, PersonalService, Withheld, receives, serves
+from mesh import Caller, Event, Node, NotFound, Withheld, receives
 from mesh.builtin import Empty
 from mesh.names import Zone
-from mesh.service import Date
 from nodes.data.calendar import day_of
 from nodes.municipality.family_events import FAMILY_CHANGE, FAMILY_ENTRY
 
 PROCEDURE = "seal-registration"
-
-
-class SealStanding(Struct, frozen=True):
-    """Whether a seal is registered, and since when."""
-
-    standing: Literal["registered", "lapsed"]
-    since: Date
-
-
-SEAL_STANDING = PersonalService(
-    "seal.standing.v1", Empty, SealStanding, title="Standing of a registered seal", title_ja="印鑑登録の状況"
-)
 
 
 class SealRegistration(Node):
@@ -54,8 +39,14 @@ class SealRegistration(Node):
             )
 
     def issue(self, code: str) -> str:
-        """Issue 印鑑登録証明書 at the counter and return its number; `Withheld` once the registration lapsed."""
-        if self._standing(code).standing == "lapsed":
+        """Issue 印鑑登録証明書 at the counter and return its number; `Withheld` once the registration lapsed.
+
+        `NotFound` if no seal of the person is registered.
+        """
+        seal = self.db.execute("SELECT lapsed FROM seal WHERE code = ?", (code,)).fetchone()
+        if seal is None:
+            raise NotFound("no seal of this person is registered")
+        if seal["lapsed"]:
             raise Withheld("the registration has lapsed")
         with self.effect():
             number = self.db.execute(
@@ -73,17 +64,6 @@ class SealRegistration(Node):
         if row["characters"] not in (entry.name, *entry.name.split(" ")):
             with self.effect():
                 self.db.execute("UPDATE seal SET lapsed = 1 WHERE code = ?", (person,))
-
-    @serves(SEAL_STANDING)
-    async def standing(self, query: Empty, caller: Caller, person: str) -> SealStanding:
-        """Whether somebody's seal is registered, for another counter of this municipality."""
-        return self._standing(person)
-
-    def _standing(self, code: str) -> SealStanding:
-        row = self.db.execute("SELECT * FROM seal WHERE code = ?", (code,)).fetchone()
-        if row is None:
-            raise NotFound("no seal of this person is registered")
-        return SealStanding("lapsed" if row["lapsed"] else "registered", row["since"])
 
     def _today(self) -> str:
         return day_of(self.host.now_us()).isoformat()
