@@ -45,6 +45,8 @@ class Broker(Node):
     event.
     """
 
+    title: ClassVar[str] = "Broker"
+    title_ja: ClassVar[str] = "情報提供ネットワークシステム"
     zone: ClassVar[str] = Zone.CLOUD
 
     def __init__(

@@ -48,10 +48,13 @@ REQUEST_LIFE_US: Final = 300_000_000
 class Node(Endpoint):
     """Base of all nodes.
 
-    Class attributes: `zone` (a `mesh.names.Zone` value), `schema` (SQL of the node's own tables). Settings
-    given to `sim.add` become attributes and must exist on the class.
+    Class attributes: `title` and `title_ja` (what a person calls the system; else the last part of its address
+    stands), `zone` (a `mesh.names.Zone` value), `schema` (SQL of the node's own tables). Settings given to `sim.add`
+    become attributes and must exist on the class.
     """
 
+    title: ClassVar[str] = ""
+    title_ja: ClassVar[str] = ""
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = ""
 

@@ -119,6 +119,9 @@ def _said(sim: Simulation, scenario: Scenario, elapsed_us: int) -> dict[str, Any
         "law": law,
         "procedures": {id_: {"title": one.title, "title_ja": one.title_ja} for id_, one in named.items()},
         "services": {name: {"title": use.title, "title_ja": use.title_ja} for name, use in uses.items()},
+        "names": {
+            name: {"title": title, "title_ja": title_ja} for name, (title, title_ja) in sim.names().items()
+        },
     }
 
 

@@ -27,7 +27,7 @@ from mesh.keys import NodeKeys, SealingKey, derive
 from mesh.ledger import Ledger
 from mesh.linkage import CodeBook
 from mesh.message import parse_time
-from mesh.names import BROKER, Zone, check_address, member_of
+from mesh.names import BROKER, Zone, check_address, is_address, member_of
 from mesh.node import Node
 from mesh.party import Party
 from mesh.policy import LegalBasis, Policy, ZonePath
@@ -99,6 +99,7 @@ class Simulation:
         self._shared = Shared()
         self.transport = MemoryTransport(loop, self.trace, self._reach, self.disturbance, latency_us)
         self.report = Report()
+        self._name_of: Callable[[str], tuple[str, str] | None] = lambda member: None
         self.add(Broker, BROKER)
 
     # Time and chance.
@@ -165,6 +166,23 @@ class Simulation:
             for cls in classes
             for name, (declaration, _) in cls.declarations.items()
         }
+
+    def name_members(self, name_of: Callable[[str], tuple[str, str] | None]) -> None:
+        """Let a function say what a member is called, English and Japanese; None where its code must do."""
+        self._name_of = name_of
+
+    def names(self) -> dict[str, tuple[str, str]]:
+        """What those who took part are called, English and Japanese: members, and systems by their addresses."""
+        names: dict[str, tuple[str, str]] = {}
+        for address in self.trace.parties:
+            member = member_of(address) if is_address(address) else address
+            name = self._name_of(member)
+            if name is not None:
+                names[member] = name
+            cls = self._enrolled[address].cls if address in self._enrolled else Node
+            if cls.title or cls.title_ja:
+                names[address] = (cls.title or cls.title_ja, cls.title_ja or cls.title)
+        return names
 
     @overload
     def node(self, address: str) -> Node: ...

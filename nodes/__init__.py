@@ -13,14 +13,16 @@ from nodes.agency.commission import COMMISSION, Commission
 from nodes.agency.jlis import RELAY, CodeRelay
 from nodes.agency.pension import PENSION, PensionBody
 from nodes.data.law import read_law
+from nodes.data.members import name_of
 from nodes.portal.application_server import SERVER, ApplicationServer
 from nodes.portal.application_site import SITE, ApplicationSite
 from nodes.portal.inbox import PORTAL, Portal
 
 
 def establish(sim: Simulation) -> None:
-    """Put the law of `nodes/data/` in force and enrol the national bodies."""
+    """Put the law of `nodes/data/` in force, say what members are called, and enrol the national bodies."""
     read_law().enact(sim.policy)
+    sim.name_members(name_of)
     sim.add(PensionBody, PENSION)
     sim.add(CodeIssuer, ISSUER, codes=sim.codes)
     sim.add(CodeRelay, RELAY)

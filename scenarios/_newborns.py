@@ -18,6 +18,7 @@ from nodes.municipality.resident import BIRTH
 class TourismOffice(Node):
     """Would like to hear of births, to sell keepsakes. It declares the event; no row of the law names it."""
 
+    title, title_ja = "Tourism", "観光担当"
     schema = "CREATE TABLE heard(event TEXT NOT NULL)"
 
     @receives(BIRTH)

@@ -25,6 +25,7 @@ VENDOR = "firm/saas-vendor/operations"
 class VendorDesk(Node):
     """The vendor's own staff: it runs the shared service, and is no party to any procedure."""
 
+    title, title_ja = "Operations", "運用担当"
     zone = Zone.MYNUMBER
 
 

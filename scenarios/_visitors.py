@@ -25,6 +25,8 @@ CLERK, SCHOOL_CLERK, HELPER = "sato", "suzuki", "takahashi"
 class HelperTablet(Node):
     """The tablet of a helper (デジタル推進委員): it shows how things are done, and no row of the law lets it ask."""
 
+    title, title_ja = "Helper's tablet", "支援員のタブレット"
+
 
 @dataclass(frozen=True, slots=True)
 class World:

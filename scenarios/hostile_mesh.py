@@ -64,6 +64,7 @@ INCOME = PersonalService(
 class IncomeOffice(Node):
     """Keeps incomes, and counts what it was asked."""
 
+    title, title_ja = "Individual inhabitant tax", "個人住民税"
     schema = "CREATE TABLE income(person TEXT PRIMARY KEY, yen INTEGER NOT NULL)"
     asked: int = 0
 
@@ -84,6 +85,8 @@ class IncomeOffice(Node):
 
 class Desk(Node):
     """A city's desk: it asks, lawfully, for an allowance."""
+
+    title, title_ja = "Child allowance", "児童手当"
 
 
 class Siege:

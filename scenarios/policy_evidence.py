@@ -50,6 +50,7 @@ HOUSEHOLDS: dict[Kind, int] = {
 class ReadingDesk(Node):
     """A researcher on the internet, who reads what everybody may read."""
 
+    title, title_ja = "Reader of open data", "オープンデータの利用者"
     zone = Zone.INTERNET
 
 

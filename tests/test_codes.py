@@ -865,3 +865,13 @@ async def test_personal_numbers_are_gathered_from_who_may_hold_them(world: World
 async def test_a_simulation_wants_the_virtual_loop() -> None:
     with pytest.raises(RuntimeError, match="loop_factory"), simulation():
         pass
+
+
+def test_every_code_says_in_both_languages_what_is_wrong_and_who_can_mend_it() -> None:
+    for code in CODES.values():
+        assert code.text.isascii() or "番号法" in code.text, code.name
+        assert code.fix.endswith("."), code.name
+        for japanese in (code.text_ja, code.fix_ja):
+            assert not japanese.isascii(), code.name
+        assert code.fix_ja.endswith("。"), code.name
+        assert "。" not in code.text_ja, code.name

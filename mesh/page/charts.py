@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mesh.errors import CODES
+from mesh.errors import CODES, Code
 from mesh.names import is_address
 from mesh.report import Paper, Reach, Use
 
@@ -145,6 +145,6 @@ def services(uses: Mapping[str, Use]) -> list[Service]:
     return sorted(made, key=lambda one: -(one.answered + one.refused))
 
 
-def code_texts(refusals: Iterable[str]) -> list[tuple[str, str, str]]:
-    """The codes with what they say, English and Japanese."""
-    return [(code, CODES[code].text, CODES[code].text_ja) for code in sorted(refusals) if code in CODES]
+def known_codes(refusals: Iterable[str]) -> list[Code]:
+    """What is declared of the codes that occurred, by name."""
+    return [CODES[code] for code in sorted(refusals) if code in CODES]

@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mesh.errors import UsageError
+from mesh.errors import Code, UsageError
 from mesh.page import charts, text
 from mesh.report import Reach, Result, Totals
 from mesh.scenario import Scenario
@@ -54,9 +54,9 @@ class Section:
         return charts.services(self.result.report.uses)
 
     @property
-    def codes(self) -> list[tuple[str, str, str]]:
+    def codes(self) -> list[Code]:
         """The codes that occurred, in words."""
-        return charts.code_texts(self.result.refusals)
+        return charts.known_codes(self.result.refusals)
 
     @property
     def steps(self) -> list[charts.Step]:

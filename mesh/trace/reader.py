@@ -13,6 +13,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -177,6 +178,25 @@ class Trace:
             return parse_time(str(self.meta.get("starts")))
         except MeshError:
             return None
+
+    @cached_property
+    def names(self) -> dict[str, tuple[str, str]]:
+        """What members and systems are called, English and Japanese, by member and by address.
+
+        It is what the run said of itself: to be read beside the address, never in its place. Empty in a trace that
+        does not say it.
+        """
+        return dict(self.titles("names"))
+
+    def titles(self, key: str) -> Iterator[tuple[str, tuple[str, str]]]:
+        """The titles, English and Japanese, of one kind of things that the trace names: names, services, procedures."""
+        said = self.meta.get(key)
+        for name, one in said.items() if isinstance(said, dict) else ():
+            title, title_ja = (
+                (one.get("title"), one.get("title_ja")) if isinstance(one, dict) else (None, None)
+            )
+            if isinstance(title, str) and isinstance(title_ja, str) and (title or title_ja):
+                yield name, (title or title_ja, title_ja or title)
 
     # Transmissions and messages.
 

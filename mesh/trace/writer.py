@@ -300,6 +300,11 @@ class TraceWriter:
         return (row[0] for row in self.db.execute("SELECT row FROM ledger ORDER BY number"))
 
     @property
+    def parties(self) -> tuple[str, ...]:
+        """The addresses that sent, were sent to, or keep a ledger, in the order of their first appearance."""
+        return tuple(self._parties)
+
+    @property
     def transmissions(self) -> int:
         """How many transmissions began."""
         return self._sent

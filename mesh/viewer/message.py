@@ -116,7 +116,7 @@ def _code(name: str | None) -> dict[str, Any] | None:
         return None
     return {
         "name": code.name, "text": code.text, "text_ja": code.text_ja, "fault": code.fault,
-        "definite": code.definite, "fix": code.fix,
+        "definite": code.definite, "fix": code.fix, "fix_ja": code.fix_ja,
     }  # fmt: skip
 
 

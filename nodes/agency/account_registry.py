@@ -88,6 +88,8 @@ ACCOUNT_DOUBT = NoticeType(
 class AccountRegistry(Node):
     """The one register; `code` is always its own linkage code of a person."""
 
+    title: ClassVar[str] = "Accounts for public benefits"
+    title_ja: ClassVar[str] = "公金受取口座"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE account(

@@ -49,6 +49,8 @@ ADDRESS_CHANGES = Service(
 class AddressRegistry(Node):
     """Publishes towns as the municipalities decide them."""
 
+    title: ClassVar[str] = "Address base registry"
+    title_ja: ClassVar[str] = "アドレス・ベース・レジストリ"
     zone: ClassVar[str] = Zone.CLOUD
     schema: ClassVar[str] = SCHEMA
 

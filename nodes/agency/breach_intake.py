@@ -55,6 +55,8 @@ BREACH_REPORT = Service(
 class BreachIntake(Node):
     """Keeps what was reported, by whom and when."""
 
+    title: ClassVar[str] = "Reports of breaches"
+    title_ja: ClassVar[str] = "漏えい等報告"
     zone: ClassVar[str] = Zone.CLOUD
     schema: ClassVar[str] = """
     CREATE TABLE breach(

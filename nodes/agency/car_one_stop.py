@@ -68,6 +68,8 @@ _form_decoder = msgspec.json.Decoder(Form)
 class CarOneStop(Node):
     """Leads cases. `police`, `transport` and `tax` are the addresses of the bodies of one prefecture."""
 
+    title: ClassVar[str] = "One-stop service for cars"
+    title_ja: ClassVar[str] = "自動車保有関係手続のワンストップサービス"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """
     CREATE TABLE car_case(

@@ -63,6 +63,8 @@ STATUS = Service(
 class CertificateAuthority(Node):
     """The signature certificates of everybody, and which of them have lapsed."""
 
+    title: ClassVar[str] = "Public personal authentication"
+    title_ja: ClassVar[str] = "公的個人認証サービス"
     # J-LIS offers its checks to local bodies on LGWAN.
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """

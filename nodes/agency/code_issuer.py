@@ -100,6 +100,8 @@ def check_named(caller: Caller) -> None:
 class CodeIssuer(Node):
     """Issues linkage codes for acquisition numbers. `codes` are the members' code keys."""
 
+    title = "Issuer of linkage codes"
+    title_ja = "符号の生成・通知"
     zone = Zone.CLOUD
     schema = """
     CREATE TABLE reservation(

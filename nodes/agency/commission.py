@@ -57,6 +57,8 @@ GUIDANCE = Service(
 class Commission(Node):
     """Inspects ledgers after the fact (番号法35条) and keeps what it found."""
 
+    title = "Oversight"
+    title_ja = "監視・監督"
     zone = Zone.CLOUD
     schema = """
     CREATE TABLE head(party TEXT PRIMARY KEY, size INTEGER NOT NULL, root TEXT NOT NULL, token TEXT NOT NULL);

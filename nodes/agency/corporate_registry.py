@@ -54,6 +54,8 @@ CORPORATE_CHANGES = Service(
 class CorporateRegistry(Node):
     """Publishes what is registered of corporations."""
 
+    title: ClassVar[str] = "Corporate registry"
+    title_ja: ClassVar[str] = "法人番号公表サイト"
     zone: ClassVar[str] = Zone.CLOUD
     schema: ClassVar[str] = SCHEMA
 

@@ -27,6 +27,8 @@ Outcome = Literal["accepted", "not-married", "waiting"]
 class DependentSpouses(Node):
     """Takes notices of dependent spouses and examines them."""
 
+    title: ClassVar[str] = "Dependent spouses"
+    title_ja: ClassVar[str] = "第3号被保険者"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE notice(

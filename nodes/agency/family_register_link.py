@@ -73,6 +73,8 @@ FAMILY_WIDE_AREA = Service(
 class FamilyRegisterLink(Node):
     """Keeps the copies of all computerised registers and answers from them."""
 
+    title: ClassVar[str] = "Link of family registers"
+    title_ja: ClassVar[str] = "戸籍情報連携システム"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE record(key TEXT PRIMARY KEY, kind TEXT NOT NULL, protected INTEGER NOT NULL);

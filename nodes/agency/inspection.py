@@ -29,6 +29,8 @@ Outcome = Literal["renewed", "paper-needed"]
 class InspectionOffice(Node):
     """Renews the inspection certificates (自動車検査証) of vehicles."""
 
+    title: ClassVar[str] = "Vehicle inspection"
+    title_ja: ClassVar[str] = "継続検査"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = "CREATE TABLE vehicle(chassis TEXT PRIMARY KEY, until TEXT NOT NULL);"
 

@@ -59,6 +59,8 @@ LINKAGE_ACQUIRE_FOR_JUSTICE = Service(
 class CodeRelay(Node):
     """Passes acquisition numbers from the code issuer to the bodies that asked."""
 
+    title = "Relay of acquisition numbers"
+    title_ja = "取得番号の中継"
     # 住民基本台帳ネットワーク is reached from マイナンバー利用事務系 (総務省「地方公共団体における情報セキュリティ
     # ポリシーに関するガイドライン」, 三層の対策), so the relay stands in that zone.
     zone = Zone.MYNUMBER

@@ -26,6 +26,8 @@ Outcome = Literal["verified", "mismatch", "waiting"]
 class PassportOffice(Node):
     """Takes applications for passports and verifies who applies."""
 
+    title: ClassVar[str] = "Passports"
+    title_ja: ClassVar[str] = "旅券"
     # A government office outside 番号法: it reaches the link over 政府共通ネットワーク, not from a 個人番号 network.
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """

@@ -55,6 +55,8 @@ PENSION_REPORT = NoticeType(
 class PensionBody(Node):
     """The records of one pension body."""
 
+    title: ClassVar[str] = "Pension records"
+    title_ja: ClassVar[str] = "年金記録"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE enrolment(

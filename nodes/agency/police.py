@@ -70,6 +70,8 @@ GARAGE_WITHDRAW = Service(
 class GaragePolice(Node):
     """Keeps the places that were surveyed and the certificates given for them."""
 
+    title: ClassVar[str] = "Police: garage certificates"
+    title_ja: ClassVar[str] = "警察（車庫証明）"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = (
         STEP_SCHEMA

@@ -66,6 +66,8 @@ VEHICLE_TAX_WITHDRAW = Service(
 class PrefectureVehicleTax(Node):
     """The vehicle tax office of one prefecture."""
 
+    title: ClassVar[str] = "Vehicle tax"
+    title_ja: ClassVar[str] = "自動車税"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = (
         STEP_SCHEMA

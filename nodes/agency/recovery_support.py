@@ -55,6 +55,8 @@ CLAIM = PersonalService(
 class RecoverySupport(Node):
     """The desk of one prefecture."""
 
+    title: ClassVar[str] = "Grant for rebuilding lives"
+    title_ja: ClassVar[str] = "被災者生活再建支援金"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE claim(

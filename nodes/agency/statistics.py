@@ -100,6 +100,8 @@ OPEN_FILE = Service(
 class StatisticsOffice(Node):
     """Gathers counts, withholds what is small, and publishes the rest."""
 
+    title: ClassVar[str] = "Statistics Bureau"
+    title_ja: ClassVar[str] = "統計局"
     zone: ClassVar[str] = Zone.CLOUD
     schema: ClassVar[str] = """
     CREATE TABLE report(

@@ -59,6 +59,8 @@ VEHICLE_WITHDRAW = Service(
 class TransportOffice(Node):
     """Keeps who owns which registered car. `police` is the prefecture's."""
 
+    title: ClassVar[str] = "Car registration"
+    title_ja: ClassVar[str] = "自動車登録"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = (
         STEP_SCHEMA

@@ -72,6 +72,8 @@ PAYMENT_STANDING = Service(
 class PaymentCheck(Node):
     """Keeps reports of payments, and shows them to inspection offices."""
 
+    title: ClassVar[str] = "Check of vehicle tax payments"
+    title_ja: ClassVar[str] = "自動車税納付確認（JNKS）"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """
     CREATE TABLE report(

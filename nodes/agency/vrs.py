@@ -137,6 +137,8 @@ VRS_UNEXPLAINED = Service(
 class VaccinationCloud(Node):
     """All compartments, and the log of who looked into which."""
 
+    title: ClassVar[str] = "Vaccination record system"
+    title_ja: ClassVar[str] = "ワクチン接種記録システム"
     zone: ClassVar[str] = Zone.CLOUD
     schema: ClassVar[str] = """
     CREATE TABLE dose(

@@ -38,6 +38,8 @@ _filing_decoder = msgspec.json.Decoder(Filing)
 class FirmApp(Node):
     """One firm's app with its customers."""
 
+    title: ClassVar[str] = "App"
+    title_ja: ClassVar[str] = "アプリ"
     zone: ClassVar[str] = Zone.INTERNET
     schema: ClassVar[str] = """
     CREATE TABLE customer(number INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE);

@@ -59,6 +59,8 @@ TRANSFER = Service(
 class Bank(Node):
     """The transfer desk of one bank; public bodies reach it over LGWAN."""
 
+    title: ClassVar[str] = "Bank transfers"
+    title_ja: ClassVar[str] = "口座振込"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """
     CREATE TABLE account(

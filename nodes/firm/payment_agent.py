@@ -60,6 +60,8 @@ PAYMENT_REFUND = Service(
 class PaymentAgent(Node):
     """Keeps wallets and what was charged to them."""
 
+    title: ClassVar[str] = "Payment agent"
+    title_ja: ClassVar[str] = "指定納付受託者"
     zone: ClassVar[str] = Zone.INTERNET
     schema: ClassVar[str] = """
     CREATE TABLE wallet(key TEXT PRIMARY KEY, balance_yen INTEGER NOT NULL CHECK (balance_yen >= 0));

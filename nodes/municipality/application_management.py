@@ -44,6 +44,8 @@ DESKS: Final = {
 class ApplicationManagement(Node):
     """The system 申請管理 of one municipality."""
 
+    title: ClassVar[str] = "Application management"
+    title_ja: ClassVar[str] = "申請管理"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE application(

@@ -62,6 +62,8 @@ REFUSE = PersonalService(
 class BenefitsOffice(Node):
     """The system 給付金 of one municipality; it pays one programme."""
 
+    title: ClassVar[str] = "Benefits"
+    title_ja: ClassVar[str] = "給付金"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = SCHEMA
 

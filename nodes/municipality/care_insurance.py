@@ -92,6 +92,8 @@ APPLY = PersonalService(
 class CareInsurance(Node):
     """The system 介護保険 of one municipality, with the first version of the layout."""
 
+    title: ClassVar[str] = "Long-term care insurance"
+    title_ja: ClassVar[str] = "介護保険"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = SCHEMA
 

@@ -45,6 +45,8 @@ FEE_REFUND = Service("fee.refund.v1", OrderQuery, Paid, title="Pay a fee back", 
 class CashDesk(Node):
     """Takes and pays back fees through one payment agent."""
 
+    title: ClassVar[str] = "Cash desk"
+    title_ja: ClassVar[str] = "収納"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """
     CREATE TABLE agent(address TEXT PRIMARY KEY, since TEXT NOT NULL);

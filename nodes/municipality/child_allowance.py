@@ -82,6 +82,8 @@ CLAIM = PersonalService(
 class ChildAllowanceOffice(Node):
     """The system 児童手当 of one municipality."""
 
+    title: ClassVar[str] = "Child allowance"
+    title_ja: ClassVar[str] = "児童手当"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = SCHEMA + (
         "CREATE TABLE invitation("

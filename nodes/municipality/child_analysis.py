@@ -91,6 +91,8 @@ EXPLANATION = PersonalService(
 class ChildAnalysis(Node):
     """The analysis of one municipality."""
 
+    title: ClassVar[str] = "Analysis of child data"
+    title_ja: ClassVar[str] = "こどもデータの分析主体"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """
     CREATE TABLE approval(rules TEXT PRIMARY KEY, approved_by TEXT NOT NULL, keep_days INTEGER NOT NULL);

@@ -16,6 +16,8 @@ from nodes.municipality.resident import BIRTH
 class ChildMedicalSubsidy(Node):
     """The system 子ども医療費助成 of one municipality."""
 
+    title: ClassVar[str] = "Medical subsidy for children"
+    title_ja: ClassVar[str] = "子ども医療費助成"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = "CREATE TABLE offer(child TEXT PRIMARY KEY, event TEXT NOT NULL)"
 

@@ -43,6 +43,8 @@ REARING_ALLOWANCE = PersonalService(
 class ChildRearingAllowance(Node):
     """The system 児童扶養手当 of one municipality."""
 
+    title: ClassVar[str] = "Child-rearing allowance for single parents"
+    title_ja: ClassVar[str] = "児童扶養手当"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = SCHEMA
 

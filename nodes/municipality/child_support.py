@@ -72,6 +72,8 @@ HANDOVER = NoticeType(
 class ChildSupport(Node):
     """The centre of one municipality."""
 
+    title: ClassVar[str] = "Children and families centre"
+    title_ja: ClassVar[str] = "こども家庭センター"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """
     CREATE TABLE candidate(child TEXT PRIMARY KEY, origin TEXT NOT NULL, worry TEXT);

@@ -76,6 +76,8 @@ APPLY = PersonalService(
 class ChildcareOffice(Node):
     """The system 子ども・子育て支援 of one municipality."""
 
+    title: ClassVar[str] = "Support for children and child-rearing"
+    title_ja: ClassVar[str] = "子ども・子育て支援"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE application(

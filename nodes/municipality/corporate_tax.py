@@ -48,6 +48,8 @@ class Filing(Struct, frozen=True):
 class CorporateTaxOffice(Node):
     """The system 法人住民税 of one municipality."""
 
+    title: ClassVar[str] = "Corporate inhabitant tax"
+    title_ja: ClassVar[str] = "法人住民税"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = (
         SCHEMA

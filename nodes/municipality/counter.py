@@ -73,6 +73,8 @@ _confirmation_decoder = msgspec.json.Decoder(Confirmation)
 class Counter(Node):
     """The one counter of a municipality at which all forms are filled in."""
 
+    title: ClassVar[str] = "Write-free counter"
+    title_ja: ClassVar[str] = "書かない窓口"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE role(staff TEXT NOT NULL, procedure TEXT NOT NULL, PRIMARY KEY (staff, procedure));

@@ -44,6 +44,8 @@ PRIMARY_DOSES: Final = 2
 class CovidVaccination(Node):
     """The office that sends out vouchers in one municipality."""
 
+    title: ClassVar[str] = "COVID-19 vaccination"
+    title_ja: ClassVar[str] = "新型コロナワクチン接種"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE resident(

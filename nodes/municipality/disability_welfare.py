@@ -44,6 +44,8 @@ DISABILITY_WELFARE = PersonalService(
 class DisabilityWelfare(Node):
     """The system 障害者福祉 of one municipality."""
 
+    title: ClassVar[str] = "Welfare of persons with disabilities"
+    title_ja: ClassVar[str] = "障害者福祉"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = SCHEMA
 

@@ -95,6 +95,8 @@ CERTIFIED = EventType("disaster.certified.v1", title="A household was certified"
 class DisasterVictims(Node):
     """The system 罹災証明・被災者台帳 of one municipality."""
 
+    title: ClassVar[str] = "Disaster victims' ledger"
+    title_ja: ClassVar[str] = "被災者台帳・罹災証明"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE survey(house TEXT PRIMARY KEY, percent INTEGER, surveyor TEXT);

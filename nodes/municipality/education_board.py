@@ -39,6 +39,8 @@ ATTENDANCE = PersonalService(
 class EducationBoard(Node):
     """The pupils' register and attendance of one municipality's schools."""
 
+    title: ClassVar[str] = "Board of education"
+    title_ja: ClassVar[str] = "教育委員会"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """
     CREATE TABLE pupil(code TEXT PRIMARY KEY, school TEXT NOT NULL);

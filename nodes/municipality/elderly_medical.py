@@ -63,6 +63,8 @@ REDUCE_PREMIUM = PersonalService(
 class ElderlyMedical(Node):
     """The system 後期高齢者医療 of one municipality."""
 
+    title: ClassVar[str] = "Medical care for the elderly"
+    title_ja: ClassVar[str] = "後期高齢者医療"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE insured(code TEXT PRIMARY KEY, since TEXT NOT NULL, premium_yen INTEGER NOT NULL);

@@ -28,6 +28,8 @@ REGISTRATION_MONTHS: Final = (3, 6, 9, 12)
 class ElectoralRoll(Node):
     """The system 選挙人名簿管理 of one municipality's election board."""
 
+    title: ClassVar[str] = "Electoral roll"
+    title_ja: ClassVar[str] = "選挙人名簿管理"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE voter(

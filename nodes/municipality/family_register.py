@@ -51,6 +51,8 @@ class Line(NamedTuple):
 class FamilyRegister(Node):
     """The system 戸籍 of one municipality."""
 
+    title: ClassVar[str] = "Family register"
+    title_ja: ClassVar[str] = "戸籍"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = (
         SCHEMA

@@ -64,6 +64,8 @@ SUPPLEMENT_ADDRESSES = PersonalService(
 class FamilyRegisterSupplement(Node):
     """The system 戸籍の附票 of one municipality."""
 
+    title: ClassVar[str] = "Supplement to the family register"
+    title_ja: ClassVar[str] = "戸籍の附票"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE person(code TEXT PRIMARY KEY, resident_code TEXT NOT NULL, name TEXT NOT NULL);

@@ -85,6 +85,8 @@ CHECK_UPS = PersonalService(
 class HealthManagement(Node):
     """The system 健康管理 of one municipality."""
 
+    title: ClassVar[str] = "Health management"
+    title_ja: ClassVar[str] = "健康管理"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = f"""
     CREATE TABLE plan(

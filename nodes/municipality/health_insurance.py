@@ -67,6 +67,8 @@ class Reduction(Struct, frozen=True):
 class HealthInsurance(Node):
     """The system 国民健康保険 of one municipality."""
 
+    title: ClassVar[str] = "National health insurance"
+    title_ja: ClassVar[str] = "国民健康保険"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = GUIDE_SCHEMA + (
         "CREATE TABLE insured("

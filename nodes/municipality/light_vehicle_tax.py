@@ -42,6 +42,8 @@ LIGHT_TAX_OWED = PersonalService(
 class LightVehicleTax(Node):
     """The system 軽自動車税 of one municipality."""
 
+    title: ClassVar[str] = "Light vehicle tax"
+    title_ja: ClassVar[str] = "軽自動車税"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = LEVY_SCHEMA + "CREATE TABLE owner(vehicle TEXT PRIMARY KEY, code TEXT NOT NULL);"
 

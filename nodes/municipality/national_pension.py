@@ -53,6 +53,8 @@ NOTIFY_PENSION = PersonalService(
 class NationalPension(Node):
     """The system 国民年金 of one municipality."""
 
+    title: ClassVar[str] = "National pension"
+    title_ja: ClassVar[str] = "国民年金"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = GUIDE_SCHEMA + (
         "CREATE TABLE filing("

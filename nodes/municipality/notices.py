@@ -27,6 +27,8 @@ PAUSE_S: Final = 0.1
 class NoticeOffice(Node):
     """Sends one letter to each resident of a list."""
 
+    title: ClassVar[str] = "Notices to residents"
+    title_ja: ClassVar[str] = "お知らせの送付"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE letter(number INTEGER PRIMARY KEY, title TEXT NOT NULL, title_ja TEXT NOT NULL, due TEXT NOT NULL);

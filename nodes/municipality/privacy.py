@@ -30,6 +30,8 @@ PROCEDURE: Final = "breach-report"
 class PrivacyDesk(Node):
     """The privacy desk of one municipality."""
 
+    title: ClassVar[str] = "Privacy desk"
+    title_ja: ClassVar[str] = "個人情報保護担当"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE guidance(

@@ -82,6 +82,8 @@ REDUCE_TAX = PersonalService(
 class PropertyTax(Node):
     """The system 固定資産税 of one municipality."""
 
+    title: ClassVar[str] = "Fixed property tax"
+    title_ja: ClassVar[str] = "固定資産税"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE house(

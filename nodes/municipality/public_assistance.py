@@ -44,6 +44,8 @@ ASSISTANCE = PersonalService(
 class PublicAssistance(Node):
     """The system 生活保護 of one municipality that has a welfare office."""
 
+    title: ClassVar[str] = "Public assistance"
+    title_ja: ClassVar[str] = "生活保護"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = SCHEMA
 

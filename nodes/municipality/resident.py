@@ -204,6 +204,8 @@ DEATH = EventType("resident.death.v1", title="A person was struck off after deat
 class ResidentRegister(MovingRegister):
     """The system 住民基本台帳 of one municipality."""
 
+    title: ClassVar[str] = "Resident register"
+    title_ja: ClassVar[str] = "住民基本台帳"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = (
         """

@@ -48,6 +48,8 @@ TRANSFER = PersonalService(
 class SchoolEnrolment(Node):
     """The system 就学 of one municipality's board of education."""
 
+    title: ClassVar[str] = "School enrolment"
+    title_ja: ClassVar[str] = "就学"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = GUIDE_SCHEMA + (
         "CREATE TABLE pupil("

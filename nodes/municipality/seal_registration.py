@@ -23,6 +23,8 @@ PROCEDURE = "seal-registration"
 class SealRegistration(Node):
     """The system 印鑑登録 of one municipality."""
 
+    title: ClassVar[str] = "Seal registration"
+    title_ja: ClassVar[str] = "印鑑登録"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE seal(

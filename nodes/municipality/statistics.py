@@ -44,6 +44,8 @@ TABLE_COUNTS = Service(
 class StatisticsDesk(Node):
     """The statistics desk of one municipality."""
 
+    title: ClassVar[str] = "Statistics desk"
+    title_ja: ClassVar[str] = "統計担当"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE counted(key TEXT NOT NULL, on_date TEXT NOT NULL, counts BLOB NOT NULL, PRIMARY KEY (key, on_date));

@@ -93,6 +93,8 @@ CORRECTION = EventType("tax.correction.v1", title="An assessment was corrected",
 class TaxOffice(Node):
     """The system 個人住民税 of one municipality."""
 
+    title: ClassVar[str] = "Individual inhabitant tax"
+    title_ja: ClassVar[str] = "個人住民税"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE levy(

@@ -62,6 +62,8 @@ VACCINATION_HISTORY = PersonalService(
 class VaccinationLedger(Node):
     """The application 予防接種台帳 of one municipality."""
 
+    title: ClassVar[str] = "Vaccination ledger"
+    title_ja: ClassVar[str] = "予防接種台帳"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = SCHEMA + (
         "CREATE TABLE replica("

@@ -66,6 +66,8 @@ ACCEPT = PersonalService(
 class VictimSupport(Node):
     """The desk of one municipality, for its own victims and for its guests."""
 
+    title: ClassVar[str] = "One desk for disaster victims"
+    title_ja: ClassVar[str] = "被災者支援の総合窓口"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
     CREATE TABLE offer(head TEXT NOT NULL, kind TEXT NOT NULL, person TEXT NOT NULL, official TEXT,

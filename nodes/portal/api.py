@@ -90,6 +90,8 @@ SELF_INCOME = PersonalService(
 class ApiGateway(Node):
     """Lets approved firms file for residents and read what residents consent to."""
 
+    title: ClassVar[str] = "Gateway for firms"
+    title_ja: ClassVar[str] = "マイナポータルAPI"
     zone: ClassVar[str] = Zone.CLOUD
     schema: ClassVar[str] = """
     CREATE TABLE approval(

@@ -101,6 +101,8 @@ _filing_decoder = msgspec.json.Decoder(Filing)
 class ApplicationServer(Node):
     """Holds sealed applications until their municipality has taken them, and the state of each."""
 
+    title: ClassVar[str] = "Relay server of applications"
+    title_ja: ClassVar[str] = "連携サーバ"
     zone: ClassVar[str] = Zone.LGWAN
     schema: ClassVar[str] = """
     CREATE TABLE application(

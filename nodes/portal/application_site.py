@@ -28,6 +28,8 @@ _filing_decoder = msgspec.json.Decoder(Filing)
 class ApplicationSite(Node):
     """Files applications for residents; `person` is the portal's own linkage code of one."""
 
+    title: ClassVar[str] = "Online applications"
+    title_ja: ClassVar[str] = "ぴったりサービス"
     zone: ClassVar[str] = Zone.INTERNET
     schema: ClassVar[str] = """
     CREATE TABLE filing(

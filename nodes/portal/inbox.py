@@ -41,6 +41,8 @@ PORTAL_LETTER = NoticeType("portal.letter.v1", Letter, title="Letter to a reside
 class Portal(Node):
     """Acts for residents; `person` is always the portal's own linkage code of one."""
 
+    title = "Letters, history and consents"
+    title_ja = "お知らせ・やりとり履歴"
     zone = Zone.CLOUD
     schema = """
     CREATE TABLE letter(
