@@ -303,7 +303,9 @@ class Endpoint:
         return MeshError("handler_failed")
 
     def log(self, error: Exception) -> None:
-        """Say on the error stream what went wrong inside this node."""
+        """Say on the error stream what went wrong inside this node; a dead one says nothing."""
+        if not self.host.alive:
+            return
         if isinstance(error, MeshError):
             print(f"{self.address}: {error}", file=sys.stderr)
         else:

@@ -1,4 +1,4 @@
-"""Finds scenarios and nodes: those of the installed packages by name, anybody's by file.
+"""Finds scenarios, fault plans and nodes: those of the installed packages by name, anybody's by file.
 
 A file is loaded once, under a name made of its path, and stands in `sys.modules` before it runs, or the
 annotations of its structs could not be read.
@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from mesh.errors import UsageError
+from mesh.faults import Plan, read_plan
 from mesh.node import Node
 from mesh.scenario import Scenario
 
@@ -78,6 +79,12 @@ def scenarios_of(package: str) -> dict[str, Scenario]:
         for one in scenarios_in(module):
             found[one.name] = one
     return dict(sorted(found.items()))
+
+
+def plans_of(package: str) -> dict[str, Plan]:
+    """The fault plans that ship with the scenarios of a package, by name."""
+    folders = [Path(folder) / "faults" for folder in importlib.import_module(package).__path__]
+    return {path.stem: read_plan(path) for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
 def modules_of(package: str) -> Iterator[ModuleType]:

@@ -115,6 +115,8 @@ class Node(Endpoint):
             names = service.items if items is None else sorted({*items, *service.fixed_items})
             wanted = " ".join(names)
         host = self.host
+        if not host.alive:  # Nothing would be sent, and no time-out would end the waiting.
+            raise RuntimeError(f"{self.address} is down")
         now_us = host.now_us()
         question, write = self._requester.ask(
             to,

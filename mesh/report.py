@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from msgspec import to_builtins
+
+from mesh.faults import Effect, Plan
 from mesh.ledger import Row
 from mesh.trace.writer import Expectation
 
@@ -129,6 +132,35 @@ class Report:
         }
 
 
+AS_WITHOUT_FAULTS: Final = (
+    "An expectation failed under these faults: story, papers and visits are as the scenario tells them without faults. "
+    "What happened is in the expectations and in the messages.",
+    "この障害の下で成立しなかった期待がある。あらまし・書類・来庁の数は障害のない場合の筋書きのままであり、実際の結果は期待と電文が示す。",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UnderFaults:
+    """The fault plan of a run, and what each of its faults met."""
+
+    plan: Plan
+    effects: tuple[Effect, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The faults as `run --json` gives them."""
+        effects = [one.as_json() for one in self.effects]
+        named = {"name": self.plan.name, "title": self.plan.title, "title_ja": self.plan.title_ja}
+        return named | {"plan": to_builtins(self.plan), "effects": effects}
+
+    def as_lines(self, *, held: bool) -> list[str]:
+        """The faults as plain text, English and Japanese; `held` is whether the run bore them."""
+        plan = self.plan
+        lines = [f"under faults / 障害の条件: {plan.name}: {plan.title} / {plan.title_ja}"]
+        for one in self.effects:
+            lines += [f"  {text}" for text in one.said]
+        return lines if held else lines + [f"  {text}" for text in AS_WITHOUT_FAULTS]
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """One finished run."""
@@ -146,6 +178,8 @@ class Result:
     elapsed_us: int
     error: str | None = None
     """Why the scenario itself broke off, if it did."""
+    faults: UnderFaults | None = None
+    """What went wrong besides what the scenario staged."""
 
     @property
     def held(self) -> bool:
@@ -169,6 +203,7 @@ class Result:
             "title_ja": self.title_ja,
             "seed": self.seed,
             "settings": self.settings,
+            "faults": None if self.faults is None else self.faults.as_json(),
             "held": self.held,
             "error": self.error,
             "story": [{"text": text, "text_ja": text_ja} for text, text_ja in self.report.story],
@@ -189,6 +224,8 @@ class Result:
             f"{self.scenario}: {self.title} / {self.title_ja}",
             f"seed {self.seed}, {self.messages} messages",
         ]
+        if self.faults is not None:
+            lines += self.faults.as_lines(held=self.held)
         lines += ["", "Story / あらまし"]
         for text, text_ja in self.report.story:
             lines += [f"  {text}", f"  {text_ja}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from msgspec import to_builtins
 
 from mesh.clock import VirtualLoop, run
 from mesh.errors import UsageError
+from mesh.faults import Effect, Plan
 from mesh.guard import forbid_nondeterminism
 from mesh.ledger import read_row
-from mesh.report import Result
+from mesh.report import Result, UnderFaults
 from mesh.scenario import Scenario
 from mesh.simulation import Simulation
 from mesh.trace.writer import TraceWriter
@@ -33,11 +34,13 @@ def run_scenario(
     trace: Path | None = None,
     data: Path | None = None,
     nodes: str | None = None,
+    faults: Plan | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Run a scenario in a simulation of its own and return what came of it.
 
     `nodes` is the package whose `establish(sim)` puts the nation's law and institutions in place.
+    `faults` is what goes wrong besides: what the scenario cannot bear then ends it, with the reason in one line.
     `progress(messages, mesh time in µs)` is called every thousand transmissions. An interrupted run
     (KeyboardInterrupt) leaves a readable trace of what happened so far. Raises `UsageError` if trace or data
     cannot be written.
@@ -46,11 +49,12 @@ def run_scenario(
     made = data is not None and not data.exists()
     folder = _folder(data)
     starts = scenario.start(values)
-    writer = TraceWriter(trace, scenario=scenario.name, seed=seed, settings=values, starts=starts)
+    under = {} if faults is None else {"faults": to_builtins(faults)}
+    writer = TraceWriter(trace, scenario=scenario.name, seed=seed, settings=values, starts=starts, **under)
     loop = VirtualLoop()
     failures: list[BaseException] = []
     complete, usable, error = False, True, None
-    sim = Simulation(loop=loop, seed=seed, starts=starts, trace=writer, data=folder)
+    sim = Simulation(loop=loop, seed=seed, starts=starts, trace=writer, data=folder, faults=faults)
     if progress is not None:
         writer.on_commit = lambda: progress(writer.transmissions, loop.now_us)
     try:
@@ -64,7 +68,10 @@ def run_scenario(
     except Exception as failure:
         complete = True
         error = f"{type(failure).__name__}: {failure}"
-        traceback.print_exception(failure)
+        if faults is None:
+            traceback.print_exception(failure)
+        else:
+            error = _first_line(error) + _place(failure, scenario)
     finally:
         sim.close()
         elapsed_us = loop.now_us
@@ -72,7 +79,8 @@ def run_scenario(
         sim.report.count_answers(map(read_row, writer.stored_rows()), sim.pushes())
         sim.report.count_refusals(writer.refusals_by_service())
         sim.report.entitle(sim.titles())
-        writer.epilogue(**_said(sim, scenario, elapsed_us))
+        effects = () if sim.faults is None else sim.faults.effects(sim.addresses)
+        writer.epilogue(**_said(sim, scenario, elapsed_us), **_went_wrong(effects, error))
         writer.close(complete=complete)
         if folder is not None and not usable:
             _clear(folder, made=made)
@@ -89,6 +97,7 @@ def run_scenario(
         refusals=refusals,
         elapsed_us=elapsed_us,
         error=error,
+        faults=None if faults is None else UnderFaults(faults, effects),
     )
 
 
@@ -123,6 +132,26 @@ def _said(sim: Simulation, scenario: Scenario, elapsed_us: int) -> dict[str, Any
             name: {"title": title, "title_ja": title_ja} for name, (title, title_ja) in sim.names().items()
         },
     }
+
+
+def _went_wrong(effects: Sequence[Effect], error: str | None) -> dict[str, Any]:
+    """What the run's faults met, and why the scenario broke off; nothing of a run in which neither was."""
+    said: dict[str, Any] = {"effects": [one.as_json() for one in effects]} if effects else {}
+    return said if error is None else said | {"broke_off": _first_line(error)}
+
+
+def _first_line(text: str) -> str:
+    """A deadlock's further lines name files of one machine."""
+    return text.splitlines()[0].rstrip(":")
+
+
+def _place(failure: BaseException, scenario: Scenario) -> str:
+    """Where in the scenario's folder a failure came through last, by file and line."""
+    folder = Path(scenario.run.__code__.co_filename).parent
+    frames = [
+        one for one in traceback.extract_tb(failure.__traceback__) if Path(one.filename).parent == folder
+    ]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 def _cause(context: dict[str, Any]) -> BaseException:

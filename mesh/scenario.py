@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any, get_type_hints
 
 from mesh.errors import UsageError
+from mesh.faults import Plan
 
 Run = Callable[..., Awaitable[None]]
 
@@ -87,6 +88,10 @@ class Scenario:
                 raise UsageError(f"{self.name} has no setting {key!r}; its settings: {has}")
             values[key] = known[key].read(text)
         return values
+
+    def trace_name(self, seed: int, faults: Plan | None = None) -> str:
+        """How the trace of a run is named in a folder."""
+        return f"{self.name}-{seed}.trace" if faults is None else f"{self.name}-{seed}-{faults.name}.trace"
 
     def as_json(self) -> dict[str, Any]:
         """The scenario as `list --json` gives it."""

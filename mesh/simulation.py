@@ -21,7 +21,7 @@ from mesh.channels import Sealer
 from mesh.clock import VirtualLoop
 from mesh.endpoint import last_message
 from mesh.errors import CODES, MeshError, UsageError
-from mesh.faults import Disturbance
+from mesh.faults import Crash, Disturbance, Faults, InForce, Plan
 from mesh.host import Host
 from mesh.keys import NodeKeys, SealingKey, derive
 from mesh.ledger import Ledger
@@ -58,7 +58,8 @@ class Enrolment:
 class Simulation:
     """The mesh of one run.
 
-    `trace` is where the run is recorded, `data` the folder for the nodes' databases (in memory when None).
+    `trace` is where the run is recorded, `data` the folder for the nodes' databases (in memory when None), `faults`
+    what goes wrong besides what its scenario stages.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Simulation:
         trace: TraceWriter | None = None,
         data: Path | None = None,
         latency_us: int = LATENCY_US,
+        faults: Plan | None = None,
     ) -> None:
         from mesh.authority import Authority  # X.509 costs start-up time that `list` does not need to pay
 
@@ -81,9 +83,10 @@ class Simulation:
         self.start_us = start_us = parse_time(starts)
         self._true_us: Callable[[], int] = lambda: start_us + loop.now_us
         self._monotonic_us: Callable[[], int] = lambda: loop.now_us
-        self.disturbance = Disturbance()
         self._data = data
         self._root = derive(seed.to_bytes(16, "big", signed=True), "simulation")
+        self.faults = None if faults is None else Faults(faults, self.stream("faults"))
+        self.disturbance = Disturbance(self.faults)
         self.codes = CodeBook(derive(self._root, "codes"))
         self._enrolled: dict[str, Enrolment] = {}
         self._by_system: dict[str, list[str]] = {}
@@ -101,6 +104,7 @@ class Simulation:
         self.report = Report()
         self._name_of: Callable[[str], tuple[str, str] | None] = lambda member: None
         self.add(Broker, BROKER)
+        self._plan_crashes()
 
     # Time and chance.
 
@@ -193,9 +197,12 @@ class Simulation:
     def node(self, address: str, cls: type[Node] = Node) -> Node:
         """The node at an address, made if need be; for scenarios that act as its staff.
 
-        Raises `UsageError` if it was never enrolled, is down, or is of another class.
+        Raises `UsageError` if it was never enrolled, is down, or is of another class; `MeshError`
+        recipient_unreachable while the run's faults keep it down.
         """
         node = self._find(address)
+        if node is None and self._is_kept_down(address):
+            raise MeshError("recipient_unreachable", f"{address} is down")
         if node is None:
             raise UsageError(f"no node at {address}: enrol it with sim.add, or restart it")
         if not isinstance(node, cls):
@@ -225,9 +232,17 @@ class Simulation:
 
     def _find(self, address: str) -> Node | None:
         node = self._nodes.get(address)
-        if node is None and address in self._enrolled and address not in self._down:
+        if (
+            node is None
+            and address in self._enrolled
+            and address not in self._down
+            and not self._is_kept_down(address)
+        ):
             node = self._make(address)
         return node
+
+    def _is_kept_down(self, address: str) -> bool:
+        return self.faults is not None and self.faults.is_down(address, self.loop.now_us)
 
     def _make(self, address: str) -> Node:
         enrolment = self._enrolled[address]
@@ -256,6 +271,8 @@ class Simulation:
     def _clock_of(self, address: str) -> Callable[[], int]:
         """A node's wall clock; all that are right are one."""
         skew_us = self._skews_us.get(address)
+        if skew_us is None and self.faults is not None and (offset_us := self.faults.offset_us(address)):
+            skew_us = self._skews_us[address] = offset_us
         return self._true_us if skew_us is None else lambda: self._true_us() + skew_us
 
     def _construct(self, cls: type[Node], host: Host, party: Party) -> Node:
@@ -324,9 +341,31 @@ class Simulation:
         self._down[address] = None
 
     def restart(self, address: str) -> None:
-        """Bring a node up again from its database."""
+        """Bring a node up again from its database; one that the run's faults keep down comes up when they end."""
         self._down.pop(address, None)
-        self.node(address)
+        if not self._is_kept_down(address):
+            self.node(address)
+
+    def _plan_crashes(self) -> None:
+        """Set timers for the crashes of the run's faults: the first of each."""
+        for one in self.faults.crashes if self.faults is not None else ():
+            self.loop.call_at_us(one.span.from_us, self._crash_by_plan, one, one.span.from_us)
+
+    def _crash_by_plan(self, one: InForce[Crash], at_us: int) -> None:
+        """Kill all that have the role and are up; when the time is over, bring up all that ever were."""
+        for address in [each for each in self._nodes if names.matches(one.fault.node, each)]:
+            self._nodes.pop(address).host.kill()
+            one.met += 1
+        span = one.span
+        if span.until_us is not None:
+            self.loop.call_at_us(at_us + span.until_us - span.from_us, self._restart_by_plan, one.fault.node)
+        if span.every_us is not None:
+            again_us = at_us + span.every_us
+            self.loop.call_aside_at_us(again_us, self._crash_by_plan, one, again_us)
+
+    def _restart_by_plan(self, role: str) -> None:
+        for address in [each for each in self._stores if names.matches(role, each)]:
+            self._find(address)
 
     @contextmanager
     def offline(self, address: str) -> Iterator[None]:
@@ -398,7 +437,8 @@ class Simulation:
         for node in self._nodes.values():
             node.finish()
         # A node that is down stays down: the loop has ended, and there is nothing left to take up work in.
-        stopped = {address: self._stores[address] for address in self._down if address in self._stores}
+        down = [*self._down, *(each for each in self._stores if self._is_kept_down(each))]
+        stopped = {address: self._stores[address] for address in down if address in self._stores}
         for address, store in stopped.items():
             self._sign_last_head(address, store)
         self.transport.close()

@@ -75,9 +75,15 @@ async def register(sim: Simulation, city: City, child: Person, home: Household) 
 
 
 def deliveries(sim: Simulation, to: str | None = None) -> list[Transmission]:
-    """The events that the broker passed on, to one recipient or to all."""
-    passed = [one for one in messages(sim, Event) if one.sender == BROKER]
-    return [one for one in passed if to in (None, one.recipient)]
+    """The events that the broker passed on, to one recipient or to all; each attempt, with its permit, once.
+
+    What the network doubles is no second attempt.
+    """
+    passed: dict[tuple[str, bytes | None], Transmission] = {}
+    for one in messages(sim, Event):
+        if one.sender == BROKER and to in (None, one.recipient):
+            passed.setdefault((one.recipient, one.permit), one)
+    return list(passed.values())
 
 
 def heard_code_in(sim: Simulation, party: str) -> bool:

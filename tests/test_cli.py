@@ -309,7 +309,15 @@ def test_traces_are_listed(cli: Cli, folder: Path, trace: str) -> None:
     result = cli("trace", "list", "--json")
     assert json.loads(result.stdout) == {
         "traces": [
-            {"path": trace, "scenario": "small", "seed": 1, "messages": 6, "complete": True, "notes": []}
+            {
+                "path": trace,
+                "scenario": "small",
+                "seed": 1,
+                "faults": None,
+                "messages": 6,
+                "complete": True,
+                "notes": [],
+            }
         ]
     }
     assert "torn.trace" in result.stderr
@@ -609,7 +617,7 @@ def test_list_answers_at_once_and_imports_nothing_heavy(tmp_path: Path) -> None:
 def test_the_shipped_entry_point_lists_scenarios_as_json() -> None:
     done = process("list", "--json")
     assert done.returncode == 0
-    assert {"scenarios"} == set(json.loads(done.stdout))
+    assert {"scenarios", "faults"} == set(json.loads(done.stdout))
 
 
 def test_stdout_of_another_encoding_does_not_fail(folder: Path) -> None:

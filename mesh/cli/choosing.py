@@ -1,4 +1,4 @@
-"""Which scenarios a person means: by name, by file, or all."""
+"""Which scenarios and which faults a person means: by name, by file, or all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from mesh.cli import usage
 from mesh.errors import UsageError
+from mesh.faults import Plan, read_plan
 from mesh.scenario import Scenario
 
 
@@ -37,6 +38,28 @@ def choose(names: Iterable[str], package: str | None) -> list[Scenario]:
             raise UsageError(usage.unknown("scenario", name, shipped))
         chosen.append(shipped[name])
     return chosen
+
+
+def plans_by_name(package: str | None) -> dict[str, Plan]:
+    """The fault plans that ship with the simulator."""
+    if package is None:
+        return {}
+    from mesh.loading import plans_of
+
+    return plans_of(package)
+
+
+def choose_faults(name: str, package: str | None) -> Plan:
+    """The fault plan of a name or a .toml file; `UsageError` for what does not exist or cannot be read."""
+    if name.endswith(".toml"):
+        return read_plan(Path(name))
+    shipped = plans_by_name(package)
+    if name not in shipped:
+        known = ", ".join(shipped) or "none"
+        raise UsageError(
+            f"there is no fault plan {name!r}; there are: {known}; a plan of your own is a .toml file"
+        )
+    return shipped[name]
 
 
 def settle(scenarios: list[Scenario], pairs: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -123,7 +123,7 @@ def _page(trace: Trace, rows: Readable, perspective: str | None, limit: int | No
 
     page = render(
         rows,
-        meta={name: trace.meta.get(name) for name in ("scenario", "seed", "starts")},
+        meta={name: trace.meta.get(name) for name in ("scenario", "seed", "starts", "faults")},
         notes=chain(trace.notes, rows.notes),
         perspective=perspective,
         total=count(trace),

@@ -9,13 +9,15 @@ from rich.panel import Panel
 from rich.text import Text
 
 from mesh.cli.output import clean, ruled
-from mesh.report import Reach, Result
+from mesh.report import AS_WITHOUT_FAULTS, Reach, Result, UnderFaults
 from mesh.trace.writer import Expectation
 
 
 def render(result: Result, console: Console) -> None:
     """Print story, expectations, outcome and papers."""
     console.print(_story(result))
+    if result.faults is not None:
+        console.print(_faults(result.faults, held=result.held))
     console.print(ruled(("", "Expectation / 期待"), _expectations(result), title="Expectations / 期待"))
     console.print(ruled(("Outcome", "結果", ""), _outcome(result), title="Outcome / 結果"))
     if result.report.papers or result.report.fallbacks:
@@ -36,6 +38,20 @@ def _story(result: Result) -> Panel:
     body = Text("\n").join(_both(text, text_ja) for text, text_ja in result.report.story)
     title = clean(f"{result.scenario}: {result.title} / {result.title_ja}")
     return Panel(body, title=Text(title, "bold"), title_align="left", subtitle=f"seed {result.seed}")
+
+
+def _faults(under: UnderFaults, *, held: bool) -> Panel:
+    """A frame of its own, in another colour: what follows held or failed under these."""
+    lines = [(under.plan.title, under.plan.title_ja), *(one.said for one in under.effects)]
+    if not held:
+        lines.append(AS_WITHOUT_FAULTS)
+    title = clean(f"Under faults / 障害の条件: {under.plan.name}")
+    return Panel(
+        Text("\n").join(_both(*line) for line in lines),
+        title=Text(title, "bold"),
+        title_align="left",
+        border_style="yellow",
+    )
 
 
 def _expectations(result: Result) -> Iterator[tuple[Text, Text]]:

@@ -11,9 +11,10 @@ import click
 
 from mesh.cli import output
 from mesh.cli.app import INTERRUPTED, Places
-from mesh.cli.choosing import choose, scenarios_by_name, settle
+from mesh.cli.choosing import choose, choose_faults, plans_by_name, scenarios_by_name, settle
 from mesh.cli.progress import display
 from mesh.errors import UsageError
+from mesh.faults import Plan as FaultPlan
 from mesh.report import Reach, Result, Totals
 from mesh.scenario import Scenario
 
@@ -35,6 +36,7 @@ class Plan:
     seed: int
     trace: Path | None
     data: Path | None
+    faults: FaultPlan | None = None
 
 
 class Interrupted(Exception):
@@ -48,8 +50,8 @@ class Interrupted(Exception):
 @click.command(
     "run",
     epilog="\b\nExamples:\n  run_sim.py run child_allowance --set children=3 --trace allowance.trace\n"
-    "  run_sim.py run my_scenario.py --seed 7 --json\n  run_sim.py run --all --trace traces/\n"
-    "  run_sim.py run --all --report report.html",
+    "  run_sim.py run my_scenario.py --seed 7 --json\n  run_sim.py run birth --faults packet_loss\n  run_sim.py run --all --trace traces/\n"
+    "  run_sim.py run --all --report report.html\n\nThe fault plans are listed by `run_sim.py list`.",
 )
 @click.argument("names", metavar="[NAME|FILE.py]...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Run every scenario that ships with the simulator.")
@@ -61,7 +63,17 @@ class Interrupted(Exception):
     help="Where chance begins.",
 )
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Change a setting of the scenario.")
-@click.option("--trace", metavar="FILE|DIR/", help="Record the run; into a folder as NAME-SEED.trace.")
+@click.option(
+    "--faults",
+    "faulty",
+    metavar="NAME|FILE.toml",
+    help="Let things go wrong, by a fault plan of `list` or your own.",
+)
+@click.option(
+    "--trace",
+    metavar="FILE|DIR/",
+    help="Record the run; into a folder as NAME-SEED.trace, with the faults' name behind the seed if there are any.",
+)
 @click.option("--data", metavar="DIR", help="Keep the nodes' databases as files in a new or empty folder.")
 @click.option("--report", metavar="FILE.html", help="Write one page about all of it, in both languages.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -72,6 +84,7 @@ def run_command(
     every: bool,
     seed: int,
     pairs: tuple[str, ...],
+    faulty: str | None,
     trace: str | None,
     data: str | None,
     report: str | None,
@@ -79,7 +92,7 @@ def run_command(
 ) -> int:
     """Run scenarios, by name or from files anywhere, and report what held.
 
-    The same scenario, seed and settings give the same run, byte for byte.
+    The same scenario, seed, settings and faults give the same run, byte for byte.
     """
     with output.only_json(as_json):
         scenarios = choose(names, places.scenarios)
@@ -87,7 +100,8 @@ def run_command(
             scenarios = [*scenarios_by_name(places.scenarios).values(), *scenarios]
         if not scenarios:
             raise UsageError("run needs a scenario; give a name of `list`, a .py file, or --all")
-        plans = _plan(scenarios, seed, pairs, trace, data)
+        faults = None if faulty is None else choose_faults(faulty, places.scenarios)
+        plans = _plan(scenarios, seed, pairs, trace, data, faults)
         page = None if report is None else _page_path(report, plans)
     try:
         results = _run(plans, places, as_json=as_json)
@@ -114,7 +128,12 @@ def say_interrupted(interrupted: Interrupted) -> int:
 
 
 def _plan(
-    scenarios: list[Scenario], seed: int, pairs: tuple[str, ...], trace: str | None, data: str | None
+    scenarios: list[Scenario],
+    seed: int,
+    pairs: tuple[str, ...],
+    trace: str | None,
+    data: str | None,
+    faults: FaultPlan | None,
 ) -> list[Plan]:
     """Everything that can be wrong with what was typed is found here, before anything is written."""
     several = len(scenarios) > 1
@@ -128,19 +147,22 @@ def _plan(
             one,
             settings,
             seed,
-            _trace_path(trace, one, seed, several=several),
+            _trace_path(trace, one, seed, faults, several=several),
             None if data is None else Path(data) / f"{one.name}-{seed}" if several else Path(data),
+            faults,
         )
         for one, settings in zip(scenarios, settle(scenarios, pairs), strict=True)
     ]
 
 
-def _trace_path(trace: str | None, scenario: Scenario, seed: int, *, several: bool) -> Path | None:
+def _trace_path(
+    trace: str | None, scenario: Scenario, seed: int, faults: FaultPlan | None, *, several: bool
+) -> Path | None:
     if trace is None:
         return None
     path = Path(trace)
     if trace.endswith("/") or path.is_dir():
-        path /= f"{scenario.name}-{seed}.trace"
+        path /= scenario.trace_name(seed, faults)
     elif several:
         raise UsageError(f"{trace} is one file for several scenarios; name a folder: --trace {trace}/")
     check_replaceable(path)
@@ -188,6 +210,9 @@ def _command(plan: Plan, places: Places) -> str:
     words += ["--seed", str(plan.seed)]
     for name, value in plan.settings.items():
         words += ["--set", f"{name}={value}"]
+    if plan.faults is not None:
+        known = plan.faults in plans_by_name(places.scenarios).values()
+        words += ["--faults", plan.faults.name if known else f"{plan.faults.name}.toml"]
     if plan.trace is not None:
         words += ["--trace", plan.trace.name]
     return shlex.join(words)
@@ -232,6 +257,7 @@ def run_one(plan: Plan, places: Places, progress: Any = None) -> Result:
             trace=plan.trace,
             data=plan.data,
             nodes=places.nodes,
+            faults=plan.faults,
             progress=progress,
         )
     except KeyboardInterrupt:

@@ -50,9 +50,16 @@ def list_trace_command(paths: tuple[Path, ...], as_json: bool) -> None:
         output.say_json({"traces": rows})
         return
     output.table(
-        ("trace", "scenario", "seed", "messages", "complete"),
+        ("trace", "scenario", "seed", "faults", "messages", "complete"),
         [
-            (row["path"], str(row["scenario"]), str(row["seed"]), str(row["messages"]), _yes(row["complete"]))
+            (
+                row["path"],
+                str(row["scenario"]),
+                str(row["seed"]),
+                row["faults"] or "-",
+                str(row["messages"]),
+                _yes(row["complete"]),
+            )
             for row in rows
         ],
     )
@@ -82,6 +89,7 @@ def _summary(path: Path) -> dict[str, Any]:
             "path": str(path),
             "scenario": trace.meta.get("scenario"),
             "seed": trace.meta.get("seed"),
+            "faults": None if trace.faults is None else trace.faults.name,
             "messages": count(trace),
             "complete": trace.complete,
             "notes": list(trace.notes),

@@ -64,6 +64,8 @@ def opened(file: Path) -> Iterator[Trace]:
         yield trace
         for note in trace.notes:
             output.note(f"note: {note}")
+        if trace.faults is not None:
+            output.note(f"note: recorded under faults: {trace.faults.name}: {trace.faults.title}")
 
 
 def count(trace: Trace) -> int:

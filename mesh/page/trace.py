@@ -17,6 +17,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mesh.errors import CODES
+from mesh.faults import recorded_plan
 from mesh.page.sequence import Drawing
 from mesh.page.write import TEMPLATES, environment
 
@@ -43,6 +44,7 @@ def render(
         rows=shown,
         drawing=Drawing.of(shown),
         meta=meta,
+        faults=recorded_plan(meta.get("faults")),
         notes=list(notes),
         perspective=perspective,
         total=total,

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from mesh.errors import Code, UsageError
 from mesh.page import charts, text
-from mesh.report import Reach, Result, Totals
+from mesh.report import AS_WITHOUT_FAULTS, Reach, Result, Totals
 from mesh.scenario import Scenario
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -74,6 +74,7 @@ def render(sections: Sequence[Section]) -> str:
         totals=Totals.of(results),
         sums=[Totals.of([result]) for result in results],
         no_push=Reach(),
+        as_without_faults=AS_WITHOUT_FAULTS,
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
     )
     return MARK + made

@@ -44,7 +44,7 @@ def diff(a: Trace, b: Trace, *, by_meaning: bool = False) -> dict[str, Any]:
     """
     facts = [
         {"name": name, "a": a.meta.get(name), "b": b.meta.get(name)}
-        for name in ("scenario", "seed", "settings", "starts", "complete")
+        for name in ("scenario", "seed", "settings", "faults", "starts", "complete")
         if a.meta.get(name) != b.meta.get(name)
     ]
     if _same_file(a, b):

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from mesh.errors import MeshError, UsageError
+from mesh.faults import Plan, recorded_plan
 from mesh.message import parse_time
 from mesh.parsing import parse_json
 from mesh.trace.opening import Damage, Opened, connect, damaged, one_line
@@ -109,6 +110,8 @@ class Trace:
         raw = dict(self._typed("SELECT key, value FROM meta", tuple[str, str]))
         self.meta: dict[str, Any] = {key: _value(text) for key, text in raw.items()} | self._epilogue()
         """Facts about the run: scenario, seed, settings, starts…; and the story and outcome of one that ended."""
+        self.faults: Plan | None = recorded_plan(self.meta.get("faults"))
+        """What went wrong in the run besides what its scenario staged; None if nothing did."""
         self.parties: dict[int, str] = dict(self._typed(_PARTIES, tuple[int, str]))
         self.complete = self.meta.get("complete") == 1
         """Whether the run came to its end; else this is what was committed until it was interrupted."""
@@ -154,6 +157,8 @@ class Trace:
             yield f"{name} is still being written; what was committed so far can be read"
         elif not self.complete:
             yield f"{name} was interrupted; what was recorded until then can be read"
+        if "broke_off" in self.meta:
+            yield f"{name}: the scenario broke off: {_printable(str(self.meta['broke_off']))}"
 
     def _damage(self, where: str = "", index: int | None = None) -> Damage:
         """The error of a row that cannot be read."""

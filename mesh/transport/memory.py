@@ -49,8 +49,9 @@ class MemoryTransport:
 
     def send(self, sender: str, recipient: str, line: bytes) -> None:
         """Put a line on its way."""
-        if self._disturbance.rules:
-            for delay_us, changed in self._disturbance.apply(sender, recipient, line, self._loop.now_us):
+        disturbance = self._disturbance
+        if disturbance.rules or disturbance.standing is not None:
+            for delay_us, changed in disturbance.apply(sender, recipient, line, self._loop.now_us):
                 self._send(sender, recipient, changed, delay_us)
         else:
             self._send(sender, recipient, line, 0)
@@ -83,7 +84,9 @@ class MemoryTransport:
                 del self._arriving[when_us]
 
     def _deliver(self, index: int, sent_us: int, sender: str, recipient: str, line: bytes) -> None:
-        endpoint = self._find(recipient)
+        standing = self._disturbance.standing
+        away = standing is not None and standing.is_away(recipient, self._loop.now_us)
+        endpoint = None if away else self._find(recipient)
         fate, passage = Fate.UNREACHABLE, NO_PASSAGE
         if endpoint is not None:
             fate, passage = Fate.DELIVERED, endpoint.receive(line, sender)

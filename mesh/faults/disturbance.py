@@ -1,12 +1,13 @@
 """Faults on the way: lines dropped, repeated, delayed or changed between two parties.
 
 A rule looks at a line and says what becomes of it; rules are tried in order and the first that answers
-decides. All randomness comes from the stream handed in, so the same seed brings the same faults.
+decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from mesh.names import matches
 
@@ -16,11 +17,22 @@ Rule = Callable[[str, str, bytes, int], Fates | None]
 """(sender, recipient, line, now_us) → fates, or None for "not mine"."""
 
 
-class Disturbance:
-    """The rules in force on one transport."""
+class Standing(Protocol):
+    """What is wrong with the network besides, throughout a run."""
 
-    def __init__(self) -> None:
+    def fates(self, sender: str, recipient: str, line: bytes, now_us: int) -> Fates | None:
+        """What becomes of a line that no rule decided about, as a rule says it."""
+
+    def is_away(self, address: str, now_us: int) -> bool:
+        """Whether a line that arrives finds nobody."""
+
+
+class Disturbance:
+    """The rules in force on one transport, and behind them what stands for all of the run."""
+
+    def __init__(self, standing: Standing | None = None) -> None:
         self.rules: list[Rule] = []
+        self.standing = standing
 
     def apply(self, sender: str, recipient: str, line: bytes, now_us: int) -> Fates:
         """What becomes of a line; without a rule for it, it arrives as it is."""
@@ -28,7 +40,8 @@ class Disturbance:
             fates = rule(sender, recipient, line, now_us)
             if fates is not None:
                 return fates
-        return ((0, line),)
+        fates = None if self.standing is None else self.standing.fates(sender, recipient, line, now_us)
+        return ((0, line),) if fates is None else fates
 
 
 def drop(sender: str = "*/*/*", recipient: str = "*/*/*", *, times: int | None = None) -> Rule:
