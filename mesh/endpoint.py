@@ -20,7 +20,6 @@ from mesh.errors import MeshError, Refused, Step
 from mesh.exchange import Turn, digest_of
 from mesh.host import Host
 from mesh.keys import VerifyKey
-from mesh.ledger import Ledger
 from mesh.message import Kind, Notice, Permit, encode, items_of, parse_time
 from mesh.names import BROKER, matches
 from mesh.outbox import BACKOFF_FIRST_US, Outbox
@@ -93,7 +92,7 @@ class Endpoint:
         self._admitted: Admitted | None = None
         self._permit_digest: str | None = None
         host.committed = self._after_commit
-        host.commit_failed = self._reload
+        host.commit_failed = lambda _: self._arm()
         host.going_down = self._deadlines.give_up_all
 
     def _signer(self, kid: str) -> tuple[str, VerifyKey]:
@@ -110,7 +109,7 @@ class Endpoint:
 
     def sign_head(self) -> bytes:
         """Sign the head of this node's ledger and report it."""
-        token = self._party.ledger.sign_head(self._party.keys.signing, self.host.now_us())
+        token = self.host.ledger.sign_head(self._party.keys.signing, self.host.now_us())
         self.host.record_head(token)
         return token
 
@@ -242,7 +241,7 @@ class Endpoint:
             permit_digest=permit_digest,
             about=message.type,
         )
-        turn.writes.append(self._party.record(refused_row(admitted, error, line, now_us)))
+        turn.rows.append(refused_row(admitted, error, line, now_us))
         turn.sends.append((peer, line))
 
     # Handlers.
@@ -398,21 +397,14 @@ class Endpoint:
     def finish(self) -> None:
         """The run ends: commit what waits, and sign the head that covers it."""
         self.host.flush()
-        if self._party.ledger.size != self._party.ledger.signed_size:
+        if self.host.ledger.size != self.host.ledger.signed_size:
             self.sign_head()
 
     def _after_commit(self, rows: int) -> None:
         now_us = self.host.now_us()
-        if self._party.ledger.head_due(now_us):
+        if self.host.ledger.head_due(now_us):
             self.sign_head()
         self._rows_since_purge += rows
         if self._rows_since_purge >= PURGE_EVERY:
             self._rows_since_purge = 0
             self.host.store.purge(now_us)
-
-    def _reload(self, error: MeshError) -> None:
-        """A commit failed: the ledger's end is what the database has, not what was about to be."""
-        ledger = self._party.ledger
-        self._party.ledger = Ledger(self.address, self.host.store.ledger_rows())
-        self._party.ledger.signed_size, self._party.ledger.signed_us = ledger.signed_size, ledger.signed_us
-        self._arm()

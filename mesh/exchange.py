@@ -19,6 +19,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from mesh.errors import MeshError
+from mesh.ledger import Row
 
 
 class State:
@@ -101,11 +102,13 @@ Send = tuple[str, bytes]
 
 
 class Turn(Struct, gc=False):
-    """What one transition wants: `writes` to commit, then `sends` to transmit, then `calls` to make.
+    """What one transition wants: `rows` to record and `writes` to commit, then `sends`, then `calls` to make.
 
-    `undo` is called instead when the commit fails: then nothing of the turn happened.
+    A row gets its place in the ledger when it is committed. `undo` is called instead when the commit fails:
+    then nothing of the turn happened.
     """
 
+    rows: list[Row] = []
     writes: list[Write] = []
     sends: list[Send] = []
     calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from mesh.errors import MeshError
 from mesh.exchange import Turn, Write
+from mesh.ledger import Ledger, Row, row_bytes
 from mesh.recorder import Recorder
 from mesh.store import Store, storage_error
 
@@ -38,6 +39,7 @@ class Host:
         address: str,
         *,
         store: Store,
+        ledger: Ledger,
         loop: asyncio.AbstractEventLoop,
         carrier: Carrier,
         recorder: Recorder,
@@ -47,6 +49,7 @@ class Host:
     ) -> None:
         self.address = address
         self.store = store
+        self.ledger = ledger
         self.random = random
         self.now_us = now_us
         self.monotonic_us = monotonic_us
@@ -61,6 +64,8 @@ class Host:
         self._carrier = carrier
         self._recorder = recorder
         self._turns: list[Turn] = []
+        self._effect_turns: list[Turn] = []
+        self._effect_task: asyncio.Task[Any] | None = None
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def new_id(self, now_us: int) -> str:
@@ -72,23 +77,26 @@ class Host:
 
     def perform(self, turn: Turn) -> None:
         """Commit, then send: with everything else that is ready in this turn of the loop."""
-        if self.alive and (turn.writes or turn.sends or turn.calls):
+        if self.alive and (turn.rows or turn.writes or turn.sends or turn.calls):
+            if self.store.effect and asyncio.current_task(self._loop) is self._effect_task:
+                self._effect_turns.append(turn)
+                return
             if not self._turns:
                 self._loop.call_soon(self.flush)
             self._turns.append(turn)
 
     def begin_effect(self) -> int:
         """Open an effect, and make sure that it ends before anybody else's turn; returns its number."""
-        # What waits is committed first, so that undoing the effect undoes nothing else.
         self.flush()
         self._loop.call_soon(self.flush)
+        self._effect_task = asyncio.current_task(self._loop)
         return self.store.begin_effect()
 
     def undo_effect(self) -> None:
-        """Undo an open effect, and all that was to be committed with it."""
+        """Undo an open effect and what its task was to commit with it; what others recorded meanwhile stays."""
         if self.store.effect:
             self.store.undo_effect()
-            turns, self._turns = self._turns, []
+            turns, self._effect_turns = self._effect_turns, []
             self._undo(turns, MeshError("storage_unavailable", "the effect that it belongs to was undone"))
 
     def flush(self, also: Sequence[Write] = (), *, effect: bool = False) -> MeshError | None:
@@ -100,15 +108,16 @@ class Host:
         """
         if not effect:
             self.undo_effect()
-        turns, self._turns = self._turns, []
+        turns = self._effect_turns + self._turns
+        self._effect_turns, self._turns = [], []
         if not self.alive:
             return None
-        writes = turns[0].writes if len(turns) == 1 else [write for turn in turns for write in turn.writes]
-        if also:
-            writes = [*writes, *also]
-        if writes or self.store.effect:
+        rows = [row for turn in turns for row in turn.rows]
+        writes = [write for turn in turns for write in turn.writes]
+        writes += also
+        if rows or writes or self.store.effect:
             try:
-                self.commit(writes)
+                self.commit(writes, rows)
             except (sqlite3.Error, OSError) as failure:
                 self.store.undo_effect()
                 error = storage_error(failure)
@@ -131,21 +140,20 @@ class Host:
             for undo in turn.undo:
                 undo(error)
         if turns and self.commit_failed is not None:
-            try:
-                self.commit_failed(error)
-            except sqlite3.Error:
-                self.kill()  # It cannot even read what it has recorded: it must not go on recording.
+            self.commit_failed(error)
 
-    def commit(self, writes: Sequence[Write]) -> None:
+    def commit(self, writes: Sequence[Write], rows: Sequence[Row] = ()) -> None:
         """The one sync point: everything durable passes here. Raises sqlite3.Error and OSError."""
         if not self.alive:
             return
-        self.store.commit(writes)
-        rows = [values for name, values in writes if name == "ledger"]
-        if rows:
-            self._recorder.ledger_rows(self.address, rows)
+        entries = [row_bytes(row) for row in rows]
+        position = self.ledger.size
+        self.store.commit(writes, entries, position)
+        if entries:
+            self.ledger.extend(entries)
+            self._recorder.ledger_rows(self.address, position, entries)
             if self.committed is not None:
-                self.committed(len(rows))
+                self.committed(len(entries))
 
     def send_unrecorded(self, recipient: str, line: bytes) -> None:
         """Send what is in no ledger: the refusal of bytes whose sender is not known."""
@@ -182,6 +190,7 @@ class Host:
         """Crash: no effect from here on, whatever `finally` blocks do; then the tasks end."""
         self.alive = False
         self._turns.clear()
+        self._effect_turns.clear()
         self.store.undo_effect()
         if self.going_down is not None:
             self.going_down()

@@ -10,7 +10,7 @@ Rules kept here:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -29,6 +29,7 @@ __all__ = [
     "check_tail",
     "read_head",
     "read_row",
+    "row_bytes",
     "verify_consistency",
     "verify_inclusion",
 ]
@@ -83,22 +84,18 @@ class Ledger:
         self.party = party
         self._tree = Tree()
         self._tree.extend(rows)
-        self._unhashed: list[bytes] = []
+        self._unhashed: list[bytearray] = []
         self.size = self._tree.size
         """How many rows there are."""
         self.signed_size = -1
         self.signed_us = 0
 
-    def append(self, row: Row) -> tuple[int, bytearray]:
-        """The position and the stored bytes of a new row."""
-        data = encode(row)
-        position = self.size
-        self.size = position + 1
-        self._unhashed.append(data)
+    def extend(self, rows: Sequence[bytearray]) -> None:
+        """Take up rows that the database holds now, behind those before."""
+        self.size += len(rows)
+        self._unhashed += rows
         if len(self._unhashed) >= UNHASHED_MAX:
             self._hash()
-        # sqlite3 binds a bytearray as it is, but looks for an adapter for every bytes object.
-        return position, bytearray(data)
 
     def _hash(self) -> None:
         """Take the rows into the tree that came since; in one go that costs less than one by one."""
@@ -115,6 +112,12 @@ class Ledger:
         self.signed_size, self.signed_us = self.size, now_us
         head = Head(self.party, self.size, self._tree.root().hex(), now_us)
         return jws.sign(encode(head), key, typ=Kind.TREE_HEAD)
+
+
+def row_bytes(row: Row) -> bytearray:
+    """The bytes of a row as its party stores them."""
+    # sqlite3 binds a bytearray as it is, but looks for an adapter for every bytes object.
+    return bytearray(encode(row))
 
 
 def read_row(data: bytes) -> Row:

@@ -49,7 +49,7 @@ class Tree:
         for leaf in leaves:
             self.append(leaf)
 
-    def extend(self, entries: Iterable[bytes]) -> None:
+    def extend(self, entries: Iterable[bytes | bytearray]) -> None:
         """Hash entries and add them at the end; in one loop, which costs half of one call for each."""
         peaks, size = self._peaks, self.size
         for entry in entries:

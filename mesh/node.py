@@ -118,7 +118,7 @@ class Node(Endpoint):
         if not host.alive:  # Nothing would be sent, and no time-out would end the waiting.
             raise RuntimeError(f"{self.address} is down")
         now_us = host.now_us()
-        question, write = self._requester.ask(
+        question, row = self._requester.ask(
             to,
             service.name,
             encode(query),
@@ -136,7 +136,7 @@ class Node(Endpoint):
         future = host.future()
         question.settle = partial(_settle, future)
         turn = Turn()
-        turn.writes.append(write)
+        turn.rows.append(row)
         turn.sends.append((BROKER, question.line))
         turn.undo.append(lambda error: self._settle_failed(question, error))
         host.perform(turn)
@@ -248,7 +248,7 @@ class Node(Endpoint):
     async def _ledger_head(self, query: HeadQuery, caller: Caller) -> HeadReply:
         _check_restricted(caller)
         self.host.flush()
-        if query.known_size > self._party.ledger.size:
+        if query.known_size > self.host.ledger.size:
             raise NotFound("the ledger has fewer rows")
         leaves = [leaf_hash(row) for row in self.host.store.ledger_rows()]
         path = consistency_path(leaves, query.known_size, len(leaves)) if query.known_size else []
@@ -272,7 +272,7 @@ class Node(Endpoint):
     def _mark(self, message_id: str, requester: str | None = None) -> None:
         turn = Turn()
         row = Row("mark", self.host.now_us(), message_id, requester or self.address, undisclosed=True)
-        turn.writes.append(self._party.record(row))
+        turn.rows.append(row)
         self.host.perform(turn)
 
 

@@ -1,4 +1,4 @@
-"""One party of the mesh: its keys, its view of the registry, its seals and its ledger.
+"""One party of the mesh: its keys, its view of the registry and its seals.
 
 Every gate begins here, in the order of DESIGN.md section 4: size and form, algorithm and key, signature,
 payload, sender. What stands behind is each role's own.
@@ -14,9 +14,8 @@ import msgspec
 from mesh import jws
 from mesh.channels import Opener, Sealer
 from mesh.errors import CODES, MeshError
-from mesh.exchange import Write, digest_of
+from mesh.exchange import digest_of
 from mesh.keys import NodeKeys, SealPublicKey
-from mesh.ledger import Ledger, Row
 from mesh.message import (
     Body,
     Event,
@@ -86,7 +85,6 @@ class Party:
         view: View,
         *,
         sealer: Sealer,
-        ledger: Ledger,
         new_id: Callable[[int], str],
     ) -> None:
         self.address = address
@@ -96,7 +94,6 @@ class Party:
         self.view = view
         self.sealer = sealer
         self.opener = Opener(address, keys.sealing)
-        self.ledger = ledger
         self.new_id = new_id
 
     def admit(self, line: bytes, now_us: int, *, key_time_us: int | None = None) -> Admitted:
@@ -134,10 +131,6 @@ class Party:
     def sign(self, message: Any, kind: str) -> bytes:
         """The line of one message, signed by this party."""
         return jws.sign(encode(message), self.keys.signing, typ=kind)
-
-    def record(self, row: Row) -> Write:
-        """Append to the ledger; the write that makes it durable."""
-        return ("ledger", self.ledger.append(row))
 
     def seal(self, message_id: str, to: str, data: bytes, recipient: str, key: SealPublicKey) -> str:
         """Seal content for a key's holder, bound to the message (id, this source, `to`) that carries it."""

@@ -171,7 +171,7 @@ class Post:
             permitdigest=permit_digest,
             undisclosed=basis.undisclosed,
         )
-        turn.writes.append(self._party.record(row))
+        turn.rows.append(row)
         turn.sends.append((delivery.to, delivery.line + b"\n" + permit))
 
     def on_receipt(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
@@ -195,7 +195,7 @@ class Post:
             permitdigest=receipt.permitdigest,
             replydigest=admitted.digest,
         )
-        turn.writes.append(self._party.record(row))
+        turn.rows.append(row)
 
     def is_delivery(self, admitted: Admitted) -> bool:
         """Whether a refusal is of a delivery. It goes out again until it expires: the recipient may mend."""

@@ -198,7 +198,7 @@ class Provider:
             code=code,
             undisclosed=permit.undisclosed,
         )
-        turn.writes.append(self._party.record(row))
+        turn.rows.append(row)
         keep_us = parse_time(request.expiry) + KEEP_US
         turn.writes.append(("outcome", (request.source, request.id, asked.digest, bytearray(line), keep_us)))
         turn.sends.append((BROKER, line))

@@ -107,7 +107,7 @@ class Publisher:
             subject=subject,
             requestdigest=digest,
         )
-        turn.writes.append(self._party.record(row))
+        turn.rows.append(row)
         turn.writes.append(self.outbox.add(BROKER, digest, line, expiry_us, now_us))
         turn.undo.append(lambda _: self.outbox.forget(BROKER, digest))
 
@@ -155,4 +155,4 @@ class Publisher:
             replydigest=answer_digest,
             code=code,
         )
-        turn.writes.append(self._party.record(row))
+        turn.rows.append(row)

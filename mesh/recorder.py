@@ -55,8 +55,8 @@ class Recorder(Protocol):
     ) -> None:
         """A transmission ended; `passage` is what the recipient's gate made of it."""
 
-    def ledger_rows(self, party: str, rows: Sequence[tuple[int, bytes | bytearray]]) -> None:
-        """A party committed rows of its ledger: position and bytes of each."""
+    def ledger_rows(self, party: str, position: int, rows: Sequence[bytearray]) -> None:
+        """A party committed rows of its ledger, from this position on."""
 
     def tree_head(self, party: str, token: bytes) -> None:
         """A party signed the head of its ledger."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mesh.errors import CODES, MeshError, Refused, Step
-from mesh.exchange import REQUESTER, Happening, State, Turn, Write, advance, digest_of
+from mesh.exchange import REQUESTER, Happening, State, Turn, advance, digest_of
 from mesh.ledger import Row
 from mesh.message import Kind, Refusal, Reply, Request, format_time
 from mesh.names import BROKER
@@ -71,7 +71,7 @@ class Requester:
         items: str | None = None,
         consent: str | None = None,
         undisclosed: bool = False,
-    ) -> tuple[Question, Write]:
+    ) -> tuple[Question, Row]:
         """Build, seal and sign a question; its ledger row must be committed before `line` is sent.
 
         Raises `MeshError` recipient_unknown if nobody registered the address, or personal_number_exposed:
@@ -114,7 +114,7 @@ class Requester:
             requestdigest=digest,
             undisclosed=undisclosed,
         )
-        return question, party.record(row)
+        return question, row
 
     def on_answer(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
         """Close the question that a reply or refusal answers.
@@ -148,7 +148,7 @@ class Requester:
             replydigest=admitted.digest,
             code=outcome.code if isinstance(outcome, Refused) else None,
         )
-        turn.writes.append(party.record(row))
+        turn.rows.append(row)
         if question.settle is not None:
             turn.calls.append((question.settle, (outcome,)))
 

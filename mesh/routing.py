@@ -177,7 +177,7 @@ class Router:
             permitdigest=permit_digest,
             undisclosed=basis.undisclosed,
         )
-        turn.writes.append(party.record(row))
+        turn.rows.append(row)
         turn.sends.append((request.recipient, line + b"\n" + permit))
 
     def _consent(self, request: Request, items: frozenset[str], basis: LegalBasis, now_us: int) -> str | None:
@@ -265,7 +265,7 @@ class Router:
             replydigest=answer_digest,
             code=code,
         )
-        turn.writes.append(self._party.record(row))
+        turn.rows.append(row)
         turn.sends.append((routed.requester, line))
 
     def refuse(self, admitted: Admitted, error: MeshError, now_us: int, turn: Turn) -> None:
@@ -274,7 +274,7 @@ class Router:
         line = self._party.refusal(
             error, to=request.source, digest=admitted.digest, now_us=now_us, about=request.type
         )
-        turn.writes.append(self._party.record(refused_row(admitted, error, line, now_us)))
+        turn.rows.append(refused_row(admitted, error, line, now_us))
         turn.sends.append((request.source, line))
         if (
             error.step in _KEPT_STEPS

@@ -253,6 +253,7 @@ class Simulation:
         host = Host(
             address,
             store=store,
+            ledger=Ledger(address, store.ledger_rows()),
             loop=self.loop,
             carrier=self.transport,
             recorder=self.trace,
@@ -294,7 +295,6 @@ class Simulation:
             self.keys_of(address),
             view,
             sealer=Sealer(address, ephemeral, host.monotonic_us),
-            ledger=Ledger(address, host.store.ledger_rows()),
             new_id=host.new_id,
         )
 

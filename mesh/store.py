@@ -42,10 +42,10 @@ CREATE TRIGGER IF NOT EXISTS mesh_answered INSTEAD OF INSERT ON mesh_answer BEGI
     VALUES (NEW.source, NEW.id, NEW.digest, NEW.line, NEW.keep_us);
 END;
 """
+_LEDGER_ROW: Final = "INSERT INTO mesh_ledger VALUES (?, ?)"
 _ANSWER: Final = "INSERT INTO mesh_answer VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 _WRITES: Final = {
-    "ledger": "INSERT INTO mesh_ledger VALUES (?, ?)",
     "outcome": "INSERT INTO mesh_outcome(source, id, digest, line, keep_us) VALUES (?, ?, ?, ?, ?)",
     "inbox": (
         "INSERT INTO mesh_inbox(source, id, digest, line, permit, receipt, keep_us)"
@@ -106,36 +106,40 @@ class Store:
         self._purged_to = dict.fromkeys(_PURGES, 0)
         """The number of the row at which the next purge of a table goes on."""
 
-    def commit(self, writes: Sequence[Write]) -> None:
-        """Commit the writes, and an effect that is open, as one transaction; all or nothing."""
-        if self.effect or not self._commit_alone(writes):
-            self._commit_together(writes)
+    def commit(self, writes: Sequence[Write], rows: Sequence[bytearray] = (), position: int = 0) -> None:
+        """Commit the writes, rows of the ledger from `position` on, and an effect that is open, all or nothing."""
+        if self.effect or not self._commit_alone(writes, rows, position):
+            self._commit_together(writes, rows, position)
         for name, values in writes:
             if name == "outcome":
                 self._kept[values[0], values[1]] = None
 
-    def _commit_alone(self, writes: Sequence[Write]) -> bool:
+    def _commit_alone(self, writes: Sequence[Write], rows: Sequence[bytearray], position: int) -> bool:
         """Commit what is one statement, and so a transaction by itself; False if it is more."""
-        if len(writes) == 1:
+        if len(rows) == 1 and not writes:
+            self._write(_LEDGER_ROW, (position, rows[0]))
+        elif len(rows) == 1 == len(writes) and writes[0][0] == "outcome":
+            self._write(_ANSWER, (position, rows[0], *writes[0][1]))
+        elif len(writes) == 1 and not rows:
             name, values = writes[0]
             self._write(_WRITES[name], values)
-            return True
-        if len(writes) == 2 and writes[0][0] == "ledger" and writes[1][0] == "outcome":
-            self._write(_ANSWER, writes[0][1] + writes[1][1])
-            return True
-        return False
+        else:
+            return False
+        return True
 
-    def _commit_together(self, writes: Sequence[Write]) -> None:
+    def _commit_together(self, writes: Sequence[Write], rows: Sequence[bytearray], position: int) -> None:
         if not self.effect:
             self._write("BEGIN")
         self.effect = 0
         try:
+            if rows:
+                self._executemany(_LEDGER_ROW, enumerate(rows, position))
             if len(writes) < _GROUP_FROM:
                 for name, values in writes:
                     self._write(_WRITES[name], values)
             else:
-                for name, rows in _grouped(writes).items():
-                    self._executemany(_WRITES[name], rows)
+                for name, values_of_each in _grouped(writes).items():
+                    self._executemany(_WRITES[name], values_of_each)
             self._write("COMMIT")
         except BaseException:
             self.db.rollback()

@@ -150,7 +150,7 @@ class Subscriber:
         keep_us = parse_time(message.expiry) + KEEP_US
         key = (message.source, message.id)
         self._entering[key] = digest
-        turn.writes.append(party.record(row))
+        turn.rows.append(row)
         turn.writes.append(("inbox", (*key, digest, line, permit_line, receipt_line, keep_us)))
         turn.sends.append((BROKER, receipt_line))
         turn.calls.append((self._entering.pop, (key, None)))

@@ -15,7 +15,7 @@ from mesh.clock import VirtualLoop, run
 from mesh.errors import NotFound, Refused
 from mesh.faults import drop, repeat
 from mesh.keys import NodeKeys, derive
-from mesh.ledger import Ledger, Row, read_row
+from mesh.ledger import Ledger, Row, read_row, row_bytes
 from mesh.node import Node
 from mesh.policy import LegalBasis
 from mesh.service import Caller, EventType, PersonalService, receives, serves
@@ -172,12 +172,14 @@ def forge_message(path: Path, number: int, line: bytes) -> None:
 def forge_ledger(path: Path, party: str, change: Callable[[list[Row]], list[Row]]) -> None:
     """Let a party rewrite its ledger and sign its new end: a liar, who holds the key."""
     ((number,),) = query(path, "SELECT number FROM party WHERE address = ?", party)
-    stored = query(path, "SELECT number, row FROM ledger WHERE party = ? ORDER BY number", number)
-    rows = change([read_row(row) for _, row in stored])
+    before = query(path, "SELECT number, row FROM ledger WHERE party = ? ORDER BY number", number)
+    rows = change([read_row(row) for _, row in before])
     ledger = Ledger(party)
     edit(path, "DELETE FROM ledger WHERE party = ?", number)
     edit(path, "DELETE FROM head WHERE party = ?", number)
-    for (place, _), row in zip(stored[-len(rows) :], rows, strict=True):
-        edit(path, "INSERT INTO ledger VALUES (?, ?, ?, ?)", place, number, *ledger.append(row))
+    entries = [row_bytes(row) for row in rows]
+    ledger.extend(entries)
+    for position, ((place, _), entry) in enumerate(zip(before[-len(rows) :], entries, strict=True)):
+        edit(path, "INSERT INTO ledger VALUES (?, ?, ?, ?)", place, number, position, entry)
     token = ledger.sign_head(keys_of(party).signing, 0)
     edit(path, "INSERT INTO head(party, token) VALUES (?, ?)", number, token)

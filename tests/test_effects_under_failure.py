@@ -10,6 +10,7 @@ import pytest
 
 from mesh.errors import MeshError, Withheld
 from mesh.exchange import Write
+from mesh.ledger import Row
 from mesh.node import Node
 from mesh.policy import LegalBasis
 from mesh.service import Caller, EventType, receives, serves
@@ -301,6 +302,28 @@ async def test_an_effect_that_was_undone_does_not_end_in_another_s(
         assert hall.host.store.unhandled() == []
 
 
+async def test_what_others_record_beside_an_effect_left_open_is_kept(
+    trace_path: Path, failures: list[str]
+) -> None:
+    """In the same step of the loop: the effect is undone before anything is committed."""
+    with recorded(trace_path, failures) as sim:
+        hall = enrol_hall(sim)
+
+        async def leave_open() -> None:
+            with hall.effect():
+                hall.write(1)
+                hall.tell()
+                await asyncio.sleep(0)
+
+        left = asyncio.create_task(leave_open(), name="leaves its effect open")
+        question = asyncio.create_task(hall.ask(OFFICE, ECHO, Query(number=3)), name="asks")
+        assert await question == Answer(3)
+        with pytest.raises(RuntimeError, match="without awaiting"):
+            await left
+        assert (done(sim, HALL), await heard(sim)) == ([], [])
+        assert entries(sim, HALL) == [("opened", None), ("closed", None)]
+
+
 # Faults of the database.
 
 
@@ -337,12 +360,12 @@ async def test_a_host_that_is_killed_in_its_commit_sends_nothing(
 def killed_in_commit(sim: Simulation, node: Node, *, after: bool) -> None:
     commit = node.host.commit
 
-    def kill(writes: Sequence[Write]) -> None:
+    def kill(writes: Sequence[Write], rows: Sequence[Row] = ()) -> None:
         if after:
-            commit(writes)
+            commit(writes, rows)
         sim.crash(node.address)
         if not after:
-            commit(writes)
+            commit(writes, rows)
 
     node.host.commit = kill  # type: ignore[method-assign]
 

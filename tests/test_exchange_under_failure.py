@@ -23,6 +23,7 @@ from mesh.consent import Consent, ConsentList, sign_consent, sign_list
 from mesh.errors import CODES, MeshError, NotFound, Refused
 from mesh.exchange import Write
 from mesh.faults import drop, repeat
+from mesh.ledger import Row
 from mesh.message import Request, format_time
 from mesh.names import BROKER, Zone
 from mesh.node import Node
@@ -198,13 +199,13 @@ def tear(node: Node, *, skip: int = 0, times: int = 1) -> None:
     """Let commits of a node fail at the one sync point: `times` of them, after the next `skip`."""
     commit, left = node.host.commit, [skip, times]
 
-    def torn(writes: Sequence[Write]) -> None:
+    def torn(writes: Sequence[Write], rows: Sequence[Row] = ()) -> None:
         turn = 0 if left[0] else 1
         if left[turn]:
             left[turn] -= 1
             if turn:
                 raise OSError("torn")
-        commit(writes)
+        commit(writes, rows)
 
     node.host.commit = torn  # type: ignore[method-assign]
 

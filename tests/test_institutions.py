@@ -649,5 +649,5 @@ class TestConsents:
         assert await portal.publish_consents() == 2
 
 
-def _full_disk(writes: object) -> None:
+def _full_disk(*_: object) -> None:
     raise sqlite3.OperationalError("disk full")

@@ -144,12 +144,12 @@ def fail_next_commit(node: Any, statement: str) -> None:
     """The node's next commit that contains the statement fails, as on a full disk."""
     store, commit, left = node.host.store, node.host.store.commit, [1]
 
-    def failing(writes: Sequence[Write]) -> None:
+    def failing(writes: Sequence[Write], *rest: Any) -> None:
         if left[0] and statement in [name for name, _ in writes]:
             left[0] = 0
             store.undo_effect()
             raise sqlite3.OperationalError("disk full")
-        commit(writes)
+        commit(writes, *rest)
 
     store.commit = failing
 
@@ -186,6 +186,7 @@ async def test_a_push_that_its_publisher_could_not_record_never_leaves(world: Wo
     world.notify("kept")
     await asyncio.sleep(60)
     assert (world.seen(), world.entries(TOWN)) == (["kept"], ["opened", "closed"])
+    assert world.town.host.ledger.size == 2, "a row that was not committed takes no place"
 
 
 async def test_a_push_that_the_broker_could_not_take_over_comes_again_and_is_passed_on_once(

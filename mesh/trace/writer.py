@@ -179,14 +179,14 @@ class TraceWriter:
             if self._sent - self._committed >= COMMIT_EVERY:
                 self.commit()
 
-    def ledger_rows(self, party: str, rows: Sequence[tuple[int, bytes | bytearray]]) -> None:
+    def ledger_rows(self, party: str, position: int, rows: Sequence[bytearray]) -> None:
         """Keep rows of a party's ledger."""
         number = self._parties.get(party) or self._party(party)
+        cells = self._ledger
         count = self._ledger_count
-        for position, row in rows:
-            count += 1
-            self._ledger += (count, number, position, row)
-        self._ledger_count = count
+        for offset, row in enumerate(rows):
+            cells += (count + 1 + offset, number, position + offset, row)
+        self._ledger_count += len(rows)
 
     def tree_head(self, party: str, token: bytes) -> None:
         """Keep a signed head of a party's ledger."""
