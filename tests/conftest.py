@@ -1,16 +1,22 @@
-"""How every test runs: in virtual time unless it says otherwise, and with the same hypothesis examples each time."""
+"""How every test runs: in virtual time unless it says otherwise, and with the same hypothesis examples each time.
+
+All of them together are shared among worker processes, a whole file to each at a time.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis
 import pytest
@@ -23,6 +29,9 @@ from mesh.simulation import Simulation
 from mesh.testing import personal_numbers
 
 ROOT = Path(__file__).parent.parent
+WORKERS_COUNT = 2
+"""Each takes some 300 MB, and a browser or a command besides; `-n` takes another number, `-n 0` none at all."""
+T = TypeVar("T")
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
@@ -34,6 +43,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_loop: run on asyncio's own loop and the real clock")
+    if sys.dont_write_bytecode and config.pluginmanager.hasplugin("cacheprovider"):
+        # Every process that a test starts would compile every module again.
+        sys.dont_write_bytecode, sys.pycache_prefix = False, str(config.cache.mkdir("compiled"))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Have workers, unless somebody says how many, or wants one file, or looks over the test's shoulder.
+
+    Not as `addopts`, which would make `-p no:xdist` an error, and one file wait for workers to start.
+    """
+    option = config.option
+    if not config.pluginmanager.hasplugin("xdist") or hasattr(config, "workerinput"):
+        return
+    if option.numprocesses is None and not (option.tx or option.distload):
+        files = {config.invocation_params.dir / argument.partition("::")[0] for argument in config.args}
+        single = len(files) == 1 and files.pop().is_file()
+        watched = option.usepdb or option.capture == "no"
+        option.numprocesses = 0 if single or watched else WORKERS_COUNT
+    if option.numprocesses and option.dist == "no":
+        # Files in their order begin with the browser's, the longest, and end with many short ones.
+        option.dist, option.loadscopereorder = "loadfile", False
 
 
 def pytest_asyncio_loop_factories(
@@ -52,9 +85,32 @@ def renew(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that is the same for all workers of one session."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "common"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def once(kept: Path, make: Callable[[], T]) -> T:
+    """What `make` returns; whichever worker comes first makes it, and the others wait and read it."""
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(make()))
+    made: T = pickle.loads(kept.read_bytes())
+    return made
+
+
+@pytest.fixture(scope="session")
+def printed(common: Path) -> dict[str, Any]:
     """What `run --all --json` prints in a process of its own, whose hashes have another seed; traces are beside."""
-    folder = tmp_path_factory.mktemp("printed")
+    return once(common / "printed.pickle", lambda: _print(common / "printed"))
+
+
+def _print(folder: Path) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
     command = [sys.executable, str(ROOT / "run_sim.py"), "run", "--all", "--json", "--trace", f"{folder}/"]
     other = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     env = os.environ | {"PYTHONHASHSEED": other}
@@ -75,16 +131,9 @@ class Shipped:
 
 
 @pytest.fixture(scope="session")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Shipped]:
+def shipped(common: Path) -> Callable[[str], Shipped]:
     """Runs a shipped scenario, once in a session: name → what came of it."""
-    folder, runs = tmp_path_factory.mktemp("shipped"), dict[str, Shipped]()
-
-    def run(name: str) -> Shipped:
-        if name not in runs:
-            runs[name] = _run(name, folder / f"{name}.trace")
-        return runs[name]
-
-    return run
+    return cache(lambda name: once(common / f"{name}.pickle", lambda: _run(name, common / f"{name}.trace")))
 
 
 def _run(name: str, trace: Path) -> Shipped:

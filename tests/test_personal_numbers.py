@@ -36,6 +36,8 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
 
 def found(data: bytes, numbers: frozenset[str]) -> set[str]:
     """Which of the numbers stand in the data, in any shape."""
+    if not numbers:
+        return set()
     shapes = [shape for shape in (data, *_decoded(data)) if _may_hold(shape)]
     digits = {twelve for shape in shapes for text in _texts(shape) for twelve in _TWELVE.findall(text)}
     return digits & numbers
@@ -54,7 +56,7 @@ def _texts(data: bytes) -> Iterator[str]:
 
 def _decoded(data: bytes) -> Iterator[bytes]:
     """What base64 in the data says, wherever in a group of four characters it begins."""
-    for run in _BASE64.findall(data):
+    for run in dict.fromkeys(_BASE64.findall(data)):
         alphabet = run.replace(b"+", b"-").replace(b"/", b"_")
         for start in range(4):
             part = alphabet[start:]
