@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,14 @@ from mesh.loading import scenarios_of
 from mesh.names import BROKER
 from mesh.trace.history import history
 from mesh.trace.perspective import joins, known_to_both, perspective
-from mesh.trace.reader import Trace
-from mesh.trace.show import Filter, rows
+from mesh.trace.reader import Trace, Transmission
+from mesh.trace.recheck import ASKS
+from mesh.trace.show import Filter, parts, rows
 from mesh.viewer.folder import Folder
 from mesh.viewer.guarding import POLICY
+from mesh.viewer.index import Index
+from mesh.viewer.indexing import chunks
+from mesh.viewer.opened import Opened
 from mesh.viewer.server import Viewer
 from mesh.viewer.serving import listen
 from tests.conftest import Shipped
@@ -403,6 +408,114 @@ async def test_a_large_trace_is_read_by_a_process_and_answers_meanwhile(
         await asyncio.sleep(0.05)
     assert meta["index"] == {"done": True, "share": 1.0}
     assert (await page.ask("/api/t/again.trace/rows?kind=reply&limit=500"))["rows"] == before["rows"]
+
+
+async def test_what_is_named_is_found_before_the_index_is_there(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = (await page.ask(f"{ALLOWANCE}/rows?offset=100&limit=1"))["rows"][0]
+    everywhere = await page.ask(f"{ALLOWANCE}/rows?q={wanted['id']}")
+    monkeypatch.setattr("mesh.viewer.opened.AT_ONCE_MAX", 10)
+    monkeypatch.setattr(Opened, "_read", _never)
+    shutil.copy(page.folder / "child_allowance.trace", page.folder / "again.trace")
+    found = await page.ask(f"/api/t/again.trace/rows?q={wanted['id'].upper()}")
+    assert found["index"] == {"done": False, "share": 0.0}
+    assert found["total"] == everywhere["total"] == len(found["rows"])
+    assert [one["index"] for one in found["rows"]] == [one["index"] for one in everywhere["rows"]]
+    assert (await page.ask(f"/api/t/again.trace/rows?q={wanted['id']}&offset=1"))["rows"] == found["rows"][1:]
+    assert (await page.ask("/api/t/again.trace/message/100"))["row"]["id"] == wanted["id"]
+    assert (await page.ask(f"/api/t/again.trace/rows?q={wanted['id'][:35]}"))["total"] == 0
+
+
+async def test_what_the_index_has_is_not_found_twice(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mesh.viewer.chunks.PIECE", 16)
+    opened = await page.viewer.folder.opened("child_allowance.trace")
+    wanted = (await page.ask(f"{ALLOWANCE}/rows?kind=request&limit=1"))["rows"][0]
+    everywhere = await page.ask(f"{ALLOWANCE}/rows?q={wanted['id']}")
+    totals = set()
+    for end in range(10):
+        opened.index = Index()
+        for chunk in islice(chunks(opened.trace), end):
+            opened.index.take(chunk)
+        totals.add((await page.ask(f"{ALLOWANCE}/rows?q={wanted['id']}"))["total"])
+    assert totals == {everywhere["total"]} == {2}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_exchanges_and_waiting_are_as_the_lines_say(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.viewer.chunks.PIECE", 16)
+    index, exchanges = Index(), list[int]()
+    asked, waited, answered = dict[str, Transmission](), dict[str | None, list[int]](), set[str]()
+    with Trace.open(folder / f"{name}.trace") as trace:
+        for chunk in chunks(trace):
+            index.take(chunk)
+        for sent in trace.transmissions():
+            kind, digest = sent.message.kind, sent.message.digest.hex()
+            about = (
+                digest if kind in ASKS else (parts(sent.message.line)[1] or {}).get("requestdigest", digest)
+            )
+            request = asked.setdefault(about, sent)
+            exchanges.append(request.number)
+            answers = kind not in ASKS and request.message.kind in ASKS and about not in answered
+            if (
+                answers
+                and sent.fate == "delivered"
+                and sent.code is None
+                and request.sender == sent.recipient
+            ):
+                answered.add(about)
+                waited.setdefault(request.message.service, []).append(sent.arrived_us - request.sent_us)
+    assert list(index.columns["exchange"]) == exchanges
+    found = {one["service"]: (one["count"], one["max_us"]) for one in index.summary["latencies"]}
+    assert found == {service: (len(one), max(one)) for service, one in waited.items()}
+
+
+async def _never(_: Opened) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_lists_are_whole_before_the_ledgers_are_read(page: Page) -> None:
+    opened = await page.viewer.folder.opened("child_allowance.trace")
+    with Trace.open(page.folder / "child_allowance.trace") as trace:
+        opened.index = Index()
+        for chunk in chunks(trace):
+            if chunk.ledger:
+                break
+            opened.index.take(chunk)
+    rows = await page.ask(f"{ALLOWANCE}/rows?kind=reply")
+    assert rows["index"] == {"done": True, "share": 1.0}
+    assert (await page.ask(f"{ALLOWANCE}/position?index=9&kind=reply"))["index"]["done"]
+    assert not (await page.ask(ALLOWANCE))["index"]["done"]
+    of_resident = await page.ask(f"{ALLOWANCE}/rows?as=r-000001")
+    assert (of_resident["index"]["done"], of_resident["total"]) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ("DELETE FROM message WHERE number = (SELECT message FROM transmission WHERE number = 50)", 50),
+        ("UPDATE transmission SET permit = 'x' WHERE number = 50", 50),
+        ("UPDATE transmission SET message = 0 WHERE number = 50", 50),
+        ("UPDATE transmission SET message = 9999999999999 WHERE number = 50", 50),
+        ("UPDATE message SET digest = 'x', line = 5, service = 7, id = x'ff0a', code = 1.5", 128),
+        ("UPDATE ledger SET row = 'x'", 128),
+        ("UPDATE ledger SET party = 'x'", 128),
+    ],
+)
+def test_the_index_holds_what_comes_before_damage(folder: Path, change: str, left: int) -> None:
+    path = folder / "child_allowance.trace"
+    with sqlite3.connect(path) as db:
+        db.execute(change)
+    db.close()
+    index = Index()
+    with Trace.open(path) as trace:
+        for chunk in chunks(trace):
+            index.take(chunk)
+    assert list(index.columns["number"]) == list(range(left))
+    assert (index.done, len(index.with_id("-"))) == (True, left)
+    assert (index.note is not None) == (change != "UPDATE ledger SET row = 'x'")
 
 
 async def test_a_damaged_trace_opens_as_far_as_it_can(page: Page) -> None:

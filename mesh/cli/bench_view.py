@@ -60,6 +60,7 @@ def measure(path: Path, places: Places, progress: Progress) -> dict[str, Any]:
         progress("while the trace is read", 0, len(_QUESTIONS) + 1)
         figures["page_while_reading_ms"] = _figure(asking.times(_pages), "ms")
         figures["filter_while_reading_ms"] = _figure(asking.times(_filters), "ms")
+        figures["listing_s"] = _figure([asking.wait(began_s, "/rows", kind="reply", limit=1)], "s")
         figures["reading_s"] = _figure([asking.wait(began_s)], "s")
         for done, (name, questions) in enumerate(_QUESTIONS.items(), 1):
             progress(f"measuring {name}", done, len(_QUESTIONS) + 1)
@@ -121,13 +122,14 @@ class _Asking:
         self.meta = self.ask("")
         self.ask("/rows", limit=100)
 
-    def wait(self, began_s: float) -> float:
-        """Until the whole trace was read; the seconds since the start."""
-        while not self.meta["index"]["done"]:
+    def wait(self, began_s: float, path: str = "", **query: Any) -> float:
+        """Until an answer covers the whole trace; the seconds since the start."""
+        while not (answer := self.ask(path, **query))["index"]["done"]:
             if time.monotonic() - began_s > WAIT_S:
                 raise UsageError("the viewer does not get through the trace")
-            time.sleep(0.2)
-            self.meta = self.ask("")
+            time.sleep(0.1)
+        if not path:
+            self.meta = answer
         return time.monotonic() - began_s
 
     def times(self, questions: Callable[[_Asking], Iterator[Callable[[], Any]]]) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct, field
@@ -11,8 +11,8 @@ from msgspec import Struct, field
 from mesh.trace.reader import Trace
 
 COLUMNS: Final = {
-    "number": "I", "sent_us": "q", "sender": "I", "recipient": "I", "exchange": "I", "service": "H",
-    "procedure": "H", "kind": "B", "code": "B", "refused": "B", "fate": "B",
+    "number": "I", "sent_us": "q", "sender": "I", "recipient": "I", "message": "I", "exchange": "I",
+    "service": "H", "procedure": "H", "kind": "B", "code": "B", "refused": "B", "fate": "B",
 }  # fmt: skip
 """What is kept of each transmission, and how wide it is in `array`'s codes."""
 NAMED: Final = ("kind", "service", "procedure", "code", "refused", "fate")
@@ -35,8 +35,8 @@ class Chunk(Struct, array_like=True):
     share: float = 0.0
     """How much of the trace was read so far, 0 to 1."""
     columns: dict[str, bytes] = field(default_factory=dict)
-    ids: str = ""
-    """The message ids of the same transmissions, one a line, in lower case."""
+    ids: list[str] = field(default_factory=list)
+    """The ids of the next messages, one a line, in lower case; messages are numbered from 1."""
     names: dict[str, list[str]] = field(default_factory=dict)
     """Names that the columns number and no chunk before had: column → names."""
     about: dict[str, list[int]] = field(default_factory=dict)
@@ -50,38 +50,42 @@ class Chunk(Struct, array_like=True):
     """Ledger rows whose exchange was found later: place in the columns → exchange."""
     blocks: dict[int, bytes] = field(default_factory=dict)
     """Party → the hashes over the next full blocks of its ledger."""
+    listed: bool = False
+    """Whether every transmission has come, with what it is found by."""
     summary: dict[str, Any] | None = None
     note: str | None = None
     """Why the reading ended before the end."""
 
 
-class Names:
-    """Numbers for the names of a column, 0 for the empty one.
+class Names(dict[bytes, int]):
+    """Numbers for the names of a column, 0 for the empty one. A name that is looked up gets a number.
 
     When the column has no more numbers, further names get 0: they are still shown, but not found.
     """
 
     def __init__(self, code: str) -> None:
-        self._numbers = {"": 0}
+        super().__init__({b"": 0})
         self._max = 2 ** (8 * array(code).itemsize)
         self.all = [""]
         self._given = 0
 
-    def number(self, name: str) -> int:
-        """The number of a name, a new one if need be."""
-        found = self._numbers.get(name)
-        if found is not None:
-            return found
+    def __missing__(self, name: bytes) -> int:
+        """The number of a new name."""
         if len(self.all) >= self._max:
             return 0
-        self._numbers[name] = number = len(self.all)
-        self.all.append(name)
+        self[name] = number = len(self.all)
+        self.all.append(text_of(name))
         return number
 
     def take(self) -> list[str]:
         """The names since the last call."""
         start, self._given = self._given, len(self.all)
         return self.all[start:]
+
+
+def text_of(data: bytes) -> str:
+    """Bytes as the trace's reader gives a text."""
+    return data.decode("utf-8", "backslashreplace")
 
 
 def new_columns(codes: Mapping[str, str]) -> Columns:
@@ -94,11 +98,18 @@ def to_bytes(columns: Columns) -> dict[str, bytes]:
     return {name: column.tobytes() for name, column in columns.items()}
 
 
-def pieces(trace: Trace, sql: str) -> Generator[tuple[Any, ...], None, None]:
+def pieces(trace: Trace, sql: str) -> Generator[list[tuple[Any, ...]], None, None]:
     """The rows of a statement whose first column is their number, from which on and how many it takes."""
-    start, count = 0, PIECE
-    while count == PIECE:
-        count = 0
-        for count, row in enumerate(trace.rows(sql, start, PIECE), 1):  # noqa: B007
-            yield row
-            start = row[0] + 1
+    rows: list[tuple[Any, ...]] = [(-1,)]
+    while rows := list(trace.rows(sql, rows[-1][0] + 1, PIECE)):
+        yield rows
+        if len(rows) < PIECE:
+            return
+
+
+def column(code: str, values: Iterable[int]) -> array[int]:
+    """A column of numbers; `ValueError` for what is none, or too large."""
+    try:
+        return array(code, values)
+    except (TypeError, OverflowError):
+        raise ValueError("not a column of numbers") from None

@@ -5,7 +5,7 @@ Rules kept here:
    of C, so that a million takes some hundredths of a second.
 2. What was selected is kept as numbers of places, so that any page of it, and the place of any message in
    it, is found at once.
-3. Forty bytes a transmission and twelve a ledger row, whatever the size of the messages.
+3. Forty-five bytes a transmission and twelve a ledger row, whatever the size of the messages.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Index:
         self.permitted: set[int] = set()
         self.hidden: set[int] = set()
         self.share = 0.0
+        self.listed = False
+        """Whether all transmissions that can be read are here; the ledgers follow."""
         self.done = False
         self.note: str | None = None
         self.summary: dict[str, Any] = {}
@@ -53,8 +55,7 @@ class Index:
         """Add what was found next."""
         for name, data in chunk.columns.items():
             self.columns[name].frombytes(data)
-        if chunk.columns and chunk.columns["number"]:
-            self._ids.append(chunk.ids)
+        self._ids += chunk.ids
         for name, names in chunk.names.items():
             self.names[name] += names
         for person, exchanges in chunk.about.items():
@@ -71,6 +72,7 @@ class Index:
         self.note = chunk.note or self.note
         self.share = chunk.share
         self.done = chunk.summary is not None or chunk.note is not None
+        self.listed = self.listed or chunk.listed or self.done
 
     # Masks.
 
@@ -96,13 +98,13 @@ class Index:
 
     def with_id(self, part: str) -> Mask:
         """Transmissions of messages in whose id the text stands."""
-        found = bytearray()
+        found = bytearray(1)  # There is no message 0.
         for ids in self._ids:
             if part in ids:
                 found += bytes([part in one for one in ids.split("\n")])
             else:
                 found += bytes(ids.count("\n") + 1)
-        return bytes(found)
+        return bytes(map(found.__getitem__, self.columns["message"]))
 
     def select(self, key: Any, masks: Callable[[], list[Mask]]) -> Places:
         """The places of what all masks let pass; `key` says what they are of, so that they are made once."""

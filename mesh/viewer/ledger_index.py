@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from mesh.merkle import Tree, leaf_hash
+from mesh.merkle import Tree
 from mesh.names import BROKER
 from mesh.trace.reader import Trace
-from mesh.viewer.chunks import BLOCK, LEDGER_COLUMNS, NONE, Chunk, new_columns, pieces, to_bytes
+from mesh.viewer.chunks import BLOCK, LEDGER_COLUMNS, NONE, Chunk, column, pieces
+from mesh.viewer.message_index import Messages, hex_bytes
 
-CHUNK: Final = 16_384
-"""Ledger rows in a chunk."""
 _LEDGER: Final = "SELECT number, party, row FROM ledger WHERE number >= ? ORDER BY number LIMIT ?"
 _ASKED: Final = (
     "SELECT id, digest FROM message WHERE kind IN ('request', 'event', 'notice')"
@@ -42,14 +42,15 @@ _row = msgspec.json.Decoder(_Row).decode
 
 
 class LedgerIndexing:
-    """One reading of all ledgers. `exchanges` maps a request's digest to its first transmission."""
+    """One reading of all ledgers; `messages` say which exchange a request's digest is of."""
 
-    def __init__(self, trace: Trace, exchanges: dict[bytes, int], pushes: Container[str]) -> None:
+    def __init__(self, trace: Trace, messages: Messages) -> None:
         self._trace = trace
-        self._exchanges = exchanges
-        self._pushes = pushes
+        self._messages = messages
         self._broker = next((number for number, address in trace.parties.items() if address == BROKER), 0)
-        self._trees: dict[int, Tree] = {}
+        self._entries: dict[int, list[bytes]] = {}
+        """Party → its rows since the last full block."""
+        self._read = 0
         self._marks: dict[int, tuple[int, str]] = {}
         """Place in the columns → party and message id: a mark names no digest."""
         self._disclosed: dict[str, Counter[str]] = {}
@@ -57,57 +58,70 @@ class LedgerIndexing:
 
     def run(self) -> Iterator[Chunk]:
         """The rows in chunks, then the marks that hide an exchange later."""
-        columns, chunk = new_columns(LEDGER_COLUMNS), Chunk()
-        for place, (number, party, data) in enumerate(pieces(self._trace, _LEDGER)):
-            columns["number"].append(number)
-            columns["party"].append(party)
-            columns["exchange"].append(self._exchange(place, party, data, chunk))
-            self._leaf(party, data, chunk)
-            if place % CHUNK == CHUNK - 1:
-                chunk.ledger = to_bytes(columns)
-                yield chunk
-                columns, chunk = new_columns(LEDGER_COLUMNS), Chunk()
-        chunk.ledger = to_bytes(columns)
-        yield chunk
+        for rows in pieces(self._trace, _LEDGER):
+            yield self._chunk(rows)
         if self._marks:
             yield self._marked()
 
-    def _exchange(self, place: int, party: int, data: bytes, chunk: Chunk) -> int:
-        try:
-            row = _row(data)
-            exchange = self._exchanges.get(bytes.fromhex(row.requestdigest or ""), NONE)
-        except (msgspec.MsgspecError, ValueError, TypeError):
-            return NONE
-        if row.entry == "mark":
-            self._marks[place] = (party, row.id)
-        if party == self._broker and exchange != NONE:
-            if row.entry == "permitted":
-                chunk.permitted.append(exchange)
-            if row.undisclosed:
-                chunk.hidden.append(exchange)
-        if row.entry == "answered" and row.code is None:
-            self._count(row)
-        return exchange
+    def _chunk(self, found: list[tuple[Any, ...]]) -> Chunk:
+        numbers, parties, rows = zip(*found, strict=True)
+        chunk = Chunk()
+        columns = (numbers, parties, self._exchanges(parties, rows, chunk))
+        chunk.ledger = {
+            name: column(code, values).tobytes()
+            for (name, code), values in zip(LEDGER_COLUMNS.items(), columns, strict=True)
+        }
+        self._hash(parties, rows, chunk)
+        return chunk
+
+    def _exchanges(self, parties: tuple[int, ...], rows: tuple[bytes, ...], chunk: Chunk) -> list[int]:
+        """The exchange of each row; the broker says which were permitted, and which are hidden."""
+        found, of_digest, broker = list[int](), self._messages.exchange, self._broker
+        for place, (party, data) in enumerate(zip(parties, rows, strict=True), self._read):
+            try:
+                row = _row(data)
+            except (msgspec.MsgspecError, ValueError, TypeError):
+                found.append(NONE)
+                continue
+            exchange = of_digest(hex_bytes(row.requestdigest))
+            found.append(exchange)
+            if row.entry == "mark":
+                self._marks[place] = (party, row.id)
+            if party == broker and exchange != NONE:
+                if row.entry == "permitted":
+                    chunk.permitted.append(exchange)
+                if row.undisclosed:
+                    chunk.hidden.append(exchange)
+            if row.entry == "answered" and row.code is None:
+                self._count(row)
+        self._read += len(found)
+        return found
 
     def _count(self, row: _Row) -> None:
         """What an answer disclosed went to who asked; what was pushed came to who took it."""
-        self._answers[row.service or ""] += 1
+        service = row.service or ""
+        self._answers[service] += 1
         if row.items:
-            to = row.provider if row.service in self._pushes else row.requester
+            to = row.provider if service in self._pushes else row.requester
             self._disclosed.setdefault(to or "", Counter()).update(row.items.split())
 
-    def _leaf(self, party: int, data: bytes, chunk: Chunk) -> None:
-        tree = self._trees.setdefault(party, Tree())
-        tree.append(leaf_hash(data))
-        if tree.size == BLOCK:
-            chunk.blocks[party] = chunk.blocks.get(party, b"") + tree.root()
-            self._trees[party] = Tree()
+    @cached_property
+    def _pushes(self) -> frozenset[str]:
+        return frozenset(self._messages.pushes())
+
+    def _hash(self, parties: tuple[int, ...], rows: tuple[Any, ...], chunk: Chunk) -> None:
+        for party, data in zip(parties, rows, strict=True):
+            entries = self._entries.setdefault(party, [])
+            entries.append(data)
+            if len(entries) == BLOCK:
+                tree = Tree()
+                tree.extend(entries)
+                chunk.blocks[party] = chunk.blocks.get(party, b"") + tree.root()
+                entries.clear()
 
     def _marked(self) -> Chunk:
         ids = json.dumps(sorted({id_ for _, id_ in self._marks.values()}))
-        exchange_of = {
-            id_: self._exchanges.get(digest, NONE) for id_, digest in self._trace.rows(_ASKED, ids)
-        }
+        exchange_of = {id_: self._messages.exchange(digest) for id_, digest in self._trace.rows(_ASKED, ids)}
         marks = {place: exchange_of.get(id_, NONE) for place, (_, id_) in self._marks.items()}
         hidden = [marks[place] for place, (party, _) in self._marks.items() if party == self._broker]
         return Chunk(marks=marks, hidden=hidden)

@@ -33,6 +33,7 @@ LEDGERS_MAX: Final = 8
 """Parties whose ledger's row numbers are remembered."""
 CHUNK_BYTES_MAX: Final = 2**26
 
+_WITH_ID: Final = "SELECT number FROM transmission WHERE message IN (SELECT number FROM message WHERE id = ?) ORDER BY number"
 _chunk_decoder: Final = msgspec.msgpack.Decoder(Chunk)
 
 
@@ -59,6 +60,7 @@ class Opened:
         self._reading: asyncio.Task[None] | None = None
         self._perspectives: dict[str, Perspective] = {}
         self._ledgers: dict[str, array[int]] = {}
+        self._early: dict[str, list[int]] = {}
         self._numbers = {address: number for number, address in self.trace.parties.items()}
 
     async def start(self) -> None:
@@ -98,6 +100,13 @@ class Opened:
     def progress(self) -> dict[str, Any]:
         """How far the index is, as every answer that rests on it says."""
         return {"done": self.index.done, "share": round(self.index.share, 3)}
+
+    def covered(self, view: Perspective) -> dict[str, Any]:
+        """How far a list of transmissions is. The ledgers are read last, and only what residents see rests on them."""
+        if isinstance(view, OfResident):
+            return self.progress
+        share = 1.0 if self.index.listed else len(self.index) / max(self.count, 1)
+        return {"done": self.index.listed, "share": round(share, 3)}
 
     @property
     def notes(self) -> list[str]:
@@ -154,6 +163,13 @@ class Opened:
         return either(index.by("sender", numbers), both(index.by("recipient", numbers), arrived))
 
     # What was recorded.
+
+    def early(self, id_: str) -> list[int]:
+        """The transmissions of a message, by its whole id, of which the index may not know yet."""
+        if id_ not in self._early:
+            self._early[id_] = [number for (number,) in self.trace.rows(_WITH_ID, id_)]
+        last = self.index.columns["number"][-1] if len(self.index) else -1
+        return [number for number in self._early[id_] if number > last]
 
     def heads(self, party: str) -> list[tuple[int, bytes]]:
         """A party's signed heads with their sizes, in the order of signing; nothing is verified here."""

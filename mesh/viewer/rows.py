@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -21,6 +22,8 @@ from mesh.viewer.opened import Opened
 PAGE_MAX: Final = 500
 TEXT_MAX: Final = 200
 """Characters of a filter."""
+_WHOLE_ID: Final = re.compile("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+"""As a run gives them to its messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +126,16 @@ def page(opened: Opened, wanted: Filters, offset: int, limit: int) -> dict[str, 
     """The rows from an offset on, at most `PAGE_MAX`, and how many there are in all so far."""
     limit = min(limit, PAGE_MAX)
     view = opened.perspective(wanted.as_)
-    if not opened.index.done and wanted == Filters():
+    if not opened.index.listed and wanted == Filters():
         # Before the index is there a row's number is its place, unless the run was interrupted.
         numbers, total = list(range(offset, min(offset + limit, opened.count))), opened.count
     else:
         places = select(opened, wanted)
         column = opened.index.columns["number"]
-        numbers, total = [column[place] for place in places[offset : offset + limit]], len(places)
+        numbers = [column[place] for place in places[offset : offset + limit]]
+        early = [] if opened.index.listed else _early(opened, wanted)
+        numbers += early[max(offset - len(places), 0) :][: limit - len(numbers)]
+        total = len(places) + len(early)
     rows, note = [], None
     try:
         for sent in transmissions(opened, numbers):
@@ -138,12 +144,19 @@ def page(opened: Opened, wanted: Filters, offset: int, limit: int) -> dict[str, 
                 rows.append(row(opened, seen, view))
     except Damage as damage:
         note = str(damage)
-    return {"total": total, "offset": offset, "rows": rows, "note": note, "index": opened.progress}
+    return {"total": total, "offset": offset, "rows": rows, "note": note, "index": opened.covered(view)}
+
+
+def _early(opened: Opened, wanted: Filters) -> list[int]:
+    """What has the wanted id and was not read yet: who pastes a message's id need not wait for the index."""
+    if wanted != Filters(q=wanted.q) or not _WHOLE_ID.fullmatch(wanted.q):
+        return []
+    return opened.early(wanted.q.lower())
 
 
 def position(opened: Opened, wanted: Filters, number: int) -> int:
     """Where a transmission stands under the filters, or where it would."""
-    if not opened.index.done and wanted == Filters():
+    if not opened.index.listed and wanted == Filters():
         return min(number, max(opened.count - 1, 0))
     places = select(opened, wanted)
     return bisect_left(places, opened.index.place_of(number))

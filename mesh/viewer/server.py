@@ -173,8 +173,10 @@ def _rows(opened: Opened, request: web.Request) -> dict[str, Any]:
 
 
 def _position(opened: Opened, request: web.Request) -> dict[str, Any]:
-    return {"offset": position(opened, Filters.of(request.query), number(request, "index"))} | {
-        "index": opened.progress
+    wanted = Filters.of(request.query)
+    return {
+        "offset": position(opened, wanted, number(request, "index")),
+        "index": opened.covered(opened.perspective(wanted.as_)),
     }
 
 
