@@ -211,6 +211,13 @@ class Opened:
         """The broker's number; 0 if it took no part."""
         return self._numbers.get(BROKER, 0)
 
+    @property
+    def names(self) -> dict[str, tuple[str, str]]:
+        """What those who took part and their members are called, as the trace says."""
+        addresses = self.trace.parties.values()
+        taking_part = dict.fromkeys((*addresses, *map(member, addresses)))
+        return {one: self.trace.names[one] for one in taking_part if one in self.trace.names}
+
     @cached_property
     def zones(self) -> dict[str, str]:
         """Every registered address's zone."""

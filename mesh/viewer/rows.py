@@ -17,7 +17,7 @@ from mesh.trace.reader import Transmission
 from mesh.trace.seen import row_seen
 from mesh.trace.show import attributes_of
 from mesh.viewer.index import Mask, Places, both, either
-from mesh.viewer.opened import Opened
+from mesh.viewer.opened import Opened, member
 
 PAGE_MAX: Final = 500
 TEXT_MAX: Final = 200
@@ -38,7 +38,7 @@ class Filters:
     code: str = ""
     kind: str = ""
     q: str = ""
-    """Text in an id, an address, a service, a procedure or a code."""
+    """Text in an id, an address, a service, a procedure or a code, or in what a party, service or procedure is called."""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Filters:
@@ -105,16 +105,28 @@ def _with_code(opened: Opened, view: Perspective, code: str) -> Mask:
     return either(index.where("code", code.__eq__), refused)
 
 
+def _of_party(opened: Opened, text: str) -> Mask:
+    """What goes from or to a party in whose address or name, or its member's name, the text stands."""
+    names = opened.trace.names
+    return _touching(
+        opened, lambda address: _says(text, address, names) or _says(text, member(address), names)
+    )
+
+
+def _says(text: str, name: str, titles: Mapping[str, tuple[str, str]]) -> bool:
+    return any(text in one.lower() for one in (name, *titles.get(name, ())))
+
+
 def _search_outside(opened: Opened, text: str) -> list[Mask]:
-    text = text.lower()
-    return [_touching(opened, lambda address: text in address.lower())] if text else []
+    return [_of_party(opened, text.lower())] if text else []
 
 
 def _search(opened: Opened, text: str) -> Mask:
     index = opened.index
-    found = _touching(opened, lambda address: text in address.lower())
-    for column in ("service", "procedure", "code"):
-        found = either(found, index.where(column, lambda name: text in name.lower()))
+    found = either(_of_party(opened, text), index.where("code", lambda name: text in name.lower()))
+    for column, key in (("service", "services"), ("procedure", "procedures")):
+        titles = dict(opened.trace.titles(key))
+        found = either(found, index.where(column, lambda name, titles=titles: _says(text, name, titles)))  # type: ignore[misc]
     # Ids are many and long, so they are looked at last, and not where everything was found already.
     return found if 0 not in found else either(found, index.with_id(text))
 

@@ -155,12 +155,19 @@ class Viewer:
                 }
                 for number, address in trace.parties.items()
             ],
+            "names": _titles(opened.names),
             "residents": list(opened.residents),
             "services": _names(names["service"]),
+            "titles": {key: _titles(dict(trace.titles(key))) for key in ("services", "procedures")}
+            | {"codes": _titles({name: (code.text, code.text_ja) for name, code in CODES.items()})},
             "codes": [one for one in CODES if one in {*names["code"], *names["refused"]}],
             "kinds": _names(names["kind"]),
             "index": opened.progress,
         }
+
+
+def _titles(named: Mapping[str, tuple[str, str]]) -> dict[str, dict[str, str]]:
+    return {name: {"title": title, "title_ja": title_ja} for name, (title, title_ja) in named.items()}
 
 
 def _names(names: list[str]) -> list[str]:

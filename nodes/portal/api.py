@@ -91,7 +91,7 @@ class ApiGateway(Node):
     """Lets approved firms file for residents and read what residents consent to."""
 
     title: ClassVar[str] = "Gateway for firms"
-    title_ja: ClassVar[str] = "マイナポータルAPI"
+    title_ja: ClassVar[str] = "民間事業者向けAPI"
     zone: ClassVar[str] = Zone.CLOUD
     schema: ClassVar[str] = """
     CREATE TABLE approval(

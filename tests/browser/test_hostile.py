@@ -23,8 +23,12 @@ NAMED_BY_THEIR_WRITER = (
     "permit_attributes",
     "settings",
     "services",
+    "procedures",
+    "codes",
+    "names",
     "answers",
 )
+OURS = ("title", "title_ja")
 PAGES = {
     "runs": "/",
     "sequence": f"{TRACE}/sequence?at=25",
@@ -47,7 +51,9 @@ def poisoned(value: Any, *, keys: bool = False) -> Any:
         return [poisoned(one, keys=keys) for one in value]
     if isinstance(value, dict):
         return {
-            name + PAYLOAD if keys else name: poisoned(one, keys=keys or name in NAMED_BY_THEIR_WRITER)
+            name + PAYLOAD if keys and name not in OURS else name: poisoned(
+                one, keys=keys or name in NAMED_BY_THEIR_WRITER
+            )
             for name, one in value.items()
         }
     return value

@@ -23,8 +23,8 @@ def test_parties_stand_by_zone_and_member_with_their_heads_in_sight(tab: Tab) ->
     page = tab.open(f"{TRACE}/sequence")
     count(page, "128 messages")
     heads = page.locator(".member").all_inner_texts()
-    assert [one.split("\n")[-1].strip("–+ ") for one in heads] == [
-        "gov/digital", "gov/portal", "muni/01208", "muni/28100", "org/nenkin"
+    assert [one.strip().split("\n")[0].strip("–+ ") for one in heads] == [
+        "Digital Agency", "Mynaportal", "Kitami City", "Kobe City", "Japan Pension Service"
     ]  # fmt: skip
     page.keyboard.press("End")
     expect(page.locator(".row.chosen")).to_contain_text("127")
@@ -54,7 +54,9 @@ def test_filters_narrow_and_go_into_the_link(tab: Tab) -> None:
     page.select_option("[name=person]", "r-000001")
     page.select_option("[name=service]", "tax.income.v1")
     count(page, "4 found")
-    expect(page.locator(".row:not([hidden]) .service")).to_have_text(["tax.income.v1"] * 4)
+    expect(page.locator(".row:not([hidden]) .service")).to_have_text(
+        ["Income and inhabitant tax of a year", *["tax.income.v1"] * 3]
+    )
 
 
 def test_the_search_box_answers_to_the_slash_and_escape(tab: Tab) -> None:

@@ -8,7 +8,7 @@ import { t } from "./words.js";
 export function bars(rows, kind = "") {
   const max = Math.max(1, ...rows.map((one) => one.count));
   return h("table", { class: `bars ${kind}` }, h("tbody", {}, rows.map((one) => h("tr", {},
-    h("th", { scope: "row" }, data(one.name)),
+    h("th", { scope: "row" }, typeof one.name === "string" ? data(one.name) : one.name),
     h("td", {}, s("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, s("rect", { width: Math.max(0.8, (100 * one.count) / max), height: 10, rx: 0.5 }))),
     h("td", { class: "figure" }, number(one.count))))));
 }

@@ -3,6 +3,7 @@
 import { get, ofTrace } from "./api.js";
 import { data, h, link, replace, s } from "./dom.js";
 import { number } from "./format.js";
+import { fullName, party } from "./names.js";
 import { choices } from "./perspective.js";
 import { asQuery, to } from "./route.js";
 import { t } from "./words.js";
@@ -12,8 +13,8 @@ export async function show({ route, meta, signal }) {
   const members = [...new Set(meta.parties.map((one) => one.member))].filter((one) => one !== "gov/digital");
   const first = route.query.first || members[0] || "";
   const second = route.query.second || members.find((one) => one !== first) || "";
-  const list = h("datalist", { id: "names" }, [...new Set(names)].slice(0, 3000).map((one) => h("option", { value: one })));
-  const input = (name, value) => h("label", {}, h("span", {}, t(`collusion.${name}`)), h("input", { name, list: "names", value, class: "mono", spellcheck: "false", autocomplete: "off", maxlength: "200" }));
+  const list = h("datalist", { id: "names" }, [...new Set(names)].slice(0, 3000).map((one) => h("option", { value: one, label: fullName(one) })));
+  const input = (name, value) => h("label", {}, h("span", {}, t(`collusion.${name}`), value && fullName(value) !== value ? [" · ", h("strong", {}, data(fullName(value)))] : null), h("input", { name, list: "names", value, class: "mono", spellcheck: "false", autocomplete: "off", maxlength: "200" }));
   const result = h("div", { "aria-live": "polite" });
   const form = h("form", { class: "choose", onsubmit: (event) => {
     event.preventDefault();
@@ -41,7 +42,7 @@ function outcome(found, first, second, route) {
         h("div", { class: "cannot" }, h("dt", {}, t("collusion.apart")), h("dd", {}, number(apart))))),
     h("p", {}, t(count ? "collusion.can" : "collusion.cannot")),
     count ? h("table", { class: "list" }, h("caption", {}, t("collusion.pairs", { shown: number(found.joined.length), count: number(count) })),
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, data(first)), h("th", { scope: "col" }, data(second)), h("th", { scope: "col" }, t("collusion.by")))),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, party(first)), h("th", { scope: "col" }, party(second)), h("th", { scope: "col" }, t("collusion.by")))),
       h("tbody", {}, found.joined.map((one) => h("tr", {}, h("td", {}, data(one.first, "mono")), h("td", {}, data(one.second, "mono")),
         h("td", {}, one.index === null || one.index === undefined ? data(one.message, "mono") : link(to(route.trace, "message", String(one.index)), `#${one.index}`)))))) : null,
     h("p", {}, link(to(route.trace, "sequence", "", { as: `${first}+${second}` }), t("collusion.see"))),
@@ -59,6 +60,6 @@ function venn(found, first, second) {
     s("g", { "clip-path": "url(#lens)" }, s("rect", { x: 120, y: 30, width: 180, height: 180, fill: "url(#hatch)", class: "apart" }),
       s("rect", { class: "joined", x: 120, y: 195.3 - 150.6 * part, width: 180, height: 150.6 * part + 20 })),
     s("circle", { cx: 160.7, cy: 120, r: 90, class: "ring" }), s("circle", { cx: 259.3, cy: 120, r: 90, class: "ring" }),
-    s("text", { x: 130, y: 236, "text-anchor": "middle" }, label(first)), s("text", { x: 290, y: 236, "text-anchor": "middle" }, label(second)),
+    s("text", { x: 130, y: 236, "text-anchor": "middle" }, label(fullName(first))), s("text", { x: 290, y: 236, "text-anchor": "middle" }, label(fullName(second))),
     s("text", { x: 210, y: 126, "text-anchor": "middle", class: "in" }, `${found.joinable} / ${found.known_to_both}`));
 }

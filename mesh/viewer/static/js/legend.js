@@ -14,11 +14,12 @@ const FORMS = [
 ];
 
 export function legend() {
-  return h("footer", { class: "legend", "aria-label": t("legend.label") },
+  const narrow = matchMedia("(max-width: 860px)").matches;
+  return h("details", { class: "legends", open: !narrow }, h("summary", {}, t("legend.label")), h("footer", { class: "legend", "aria-label": t("legend.label") },
     FORMS.map(([name, row]) => h("span", {},
       s("svg", { width: 50, height: HEIGHT, "aria-hidden": "true" }, line({ ...PLAIN, ...row }, 4, 48, { retry: name === "retry" })),
       t(`legend.${name}`))),
     h("span", { class: "gap" }),
     ZONES.map((zone) => h("span", { class: `z-${zone}` }, h("i", { class: "band", "aria-hidden": "true" }), term("zone", zone))),
-    h("span", { class: "keys" }, t("legend.keys")));
+    h("span", { class: "keys" }, t("legend.keys"))));
 }

@@ -3,6 +3,7 @@
 
 import { metaOf } from "./api.js";
 import { data, h, link, replace, say, visible } from "./dom.js";
+import { fullName, useNames } from "./names.js";
 import { openPerspective } from "./perspective.js";
 import { asQuery, PAGES, parse, to } from "./route.js";
 import { currentLanguage, either, LANGUAGES, loadWords, recall, remember, setLanguage, t } from "./words.js";
@@ -31,6 +32,7 @@ async function visit() {
     const module = import(MODULES[route.page]);
     if (route.trace !== null) meta = await metaOf(route.trace, aborter.signal);
     if (mine !== turn) return;
+    useNames(meta);
     bar(route, meta);
     const shown = await (await module).show({ route, meta, signal: aborter.signal });
     if (mine !== turn) { shown.leave?.(); return; }
@@ -65,7 +67,7 @@ function notes(meta) {
 function seenBy(route) {
   const name = asQuery(route).as;
   if (!name || route.trace === null) return null;
-  return h("div", { class: "seenby" }, h("span", {}, t("perspective.seen")), " ", data(name, "mono"), " ",
+  return h("div", { class: "seenby" }, h("span", {}, t("perspective.seen")), " ", name === "wire" ? t("perspective.wire") : [h("strong", {}, data(fullName(name))), fullName(name) === name ? null : [" ", data(name, "mono quiet")]], " ",
     h("span", { class: "quiet" }, t(name === "wire" ? "perspective.wire.about" : "perspective.about")),
     link(to(route.trace, route.page, route.rest, { ...route.query, as: "" }), t("perspective.reset")));
 }
@@ -94,7 +96,7 @@ function bar(route, meta) {
 }
 
 function named(as) {
-  return { undefined: t("perspective.everything"), wire: t("perspective.wire") }[as] ?? as;
+  return { undefined: t("perspective.everything"), wire: t("perspective.wire") }[as] ?? fullName(as);
 }
 
 function mark() {

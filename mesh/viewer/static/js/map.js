@@ -4,6 +4,7 @@ import { get, ofTrace } from "./api.js";
 import { bundled, GROUPS_MAX, ZONES } from "./columns.js";
 import { data, h, replace, s, say } from "./dom.js";
 import { moment, number } from "./format.js";
+import { memberName, party } from "./names.js";
 import { asQuery, to } from "./route.js";
 import { term, t } from "./words.js";
 
@@ -181,7 +182,7 @@ function edges(places, whole, now, how, playing) {
     const { d, mid } = curve(a, b);
     const width = 1 + 6 * Math.sqrt(shown.messages / max);
     return s("g", { class: `edge ${playing && !live ? "past" : ""} ${shown.refusals ? "refusing" : ""}` },
-      s("path", { d, "stroke-width": width.toFixed(2), "marker-end": "url(#tip)" }, s("title", {}, data(`${one.from} → ${one.to}: ${shown.messages}`).textContent)),
+      s("path", { d, "stroke-width": width.toFixed(2), "marker-end": "url(#tip)" }, s("title", {}, data(`${memberName(one.from)} → ${memberName(one.to)}: ${shown.messages}`).textContent)),
       shown.refusals && !(playing && !live) ? s("g", { transform: `translate(${mid})`, class: "refusal" }, s("circle", { r: 9 }), s("path", { d: "M -3.5 -3.5 L 3.5 3.5 M 3.5 -3.5 L -3.5 3.5" }), s("text", { x: 13, y: 4 }, shown.refusals)) : null);
   }));
 }
@@ -202,17 +203,18 @@ function curve(a, b) {
 function nodes(places, route, as) {
   const many = places.size > 40;
   return s("g", {}, [...places.values()].map((one) => {
-    const name = data(one.member.member).textContent;
+    const name = data(memberName(one.member.member)).textContent;
+    const code = data(one.member.member).textContent;
     const right = one.angle !== null && Math.cos(one.angle) > 0.35;
     const left = one.angle !== null && Math.cos(one.angle) < -0.35;
     const below = !right && !left && (one.angle === null || Math.sin(one.angle) > 0);
     const anchor = right ? "start" : left ? "end" : "middle";
     const [x, y] = right ? [24, 0] : left ? [-24, 0] : [0, below ? 36 : -38];
-    return s("a", { href: to(route.trace, "sequence", "", { ...as, node: one.member.member }), class: `dot z-${one.zone}`, transform: `translate(${one.x.toFixed(1)} ${one.y.toFixed(1)})`, "aria-label": name },
-      s("title", {}, name), s("circle", { r: many ? 6 : one.angle === null ? 19 : 14, class: "disc" }), s("circle", { r: many ? 6 : one.angle === null ? 19 : 14, fill: `url(#p-${one.zone})`, class: "pattern" }),
+    return s("a", { href: to(route.trace, "sequence", "", { ...as, node: one.member.member }), class: `dot z-${one.zone}`, transform: `translate(${one.x.toFixed(1)} ${one.y.toFixed(1)})`, "aria-label": name === code ? name : `${name} (${code})` },
+      s("title", {}, name === code ? name : `${name} · ${code}`), s("circle", { r: many ? 6 : one.angle === null ? 19 : 14, class: "disc" }), s("circle", { r: many ? 6 : one.angle === null ? 19 : 14, fill: `url(#p-${one.zone})`, class: "pattern" }),
       many ? null : s("text", { class: "count", y: 4, "text-anchor": "middle" }, one.member.nodes.length),
       many && one.angle !== null ? null : s("text", { x, y, "text-anchor": anchor, class: "name" }, name.length > 26 ? `${name.slice(0, 25)}…` : name),
-      many ? null : s("text", { x, y: y + 14, "text-anchor": anchor, class: "sub" }, term("zone", one.zone)));
+      many ? null : s("text", { x, y: y + 14, "text-anchor": anchor, class: "sub" }, name === code ? term("zone", one.zone) : `${code.length > 24 ? `${code.slice(0, 23)}…` : code} · ${term("zone", one.zone)}`));
   }));
 }
 
@@ -231,5 +233,5 @@ function histogram(time) {
 function list(state) {
   const rows = pairsOf(state.now, state.how).slice().sort((a, b) => b.messages - a.messages).slice(0, 200);
   return h("table", { class: "list" }, h("thead", {}, h("tr", {}, ["from", "to", "messages", "refusals"].map((one) => h("th", { scope: "col" }, t(`map.${one}`))))),
-    h("tbody", {}, rows.map((one) => h("tr", {}, h("td", {}, data(one.from, "mono")), h("td", {}, data(one.to, "mono")), h("td", { class: "figure" }, number(one.messages)), h("td", { class: "figure" }, one.refusals ? number(one.refusals) : "–")))));
+    h("tbody", {}, rows.map((one) => h("tr", {}, h("td", {}, party(one.from)), h("td", {}, party(one.to)), h("td", { class: "figure" }, number(one.messages)), h("td", { class: "figure" }, one.refusals ? number(one.refusals) : "–")))));
 }

@@ -4,6 +4,7 @@ import { get, ofTrace } from "./api.js";
 import { data, h, link, replace, s, say } from "./dom.js";
 import { HEIGHT, line } from "./drawing.js";
 import { dateAndClock, moment, number, short, span } from "./format.js";
+import { fullName, party, procedure, service } from "./names.js";
 import { asQuery, encoded, to } from "./route.js";
 import { spoken } from "./sequence.js";
 import { either, term, t } from "./words.js";
@@ -21,8 +22,8 @@ export async function show({ route, meta, signal }) {
         row.index > 0 ? link(go(row.index - 1), "‹ ", row.index - 1) : null,
         row.index + 1 < meta.messages ? link(go(row.index + 1), row.index + 1, " ›") : null),
       h("h1", {}, row.readable ? term("kind", row.kind) : t("sealed.line"), " ", h("span", { class: "quiet" }, `#${row.index}`)),
-      h("p", { class: "lead" }, row.service ? data(row.service, "mono") : null,
-        h("span", {}, data(row.from), h("span", { class: "arrow", "aria-label": "→" }, " → "), data(row.to))),
+      h("p", { class: "lead" }, row.service ? service(row.service, "subject") : null,
+        h("span", { class: "way" }, party(row.from), h("span", { class: "arrow", role: "img", "aria-label": t("resident.to") }, "→"), party(row.to))),
       h("p", { class: "quiet" }, when(meta, row), row.arrived_us === null ? null : ` · ${t("message.took", { span: span(row.arrived_us - row.time_us) })}`,
         ` · ${number(row.bytes)} ${t("unit.bytes")}`, row.fate === "delivered" ? null : ` · ${term("fate", row.fate)}`),
       found.code ? verdict(found.code) : null),
@@ -49,7 +50,8 @@ function when(meta, row) {
 function verdict(code) {
   return h("div", { class: "verdict" }, h("span", { class: "code" }, data(code.name)),
     h("p", {}, data(either(code.text, code.text_ja))),
-    h("p", { class: "quiet" }, t("code.fault"), ": ", term("fault", code.fault), " · ", t(code.definite ? "code.definite" : "code.indefinite"), " · ", data(code.fix)));
+    h("p", { class: "quiet" }, t("code.fault"), ": ", term("fault", code.fault), " · ", t(code.definite ? "code.definite" : "code.indefinite")),
+    h("p", {}, data(either(code.fix, code.fix_ja))));
 }
 
 function sealedLine() {
@@ -88,7 +90,7 @@ function exchange(rows, here, go, meta) {
   const x = (address) => parties.indexOf(address) * each + each / 2;
   const seen = new Set();
   return h("div", { class: "small" },
-    h("div", { class: "smallheads" }, h("span", {}), parties.map((one) => h("span", { class: "mono" }, data(one)))),
+    h("div", { class: "smallheads" }, h("span", {}), parties.map((one) => party(one, "head"))),
     h("ol", {}, rows.filter((one) => parties.includes(one.from) && parties.includes(one.to)).map((one) => {
       const key = [one.id, one.kind, one.from, one.to].join(" ");
       const retry = seen.has(key);
@@ -96,14 +98,24 @@ function exchange(rows, here, go, meta) {
       return h("li", { "aria-current": one.index === here.index ? "true" : false },
         h("a", { href: go(one.index) }, h("span", { class: "quiet mono" }, one.index), " ", term("kind", one.kind), " ", h("span", { class: "quiet" }, dateAndClock(meta.start_us + one.time_us)[1])),
         s("svg", { width: parties.length * each, height: HEIGHT, role: "img", "aria-label": spoken(one, retry) },
-          parties.map((party) => s("path", { class: "life", d: `M ${x(party)} 0 V ${HEIGHT}` })), line(one, x(one.from), x(one.to), { retry })));
+          parties.map((one) => s("path", { class: "life", d: `M ${x(one)} 0 V ${HEIGHT}` })), line(one, x(one.from), x(one.to), { retry })));
     })));
 }
 
 export function table(values, left_out = []) {
   if (!values || typeof values !== "object") return h("p", { class: "quiet" }, t("message.nothing"));
   return h("table", { class: "pairs" }, h("tbody", {}, Object.entries(values).filter(([name]) => !left_out.includes(name)).map(([name, value]) =>
-    h("tr", {}, h("th", { scope: "row" }, data(name)), h("td", {}, isSealed(value) ? sealed(value) : data(plain(value), "mono"))))));
+    h("tr", {}, h("th", { scope: "row" }, data(name)), h("td", {}, isSealed(value) ? sealed(value) : meaning(name, value) ?? data(plain(value), "mono"))))));
+}
+
+const PARTIES = ["source", "recipient", "requester", "provider", "broker", "party"];
+
+/** What stands behind a name of the protocol, with the name that people use. */
+function meaning(name, value) {
+  if (typeof value !== "string" || value === "") return null;
+  if (PARTIES.includes(name)) return party(value);
+  if (name === "service" || name === "type") return service(value);
+  return name === "procedure" ? procedure(value) : null;
 }
 
 /** A JWE in compact form has five parts: what is sealed shows as an envelope. */
@@ -158,7 +170,7 @@ function basis(row) {
   if (!row) return null;
   const { known, citation, ...rest } = row;
   return h("blockquote", { class: "law" }, h("p", {}, citation ? data(citation) : t(known ? "message.nocitation" : "message.nolaw")),
-    h("footer", { class: "quiet" }, data(row.id, "mono"), row.procedure ? [" · ", data(row.procedure)] : null),
+    h("footer", { class: "quiet" }, data(row.id, "mono"), row.procedure ? [" · ", data(either(row.procedure_title, row.procedure_title_ja) || row.procedure)] : null),
     Object.keys(rest).length > 1 ? h("details", {}, h("summary", {}, t("message.basis")), table(rest)) : null);
 }
 
@@ -175,9 +187,9 @@ function digests(found, go) {
 /** The rows of each party side by side: three accounts of one exchange. */
 function ledger(rows) {
   const parties = [...new Set(rows.map((one) => one.party))];
-  return h("div", { class: "books" }, parties.map((party) => h("section", { class: "book", "aria-label": party },
-    h("h3", { class: "mono" }, data(party)),
-    rows.filter((one) => one.party === party).map((one) => h("div", { class: `entry v-${one.verdict}` },
+  return h("div", { class: "books" }, parties.map((name) => h("section", { class: "book", "aria-label": fullName(name) },
+    h("h3", {}, party(name)),
+    rows.filter((one) => one.party === name).map((one) => h("div", { class: `entry v-${one.verdict}` },
       h("p", {}, h("strong", {}, term("entry", one.row?.entry ?? "?")), h("span", { class: "quiet" }, ` #${one.position}`), h("span", { class: "seal" }, term("verdict", one.verdict))),
       one.text ? h("p", { class: "trouble" }, data(one.text)) : null,
       one.row ? h("p", { class: "quiet" }, moment(one.row.time_us)) : null,

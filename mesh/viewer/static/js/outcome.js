@@ -5,6 +5,7 @@ import { bars, ranges } from "./charts.js";
 import { data, h } from "./dom.js";
 import { number, share, span } from "./format.js";
 import { card } from "./message.js";
+import { codeBadge, party, serviceName } from "./names.js";
 import { either, t } from "./words.js";
 
 export async function show({ route, meta, signal }) {
@@ -22,7 +23,7 @@ export async function show({ route, meta, signal }) {
       h("div", { class: "cards" },
         h("div", { class: "stack" },
           found.story?.length ? card("outcome.story", "", h("ol", { class: "story" }, found.story.map((one) => h("li", {}, data(either(one.text, one.text_ja)))))) : null,
-          found.refusals?.length ? card("outcome.refusals", "", bars(refusals(found.refusals), "mono refusing")) : null,
+          found.refusals?.length ? card("outcome.refusals", "", bars(refusals(found.refusals), "refusing")) : null,
           found.expectations.length ? card("outcome.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) => h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)))))) : null),
         h("div", { class: "stack" },
           found.papers?.length ? card("outcome.papers", "", bars(counted(found.papers, (one) => either(one.name, one.name_ja)))) : null,
@@ -53,12 +54,12 @@ function counted(values, name) {
 }
 
 function refusals(found) {
-  return found.map((one) => ({ name: `${one.code} · ${one.service}`, count: one.count })).sort((a, b) => b.count - a.count);
+  return found.map((one) => ({ name: [codeBadge(one.code), " ", data(serviceName(one.service), "quiet")], count: one.count })).sort((a, b) => b.count - a.count);
 }
 
 /** Who was told which items, and how often. */
 function disclosures(disclosed) {
-  return disclosed.map((one) => [h("h3", { class: "mono" }, data(one.to)), bars(Object.entries(one.answers ?? {}).map(([name, count]) => ({ name, count })), "mono")]);
+  return disclosed.map((one) => [h("h3", {}, party(one.to)), bars(Object.entries(one.answers ?? {}).map(([name, count]) => ({ name, count })), "mono")]);
 }
 
 function fallback(one) {

@@ -1,10 +1,15 @@
 // The one control by which a reader takes somebody's place.
 
 import { data, h, replace } from "./dom.js";
+import { fullName, wording } from "./names.js";
 import { to } from "./route.js";
 import { t } from "./words.js";
 
 const LISTED_MAX = 200;
+
+function title(name) {
+  return fullName(name) === name ? "" : fullName(name);
+}
 
 /** Everybody who can be looked through the eyes of: name, group and what it is. */
 export function choices(meta) {
@@ -16,8 +21,8 @@ export function choices(meta) {
   if (commission) roles.push(["perspective.commission", commission.address]);
   return [
     ...roles.map(([key, name]) => ({ name, text: t(key), group: "first" })),
-    ...members.map((name) => ({ name, text: "", group: "members" })),
-    ...meta.parties.map((one) => ({ name: one.address, text: "", group: "nodes" })),
+    ...members.map((name) => ({ name, text: title(name), group: "members" })),
+    ...meta.parties.map((one) => ({ name: one.address, text: title(one.address), group: "nodes" })),
     ...meta.residents.map((name) => ({ name, text: "", group: "residents" })),
   ];
 }
@@ -38,7 +43,7 @@ export function openPerspective(route, meta) {
 
   function draw() {
     const wanted = input.value.trim().toLowerCase();
-    listed = all.filter((one) => `${one.name} ${one.text}`.toLowerCase().includes(wanted)).slice(0, LISTED_MAX);
+    listed = all.filter((one) => `${one.text} ${wording(one.name)}`.toLowerCase().includes(wanted)).slice(0, LISTED_MAX);
     if (wanted.includes("+")) listed = [{ name: input.value.trim(), text: t("perspective.together"), group: "first" }];
     let group = "";
     replace(list, listed.flatMap((one, at) => {
@@ -46,7 +51,7 @@ export function openPerspective(route, meta) {
       group = one.group;
       return [head, h("div", {
         role: "option", id: `choice-${at}`, "aria-selected": String(at === chosen), onclick: () => take(one.name),
-      }, one.text ? h("span", {}, one.text) : null, one.text && one.name.length < 3 ? null : data(one.name, one.text ? "mono quiet" : "mono"))];
+      }, one.text ? data(one.text) : null, one.group === "first" && !one.name.includes("/") ? null : data(one.name, one.text ? "mono quiet" : "mono"))];
     }));
     input.setAttribute("aria-activedescendant", listed.length ? `choice-${chosen}` : "");
     list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });

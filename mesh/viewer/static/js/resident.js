@@ -4,6 +4,7 @@ import { get, ofTrace } from "./api.js";
 import { data, h, link } from "./dom.js";
 import { dateAndClock, moment, number } from "./format.js";
 import { card, tree } from "./message.js";
+import { codeText, fullName, party, procedure } from "./names.js";
 import { asQuery, encoded, to } from "./route.js";
 import { either, term, t } from "./words.js";
 
@@ -43,14 +44,20 @@ function history(rows, name, start_us) {
   if (!rows.length) return h("p", { class: "quiet" }, t("resident.nohistory"));
   return h("ol", { class: "history" }, rows.slice(0, 500).map((one) => h("li", { class: one.hidden ? "hidden" : "" },
     h("time", {}, dateAndClock(start_us + one.time_us)[0], h("small", {}, dateAndClock(start_us + one.time_us)[1].slice(0, 8))),
-    h("div", {}, h("p", {}, h("strong", {}, name(one.service) ? data(name(one.service)) : data(one.service)), " ", h("span", { class: `outcome o-${one.outcome}` }, data(term("outcome", one.outcome)))),
-      h("p", {}, data(one.requester, "mono"), h("span", { class: "quiet" }, ` ${t("resident.asked")} `), data(one.provider, "mono")),
-      h("p", { class: "quiet" }, one.procedure ? [t("resident.for"), " ", data(one.procedure), " "] : null, one.items.length ? [" · ", t("resident.items"), " ", data(one.items.join(", "))] : null,
+    h("div", {}, h("p", {}, h("strong", {}, name(one.service) ? data(name(one.service)) : data(one.service)), " ", outcome(one.outcome)),
+      h("p", { class: "way" }, party(one.requester), h("span", { class: "arrow", role: "img", "aria-label": t("resident.to") }, "→"), party(one.provider)),
+      h("p", { class: "quiet" }, one.procedure ? [t("resident.for"), " ", procedure(one.procedure), " "] : null, one.items.length ? [" · ", t("resident.items"), " ", data(one.items.join(", "))] : null,
         one.hidden ? [" · ", t("resident.hidden")] : null)))));
 }
 
+/** What became of a question: in words, also where it was a code. */
+function outcome(name) {
+  const said = codeText(name);
+  return h("span", { class: `outcome ${said ? "o-refused" : ""}`, title: said ? name : null }, data(said || term("outcome", name)));
+}
+
 function letter(one, meta, route, name) {
-  return h("article", { class: "notice" }, h("p", { class: "quiet" }, h("time", {}, moment(meta.start_us + one.time_us)), " · ", data(one.from, "mono")),
+  return h("article", { class: "notice" }, h("p", { class: "quiet" }, h("time", {}, moment(meta.start_us + one.time_us)), " · ", party(one.from)),
     h("h3", {}, data(titleOf(one.content) || name(one.service) || one.service)), one.content ? tree(one.content) : null,
     h("p", {}, link(to(route.trace, "message", String(one.index), asQuery(route)), `#${one.index}`)));
 }
@@ -65,8 +72,8 @@ function consent(one, meta, name, end_us) {
   const state = one.withdrawn_us !== null ? "withdrawn" : one.used >= one.uses ? "spent" : one.until_us <= end_us ? "expired" : "given";
   const at = (us) => moment(meta.start_us + us);
   return h("article", { class: `consent ${state}` },
-    h("p", {}, h("strong", {}, data(one.firm, "mono")), " ", h("span", { class: "outcome" }, t(`consent.${state}`), state === "withdrawn" ? ` ${at(one.withdrawn_us)}` : null)),
+    h("p", {}, h("strong", {}, data(fullName(one.firm))), " ", fullName(one.firm) === one.firm ? null : data(one.firm, "mono id"), " ", h("span", { class: "outcome" }, t(`consent.${state}`), state === "withdrawn" ? ` ${at(one.withdrawn_us)}` : null)),
     h("p", {}, one.services.map((service, place) => [place ? "、" : "", data(name(service) || service)]), h("span", { class: "quiet" }, " · ", data(one.items.join(", ")))),
-    h("p", { class: "quiet" }, t("resident.for"), " ", data(one.procedure), ` · ${at(one.from_us)} – ${at(one.until_us)} · `, t("consent.used", { count: one.used, uses: one.uses })),
+    h("p", { class: "quiet" }, t("resident.for"), " ", procedure(one.procedure), ` · ${at(one.from_us)} – ${at(one.until_us)} · `, t("consent.used", { count: one.used, uses: one.uses })),
     h("meter", { min: "0", max: String(one.uses), value: String(one.used), "aria-label": t("consent.used", { count: one.used, uses: one.uses }) }));
 }

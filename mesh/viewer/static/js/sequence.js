@@ -8,6 +8,7 @@ import { data, h, replace, s, say, style, visible } from "./dom.js";
 import { HEIGHT, line } from "./drawing.js";
 import { dateAndClock, leaf, number } from "./format.js";
 import { legend } from "./legend.js";
+import { codeBadge, codeText, fullName, memberName, serviceName, systemName } from "./names.js";
 import { Pages } from "./pages.js";
 import { asQuery, to } from "./route.js";
 import { term, t } from "./words.js";
@@ -75,12 +76,12 @@ class Sequence {
     this.element = h("section", { class: "sequencer", "aria-label": t("nav.sequence") },
       h("div", { class: "filters", role: "search", "aria-label": t("sequence.filters") },
         h("div", { class: "searchbox" }, search, h("kbd", { "aria-hidden": "true" }, "/")),
-        choice("node", [...new Set([...this.meta.parties.map((one) => one.member), ...this.meta.parties.map((one) => one.address)])]),
+        h("div", { class: "narrowing" }, choice("node", [...new Set([...this.meta.parties.map((one) => one.member), ...this.meta.parties.map((one) => one.address)])], beside(fullName)),
         choice("person", this.meta.residents),
-        choice("service", this.meta.services),
+        choice("service", this.meta.services, beside(serviceName)),
         choice("kind", this.meta.kinds, (one) => term("kind", one)),
-        choice("code", this.meta.codes),
-        h("button", { class: "plain", id: "fold", onclick: () => this.foldAll() }, t("sequence.fold")),
+        choice("code", this.meta.codes, (one) => (codeText(one) ? `${one}  ${codeText(one)}` : one)),
+        h("button", { class: "plain", id: "fold", onclick: () => this.foldAll() }, t("sequence.fold"))),
         h("span", { class: "gap" }), this.progress, this.count),
       this.trouble, this.scroller, legend());
   }
@@ -89,7 +90,7 @@ class Sequence {
     const current = this.query[name] ?? "";
     const changed = (event) => this.filter(name, event.target.value);
     if (values.length > OPTIONS_MAX) {
-      const list = h("datalist", { id: `list-${name}` }, values.slice(0, 5000).map((one) => h("option", { value: one })));
+      const list = h("datalist", { id: `list-${name}` }, values.slice(0, 5000).map((one) => h("option", { value: one, label: label(one) })));
       return h("span", {}, h("input", { class: "choice", name, value: current, list: `list-${name}`, placeholder: t(`filter.${name}`), "aria-label": t(`filter.${name}`), onchange: changed }), list);
     }
     const known = current === "" || values.includes(current) ? values : [current, ...values];
@@ -243,12 +244,13 @@ class Sequence {
     const narrow = this.layout.each < 84;
     this.heads.classList.toggle("narrow", narrow);
     const groups = this.layout.groups.map((group) => style(h("button", {
-      class: `member z-${group.zone}`, "aria-expanded": String(!group.folded), title: `${group.member} · ${term("zone", group.zone)}`,
-      onclick: () => this.fold(group.key), role: "columnheader", "aria-label": t(group.folded ? "sequence.unfold1" : "sequence.fold1", { member: group.member }),
-    }, h("i", { class: "band" }), h("span", {}, group.parties.length > 1 ? h("b", { "aria-hidden": "true" }, group.folded ? "+" : "–") : null, data(group.member))),
+      class: `member z-${group.zone}`, "aria-expanded": String(!group.folded), title: `${[...new Set([memberName(group.member), group.member])].join(" · ")} · ${term("zone", group.zone)}`,
+      onclick: () => this.fold(group.key), role: "columnheader", "aria-label": t(group.folded ? "sequence.unfold1" : "sequence.fold1", { member: memberName(group.member) }),
+    }, h("i", { class: "band" }), h("span", {}, group.parties.length > 1 ? h("b", { "aria-hidden": "true" }, group.folded ? "+" : "–") : null, data(memberName(group.member))),
+    memberName(group.member) === group.member ? null : data(group.member, "mono id")),
     { left: `${this.layout.columns[group.start].x - this.layout.each / 2}px`, width: `${(group.end - group.start) * this.layout.each}px` }));
-    const nodes = this.layout.columns.map((column) => style(h("div", { class: "node", title: column.key },
-      data(column.group.folded ? t("sequence.nodes", { count: column.addresses.length }) : leaf(column.key))),
+    const nodes = this.layout.columns.map((column) => style(h("div", { class: "node", title: column.group.folded ? column.key : [...new Set([fullName(column.key), column.key])].join(" · ") },
+      column.group.folded ? h("span", {}, t("sequence.nodes", { count: column.addresses.length })) : [h("span", {}, data(systemName(column.key))), systemName(column.key) === leaf(column.key) ? null : data(leaf(column.key), "mono id")]),
     { left: `${column.x - this.layout.each / 2}px`, width: `${this.layout.each}px` }));
     replace(this.heads,
       h("div", { class: "corner" },
@@ -314,7 +316,7 @@ class Sequence {
     replace(shown.number, row.index);
     replace(shown.time, dateAndClock(this.meta.start_us + row.time_us)[1]);
     shown.day = this.day(row, offset);
-    replace(shown.text, ...text(row, begins), shown.day);
+    replace(shown.text, h("span", { class: "says" }, text(row, begins)), shown.day);
     shown.drawing.setAttribute("width", this.layout.width);
     const [from, goes] = [this.layout.of.get(row.from), this.layout.of.get(row.to)];
     const retry = this.isRetry(row, offset);
@@ -327,7 +329,7 @@ class Sequence {
   day(row, offset) {
     const [date] = dateAndClock(this.meta.start_us + row.time_us);
     const before = this.pages.at(offset - 1);
-    const same = before && offset > Math.ceil(this.top) && dateAndClock(this.meta.start_us + before.time_us)[0] === date;
+    const same = before && offset !== Math.ceil(this.top) && dateAndClock(this.meta.start_us + before.time_us)[0] === date;
     return same ? null : h("time", {}, date);
   }
 
@@ -414,25 +416,33 @@ class Sequence {
   }
 }
 
+/** A name with what it stands for, for a list in which there is no second line. */
+function beside(name) {
+  return (one) => (name(one) === one ? one : `${name(one)}  ${one}`);
+}
+
+/** What a row says. The first of an exchange has the service's title, the others its id; what has no room is not cut, but left out. */
 function text(row, begins) {
   if (!row.readable) return [h("span", { class: "kind" }, t("sealed.line")), h("span", { class: "quiet" }, t("sealed.bytes", { count: number(row.bytes) }))];
-  const code = row.code ?? null;
+  const [id, title] = [row.service ?? "", serviceName(row.service ?? "")];
+  const lost = row.fate !== "delivered" && row.fate !== "sent";
   return [
-    h("span", { class: `kind k-${row.kind}` }, data(term("kind", row.kind))),
-    h("span", { class: begins ? "service" : "service again" }, data(row.service)),
-    code ? h("span", { class: "code" }, data(code)) : null,
-    row.items?.length ? h("span", { class: "quiet" }, data(row.items.join(" "))) : null,
-    row.fate !== "delivered" && row.fate !== "sent" ? h("span", { class: "fate" }, term("fate", row.fate)) : null,
+    h("span", { class: "main" }, h("span", { class: `kind k-${row.kind}` }, data(term("kind", row.kind))),
+      h("span", { class: begins ? "service" : "service again", title: title === id ? id : `${title} · ${id}` }, begins || title === id ? data(title) : data(id, "mono id")),
+      row.code ? codeBadge(row.code) : null, lost ? h("span", { class: "fate" }, term("fate", row.fate)) : null),
+    begins && title !== id ? data(id, "mono id") : null,
+    row.items?.length ? h("span", { class: "quiet items" }, data(row.items.join(" "))) : null,
   ];
 }
 
 /** The row in words, for those who hear it. */
 export function spoken(row, retry) {
-  const words = [row.readable ? term("kind", row.kind) : t("sealed.line"), t("row.fromto", { from: row.from, to: row.to })];
+  const words = [row.readable ? term("kind", row.kind) : t("sealed.line"), t("row.fromto", { from: fullName(row.from), to: fullName(row.to) })];
+  if (row.service) words.push(serviceName(row.service));
   if (row.permitted) words.push(t("row.permitted"));
   if (retry) words.push(t("row.retry"));
   if (row.refused) words.push(t("row.refused"));
-  if (row.code) words.push(row.code);
+  if (row.code) words.push(codeText(row.code) || row.code);
   if (row.sealed?.length) words.push(t("row.sealed"));
   if (row.fate !== "delivered") words.push(term("fate", row.fate));
   return visible(words.join(", "));
