@@ -21,7 +21,7 @@ PAGES = {
     "message/13": "北見市　児童手当",
     "map": "北見市",
     "resident/r-000001": "北見市　児童手当",
-    "commission": "神戸市　個人住民税",
+    "commission": "三者の記録の突合",
     "outcome": "北見市　児童手当",
     "collusion?first=muni/01208&second=muni/28100": "神戸市",
 }
