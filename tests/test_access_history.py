@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -27,22 +26,19 @@ from nodes.municipality.privacy import PROCEDURE, PrivacyDesk
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._watched_offices import Story, open_story
 from scenarios.access_history import run as scenario
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 
 @pytest.mark.parametrize("seed", [2, 7])
 def test_it_holds(seed: int) -> None:
-    result = run_scenario(scenario, seed=seed, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
-    assert all(one.text != one.text_ja for one in result.expectations)
+    hold(scenario, seed=seed)
 
 
 @pytest.mark.parametrize(
     "settings", [{"neighbours": 8, "report_day": 5}, {"neighbours": 20, "report_day": 6}]
 )
 def test_it_holds_for_few_and_many_early_and_late(settings: dict[str, int]) -> None:
-    result = run_scenario(scenario, settings=settings, nodes="nodes")
-    assert [one.text for one in result.expectations if not one.held] == []
+    hold(scenario, **settings)
 
 
 @pytest.mark.parametrize(
@@ -261,16 +257,6 @@ class Sabotage:
     def nobody_is_told(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(PrivacyDesk, "tell_people", lambda self, breach: [])
 
-    @staticmethod
-    def the_commission_forbids(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        guide = Commission.guide
-
-        async def orders(self: Commission, party: str) -> int:
-            sim.policy.withdraw_assessment("muni/01100", "child-allowance")
-            return await guide(self, party)
-
-        patch.setattr(Commission, "guide", orders)
-
 
 @pytest.mark.parametrize(
     ("sabotage", "words"),
@@ -285,24 +271,24 @@ class Sabotage:
         (Sabotage.ten_days_to_report, ["first report"]),
         (Sabotage.thirty_days_for_all, ["final report"]),
         (Sabotage.nobody_is_told, ["one letter of Sapporo"]),
-        (Sabotage.the_commission_forbids, ["Nothing stopped the clerk"]),
     ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ids=named,
 )
 async def test_each_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch, Simulation], None],
-    words: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await see_fail(scenario, sabotage, words, monkeypatch, neighbours=8, report_day=4)
+
+
+async def test_were_the_commission_to_forbid_the_clerk_could_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = Commission.guide
+
+    async def orders(self: Commission, party: str) -> int:
+        sim.policy.withdraw_assessment("muni/01100", "child-allowance")
+        return await guide(self, party)
+
     with simulation(starts=scenario.starts) as sim:
         nodes.establish(sim)
-        sabotage(monkeypatch, sim)
-        broke = False
-        try:
+        monkeypatch.setattr(Commission, "guide", orders)
+        with pytest.raises(Refused, match="assessment_missing"):
             await scenario.run(sim, neighbours=8, report_day=4)
-        except Exception:  # what is broken may break the story off later: what came before counts
-            broke = True
-        held = {one.text: one.held for one in sim.trace.expectations}
-        for word in words:
-            known = [is_held for text, is_held in held.items() if word in text]
-            assert (not all(known)) if known else broke, word

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 import nodes
-from mesh import LegalBasis, NotFound, Refused, Simulation, UsageError
+from mesh import LegalBasis, NotFound, Simulation, UsageError
 from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes.agency import base_registry
@@ -21,22 +19,19 @@ from nodes.municipality.corporate_tax import CorporateTaxOffice
 from nodes.municipality.registry_copy import RegistryCopy
 from scenarios._registered_corporations import FOODS, MILLS, TOWN, World
 from scenarios.base_registry import run as scenario
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 7])
 def test_it_holds(seed: int) -> None:
-    result = run_scenario(scenario, seed=seed, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
+    result = hold(scenario, seed=seed)
     assert (result.report.visits_saved, result.report.fees_saved_yen) == (1, 600)
     assert len(result.report.fallbacks) == 1
-    assert all(one.text != one.text_ja for one in result.expectations)
 
 
 @pytest.mark.parametrize("copies", [3, 40])
 def test_it_holds_for_few_and_many_copies(copies: int) -> None:
-    result = run_scenario(scenario, settings={"copies": copies}, nodes="nodes")
-    assert [one.text for one in result.expectations if not one.held] == []
+    hold(scenario, copies=copies)
 
 
 @pytest.mark.parametrize("copies", [2, 101])
@@ -226,18 +221,9 @@ class Sabotage:
         (Sabotage.nobody_is_told, ["each was told once"]),
         (Sabotage.whatever_is_filed_counts, ["planned and not registered", "stale copy does not know"]),
     ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ids=named,
 )
 async def test_each_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch, Simulation], None],
-    words: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with simulation(starts=scenario.starts) as sim:
-        nodes.establish(sim)
-        sabotage(monkeypatch, sim)
-        with suppress(Refused, IndexError):  # what is broken may break the story off: what came before counts
-            await scenario.run(sim, copies=3)
-        held = {one.text: one.held for one in sim.trace.expectations}
-        for word in words:
-            assert any(word in text and not is_held for text, is_held in held.items()), word
+    await see_fail(scenario, sabotage, words, monkeypatch, copies=3)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
 
@@ -49,6 +48,7 @@ from scenarios._cars import (
     sign,
 )
 from scenarios.car_ownership import FIRST, SECOND, run, standing_registrations
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 CASE = "cs-000901"
 
@@ -57,9 +57,7 @@ CASE = "cs-000901"
     ("seed", "settings"), [(2, {}), (1, {"price_yen": 400_000, "displacement_cc": 2_800})]
 )
 def test_it_holds(seed: int, settings: dict[str, Any]) -> None:
-    result = run_scenario(run, seed=seed, settings=settings, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
+    result = hold(run, seed=seed, **settings)
     assert [one.name for one in result.report.papers].count(
         "Certificate of paid vehicle tax for inspections"
     ) == 2
@@ -353,14 +351,14 @@ class Sabotage:
     """Ways to break what an expectation watches."""
 
     @staticmethod
-    def nothing_is_undone(patch: pytest.MonkeyPatch) -> None:
+    def nothing_is_undone(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         async def stop(self: Any, number: int) -> None:
             self._turn(number, "undone", self.case(number)["why"])
 
         patch.setattr(car_one_stop.CarOneStop, "_undo", stop)
 
     @staticmethod
-    def careless_offices(patch: pytest.MonkeyPatch) -> None:
+    def careless_offices(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         def anybody(self: Any, application: Any, deed: Any) -> None: ...
 
         async def always(self: Any, query: PaymentQuery, caller: Any) -> PaymentStanding:
@@ -371,7 +369,7 @@ class Sabotage:
         patch.setattr(inspection, "TERM_MONTHS", 12)
 
     @staticmethod
-    def a_forgetful_leader(patch: pytest.MonkeyPatch) -> None:
+    def a_forgetful_leader(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(Steps, "result", lambda self, case: None)
         patch.setattr(Steps, "keep", lambda self, case, result: None)
         patch.setattr(car_one_stop.CarOneStop, "taken", lambda self, number: [])
@@ -391,24 +389,12 @@ class Sabotage:
         ),
         (Sabotage.a_forgetful_leader, ["One signature", "nothing is done twice"]),
     ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ids=named,
 )
 async def test_each_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch], None], words: list[str], monkeypatch: pytest.MonkeyPatch
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sabotage(monkeypatch)
-    with simulation(starts=run.starts) as sim:
-        held = await told(sim)
-    for word in words:
-        assert any(word in text and not is_held for text, is_held in held.items()), word
-
-
-async def told(sim: Simulation) -> dict[str, bool]:
-    """Run the story; expectations by text, as far as it came."""
-    establish(sim)
-    with contextlib.suppress(Exception):  # what is broken may break the story off: what came before counts
-        await run.run(sim)
-    return {one.text: one.held for one in sim.trace.expectations}
+    await see_fail(run, sabotage, words, monkeypatch)
 
 
 @pytest.mark.parametrize("seed", range(1, 9))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from itertools import product
@@ -27,6 +25,7 @@ from nodes.municipality.public_assistance import Assistance, PublicAssistance
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._watched_children import World
 from scenarios.child_support import run as child_support
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 STARTS = child_support.starts
 
@@ -37,9 +36,7 @@ def refuses(code: str) -> Any:
 
 @pytest.mark.parametrize(("seed", "keep_days"), [(1, 365), (2, 30)])
 def test_it_holds(seed: int, keep_days: int) -> None:
-    result = run_scenario(child_support, seed=seed, settings={"keep_days": keep_days}, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
+    result = hold(child_support, seed=seed, keep_days=keep_days)
     push = result.report.push
     assert (push.eligible, push.notified, push.accepted, push.declined, push.mistaken) == (3, 3, 2, 1, 1)
 
@@ -284,19 +281,9 @@ class Sabotage:
         (Sabotage.deleted_too_early, ["and not before"]),
         (Sabotage.a_telling_contact, ["nothing about why"]),
     ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ids=named,
 )
 async def test_each_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch, Simulation], None],
-    words: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with simulation(starts=STARTS) as sim:
-        sabotage(monkeypatch, sim)
-        nodes.establish(sim)
-        # What is broken may break the story off later: what came before counts.
-        with suppress(Exception):
-            await child_support.run(sim, keep_days=30)
-        failed = [one.text for one in sim.trace.expectations if not one.held]
-        for word in words:
-            assert any(word in text for text in failed), (word, failed)
+    await see_fail(child_support, sabotage, words, monkeypatch, keep_days=30)

@@ -53,6 +53,7 @@ from scenarios._registers import (
     pension_code,
 )
 from scenarios.family_register import run
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 TIES = [
     Tie("spouse", "f", "m"),
@@ -84,9 +85,7 @@ def test_who_may_have_a_copy(applicant: str, recorded: list[str], right: str | N
 
 @pytest.mark.parametrize(("seed", "settings"), [(2, {"days": 0}), (1, {"days": 200})])
 def test_it_holds(seed: int, settings: dict[str, Any]) -> None:
-    result = run_scenario(run, seed=seed, settings=settings, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
+    result = hold(run, seed=seed, **settings)
     late = settings.get("days") == 200
     assert [one.fee_yen for one in result.report.papers] == [450] * (1 if late else 2)
     assert len(result.report.fallbacks) == (3 if late else 2)
@@ -341,11 +340,11 @@ class Sabotage:
     """Ways to break what an expectation watches."""
 
     @staticmethod
-    def everybody_is_entitled(patch: pytest.MonkeyPatch) -> None:
+    def everybody_is_entitled(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(family_register_link, "closest", lambda *_: "self")
 
     @staticmethod
-    def a_careless_link(patch: pytest.MonkeyPatch) -> None:
+    def a_careless_link(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(family_register_link, "CODE_MONTHS", 24)
         patch.setattr(family_register_link, "_check_open", lambda record: None)
         patch.setattr(FamilyRegisterLink, "_symbol", lambda *_: "fr-" + "0" * 24)
@@ -356,7 +355,7 @@ class Sabotage:
             patch.setattr(cls, handler, ignore)
 
     @staticmethod
-    def charged_again(patch: pytest.MonkeyPatch) -> None:
+    def charged_again(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         charge = PaymentAgent.charge
 
         async def always(self: PaymentAgent, query: Any, caller: Any) -> Any:
@@ -367,7 +366,7 @@ class Sabotage:
         patch.setattr(PaymentAgent, "charge", always)
 
     @staticmethod
-    def kept_the_money(patch: pytest.MonkeyPatch) -> None:
+    def kept_the_money(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(PaymentAgent, "_move", lambda self, wallet, yen: None)
 
 
@@ -393,21 +392,9 @@ async def ignore(self: Any, event: Any, caller: Any, person: str) -> None:
         (Sabotage.charged_again, ["exactly once"]),
         (Sabotage.kept_the_money, ["exactly once", "receipts of the cash desk"]),
     ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ids=named,
 )
 async def test_each_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch], None], words: list[str], monkeypatch: pytest.MonkeyPatch
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sabotage(monkeypatch)
-    with simulation(starts=run.starts) as sim:
-        held = await told(sim)
-    for word in words:
-        assert any(word in text and not is_held for text, is_held in held.items()), word
-
-
-async def told(sim: Simulation) -> dict[str, bool]:
-    """Run the story; expectations by text, as far as it came."""
-    establish(sim)
-    with contextlib.suppress(Exception):  # what is broken may break the story off: what came before counts
-        await run.run(sim)
-    return {one.text: one.held for one in sim.trace.expectations}
+    await see_fail(run, sabotage, words, monkeypatch)

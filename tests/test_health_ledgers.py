@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
 
 import nodes
-from mesh import ManualReview, MeshError, UsageError
+from mesh import ManualReview, MeshError, Simulation, UsageError
 from mesh.faults import drop, repeat
 from mesh.names import BROKER
 from mesh.runner import run_scenario
@@ -22,6 +20,7 @@ from nodes.municipality.reminders import ITEM, Reminders, is_of_age, last_day
 from nodes.municipality.vaccination_ledger import VACCINATION_HISTORY, HistoryQuery
 from scenarios._toddlers import BORN, NURSE, World
 from scenarios.health_ledgers import run as health_ledgers
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 STARTS = health_ledgers.starts
 
@@ -32,9 +31,7 @@ def refuses(code: str) -> Any:
 
 @pytest.mark.parametrize(("seed", "away_s"), [(1, 600), (2, 60), (3, 86_400)])
 def test_it_holds(seed: int, away_s: int) -> None:
-    result = run_scenario(health_ledgers, seed=seed, settings={"away_s": away_s}, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
+    result = hold(health_ledgers, seed=seed, away_s=away_s)
     push = result.report.push
     assert (push.eligible, push.notified, push.accepted, push.declined, push.mistaken) == (2, 1, 1, 1, 1)
 
@@ -176,7 +173,7 @@ class Sabotage:
     """Ways to break what an expectation watches."""
 
     @staticmethod
-    def the_last_writer_wins(patch: pytest.MonkeyPatch) -> None:
+    def the_last_writer_wins(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         enter = PairedRecord.enter
 
         def blind(self: PairedRecord, person: str, change: Change, **how: Any) -> int:
@@ -192,7 +189,7 @@ class Sabotage:
         patch.setattr(PairedRecord, "enter", blind)
 
     @staticmethod
-    def everybody_owns_everything(patch: pytest.MonkeyPatch) -> None:
+    def everybody_owns_everything(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         class Anybody(dict[str, str]):
             def __getitem__(self, field: str) -> Any:
                 return type(
@@ -204,21 +201,21 @@ class Sabotage:
         patch.setattr("nodes.municipality.paired_record.ORIGINAL", Anybody())
 
     @staticmethod
-    def an_eager_nurse(patch: pytest.MonkeyPatch) -> None:
+    def an_eager_nurse(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         decide = Reminders.decide
         patch.setattr(
             Reminders, "decide", lambda self, child, **how: decide(self, child, **(how | {"send": True}))
         )
 
     @staticmethod
-    def no_decision_needed(patch: pytest.MonkeyPatch) -> None:
+    def no_decision_needed(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         def anybody(self: Reminders, child: str) -> Any:
             return self._db.execute("SELECT * FROM child WHERE code = ?", (child,)).fetchone()
 
         patch.setattr(Reminders, "approved", anybody)
 
     @staticmethod
-    def a_stale_copy_is_trusted(patch: pytest.MonkeyPatch) -> None:
+    def a_stale_copy_is_trusted(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         ask = HealthManagement.ask
 
         async def from_the_copy(self: Any, to: str, service: Any, query: Any, **how: Any) -> Any:
@@ -229,11 +226,11 @@ class Sabotage:
         patch.setattr(HealthManagement, "ask", from_the_copy)
 
     @staticmethod
-    def nobody_follows(patch: pytest.MonkeyPatch) -> None:
+    def nobody_follows(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(PairedRecord, "is_news", lambda *_: False)
 
     @staticmethod
-    def conflicts_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    def conflicts_are_forgotten(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr("nodes.municipality.proposals.Proposals.close", lambda *_: None)
 
 
@@ -248,17 +245,9 @@ class Sabotage:
         (Sabotage.nobody_follows, ["within a second"]),
         (Sabotage.conflicts_are_forgotten, ["is not lost"]),
     ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ids=named,
 )
 async def test_each_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch], None], words: list[str], monkeypatch: pytest.MonkeyPatch
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with simulation(starts=STARTS) as sim:
-        sabotage(monkeypatch)
-        nodes.establish(sim)
-        # What is broken may break the story off later: what came before counts.
-        with suppress(Exception):
-            await health_ledgers.run(sim, away_s=60)
-        failed = [one.text for one in sim.trace.expectations if not one.held]
-        for word in words:
-            assert any(word in text for text in failed), (word, failed)
+    await see_fail(health_ledgers, sabotage, words, monkeypatch, away_s=60)

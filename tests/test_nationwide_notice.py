@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,22 +14,20 @@ from nodes.municipality.notices import PROCEDURE, NoticeOffice
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter, Portal
 from scenarios.nationwide_notice import MUNICIPALITIES
 from scenarios.nationwide_notice import run as nationwide
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 FEW = {"municipalities": 60, "residents": 1, "late_every": 10}
 
 
 @pytest.mark.parametrize("seed", [2, 3, 7])
 def test_it_holds_for_few(seed: int) -> None:
-    result = run_scenario(nationwide, seed=seed, settings=FEW, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
+    result = hold(nationwide, seed=seed, **FEW)
     assert result.report.push.eligible == result.report.push.notified > 150
     assert list(result.report.disclosed) == [PORTAL]
 
 
 def test_it_holds_for_ten_residents_each() -> None:
-    result = run_scenario(nationwide, settings=FEW | {"residents": 10}, nodes="nodes")
-    assert [one.text for one in result.expectations if not one.held] == []
+    hold(nationwide, **(FEW | {"residents": 10}))
 
 
 def test_all_take_part_by_default() -> None:
@@ -124,17 +121,9 @@ class Sabotage:
         (Sabotage.a_row_for_prefectures, ["prefecture is not a sender"]),
         (Sabotage.letters_from_elsewhere, ["exactly one letter"]),
     ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ids=named,
 )
 async def test_each_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch, Simulation], None],
-    words: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with simulation(starts=nationwide.starts) as sim:
-        nodes.establish(sim)
-        sabotage(monkeypatch, sim)
-        await nationwide.run(sim, **FEW)
-        held = {one.text: one.held for one in sim.trace.expectations}
-        for word in words:
-            assert any(word in text and not is_held for text, is_held in held.items()), word
+    await see_fail(nationwide, sabotage, words, monkeypatch, **FEW)

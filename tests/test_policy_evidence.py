@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -26,14 +24,12 @@ from nodes.municipality.statistics import PROCEDURE, TABLE_COUNTS, StatisticsDes
 from scenarios import policy_evidence
 from scenarios.policy_evidence import DAY, OTHER_TABLE, TABLE, choose
 from scenarios.policy_evidence import run as scenario
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 
 @pytest.mark.parametrize("seed", [2, 7])
 def test_it_holds(seed: int) -> None:
-    result = run_scenario(scenario, seed=seed, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
-    assert all(one.text != one.text_ja for one in result.expectations)
+    hold(scenario, seed=seed)
 
 
 @pytest.mark.parametrize("cities", [11, 61])
@@ -212,20 +208,11 @@ class Sabotage:
         (Sabotage.a_path_for_everybody, ["cannot ask the city itself"]),
         (Sabotage.the_file_is_another, ["finds the table in the catalogue"]),
     ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ids=named,
 )
 async def test_each_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch, Simulation], None],
-    words: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fewer = {kind: max(count // 4, 20) for kind, count in policy_evidence.HOUSEHOLDS.items()}
     monkeypatch.setattr(policy_evidence, "HOUSEHOLDS", fewer)
-    with simulation(starts=scenario.starts) as sim:
-        nodes.establish(sim)
-        sabotage(monkeypatch, sim)
-        with suppress(Exception):  # what is broken may break the story off later: what came before counts
-            await scenario.run(sim, cities=12)
-        held = {one.text: one.held for one in sim.trace.expectations}
-        for word in words:
-            assert any(word in text and not is_held for text, is_held in held.items()), word
+    await see_fail(scenario, sabotage, words, monkeypatch, cities=12)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
 
 import pytest
 from msgspec import json
 
-from mesh import MeshError, NotFound, Refused, Simulation, UsageError
+from mesh import NotFound, Refused, Simulation, UsageError
 from mesh.consent import ConsentUses
 from mesh.faults import drop, repeat
 from mesh.names import BROKER
@@ -27,13 +26,12 @@ from nodes.portal.application_server import FILE, SERVER, FileQuery
 from scenarios._applicants import TAX_YEAR, TYPED
 from scenarios._private_users import APP, LOAN, UNAPPROVED, Private, holdings, make_private
 from scenarios.private_app import KOBE, run
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 
 @pytest.mark.parametrize(("seed", "settings"), [(2, {}), (1, {"uses": 1, "days": 1})])
 def test_it_holds(seed: int, settings: dict[str, Any]) -> None:
-    result = run_scenario(run, seed=seed, settings=settings, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
+    result = hold(run, seed=seed, **settings)
     assert [one.fee_yen for one in result.report.papers] == [300, 300, 300]
     assert sorted(result.report.disclosed[APP]) == ["tax_year", "total_income_yen"]
 
@@ -226,21 +224,12 @@ class Sabotage:
         (Sabotage.one_great_zone, ["zone refuses first"]),
         (Sabotage.a_curious_gateway, ["deletes what it had read", "has not approved", "kept neither"]),
     ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ids=named,
 )
 async def test_each_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch, Simulation], None],
-    words: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with simulation(starts=run.starts) as sim:
-        establish(sim)
-        sabotage(monkeypatch, sim)
-        with contextlib.suppress(MeshError, NotFound):  # what is broken may break the story off
-            await run.run(sim)
-        held = {one.text: one.held for one in sim.trace.expectations}
-    for word in words:
-        assert any(word in text and not is_held for text, is_held in held.items()), word
+    await see_fail(run, sabotage, words, monkeypatch)
 
 
 def test_the_city_is_asked_for_no_more_than_the_portal_may_show() -> None:

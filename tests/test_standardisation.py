@@ -12,7 +12,6 @@ from msgspec.structs import fields
 
 from mesh import Event, LegalBasis, Refused, Simulation
 from mesh.loading import scenarios_of
-from mesh.runner import run_scenario
 from mesh.testing import messages, simulation
 from nodes import establish
 from nodes.data.people import Move, Population
@@ -23,6 +22,7 @@ from nodes.municipality.tax import INCOME, IncomeQuery, TaxOffice
 from nodes.municipality.tax_customised import CustomisedTaxOffice
 from nodes.municipality.tax_layout_2 import INCOME_2, TaxOfficeLayout2
 from nodes.municipality.tax_legacy import LegacyTaxOffice, Record
+from tests.helpers_scenario import hold
 
 PACKAGES = (STANDARD, CUSTOMISED, SHARED, LATE)
 
@@ -147,6 +147,5 @@ def test_a_record_of_fixed_width_reads_as_it_was_written(
 @pytest.mark.parametrize("migrated", [False, True])
 def test_the_scenario_holds_before_and_after_migration(migrated: bool) -> None:
     scenario = scenarios_of("scenarios")["standardisation"]
-    result = run_scenario(scenario, settings={"migrated": migrated}, nodes="nodes")
-    assert result.held
+    result = hold(scenario, migrated=migrated)
     assert len(result.report.papers) == (4 if migrated else 3)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -33,6 +31,7 @@ from nodes.municipality.assembly import assemble
 from nodes.municipality.covid_vaccination import CovidVaccination
 from scenarios._vaccinated_movers import SYSTEMS, World
 from scenarios.vaccination_record import run as vaccination_record
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 STRANGER = token_of("00000000001")
 
@@ -43,17 +42,14 @@ def refuses(code: str) -> Any:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_it_holds(seed: int) -> None:
-    result = run_scenario(vaccination_record, seed=seed, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
+    result = hold(vaccination_record, seed=seed)
     assert result.report.push.mistaken == 1
     assert len(result.report.fallbacks) == 1
 
 
 @pytest.mark.parametrize(("rules", "fallbacks"), [("2021-12", 1), ("2022-03", 0)])
 def test_it_holds_under_one_reading(rules: str, fallbacks: int) -> None:
-    result = run_scenario(vaccination_record, settings={"rules": rules, "movers": 1}, nodes="nodes")
-    assert [one.text for one in result.expectations if not one.held] == []
+    result = hold(vaccination_record, rules=rules, movers=1)
     assert len(result.report.fallbacks) == fallbacks
 
 
@@ -158,19 +154,9 @@ class Sabotage:
         (Sabotage.an_office_that_keeps_strangers, ["deletes what it got"]),
         (Sabotage.a_batch_at_once, ["cannot be fetched on the same day"]),
     ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ids=named,
 )
 async def test_each_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch, Simulation], None],
-    words: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with simulation(starts=vaccination_record.starts) as sim:
-        sabotage(monkeypatch, sim)
-        nodes.establish(sim)
-        # What is broken may break the story off later: what came before counts.
-        with suppress(Exception):
-            await vaccination_record.run(sim, rules="both", movers=1)
-        failed = [one.text for one in sim.trace.expectations if not one.held]
-        for word in words:
-            assert any(word in text for text in failed), (word, failed)
+    await see_fail(vaccination_record, sabotage, words, monkeypatch, rules="both", movers=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -21,18 +21,15 @@ from nodes.data.people import Population
 from nodes.municipality.assembly import assemble
 from nodes.municipality.counter import Confirmation, Counter, digest_of
 from nodes.municipality.counter_forms import KINDS, Answers
-from scenarios import write_free_counter
 from scenarios._visitors import CLERK, HELPER, TYPED, HelperTablet, World, shows
 from scenarios.write_free_counter import ALONE, SYSTEMS, run
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 
 @pytest.mark.parametrize("outage", ALONE)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_it_holds(seed: int, outage: str) -> None:
-    result = run_scenario(run, seed=seed, settings={"outage": outage}, nodes="nodes")
-    assert result.error is None
-    assert [one.text for one in result.expectations if not one.held] == []
-    assert all(one.text != one.text_ja for one in result.expectations)
+    result = hold(run, seed=seed, outage=outage)
     assert (len(result.report.papers), len(result.report.fallbacks)) == (5, 2)
 
 
@@ -125,28 +122,23 @@ class Sabotage:
 
 
 @pytest.mark.parametrize(
-    ("sabotage", "fails"),
+    ("sabotage", "words"),
     [
-        (Sabotage.roles_for_all, "The helper may greet"),
-        (Sabotage.roles_for_all, "A clerk of the school section"),
-        (Sabotage.confirms_anything, "The father sees a wrong school"),
-        (Sabotage.files_unconfirmed, "What nobody has confirmed"),
-        (Sabotage.a_helper_who_notes_passwords, "No password is anywhere"),
-        (Sabotage.a_row_for_tablets, "The helper's tablet asks"),
-        (Sabotage.rows_across_cities, "The counter of another city"),
-        (Sabotage.an_open_book, "Nothing was opened"),
+        (Sabotage.roles_for_all, ["The helper may greet"]),
+        (Sabotage.roles_for_all, ["A clerk of the school section"]),
+        (Sabotage.confirms_anything, ["The father sees a wrong school"]),
+        (Sabotage.files_unconfirmed, ["What nobody has confirmed"]),
+        (Sabotage.a_helper_who_notes_passwords, ["No password is anywhere"]),
+        (Sabotage.a_row_for_tablets, ["The helper's tablet asks"]),
+        (Sabotage.rows_across_cities, ["The counter of another city"]),
+        (Sabotage.an_open_book, ["Nothing was opened"]),
     ],
+    ids=named,
 )
-async def test_an_expectation_can_fail(
-    sabotage: Callable[[pytest.MonkeyPatch, Simulation], None], fails: str, monkeypatch: pytest.MonkeyPatch
+async def test_each_expectation_can_fail(
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with simulation(starts=run.starts) as sim:
-        nodes.establish(sim)
-        sabotage(monkeypatch, sim)
-        with suppress(MeshError):  # A story that breaks off has failed before.
-            await write_free_counter.run.run(sim)
-        failed = [one.text for one in sim.trace.expectations if not one.held]
-    assert any(text.startswith(fails) for text in failed), failed
+    await see_fail(run, sabotage, words, monkeypatch)
 
 
 @pytest.fixture

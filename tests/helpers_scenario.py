@@ -1,0 +1,58 @@
+"""A scenario told in a test: that it holds, and that it stops holding when a node is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+import nodes
+from mesh.report import Result
+from mesh.runner import run_scenario
+from mesh.scenario import Scenario
+from mesh.simulation import Simulation
+from mesh.testing import simulation
+from mesh.trace.writer import Expectation
+
+Sabotaging = Callable[[pytest.MonkeyPatch, Simulation], None]
+"""A way to break what some expectation watches, in a simulation that is about to tell its story."""
+
+
+def failed(expectations: Iterable[Expectation]) -> list[str]:
+    """The texts of those that did not hold."""
+    return [one.text for one in expectations if not one.held]
+
+
+def hold(scenario: Scenario, *, seed: int = 1, **settings: Any) -> Result:
+    """Run it and see that every expectation holds, and is said in both languages; what came of it."""
+    result = run_scenario(scenario, seed=seed, settings=settings, nodes="nodes")
+    assert result.error is None
+    assert failed(result.expectations) == []
+    assert result.held
+    assert all(one.text != one.text_ja for one in result.expectations)
+    return result
+
+
+async def see_fail(
+    scenario: Scenario,
+    sabotage: Sabotaging,
+    words: list[str],
+    patch: pytest.MonkeyPatch,
+    **settings: Any,
+) -> None:
+    """Tell the story over broken nodes: for each of the words, some expectation that has it fails."""
+    with simulation(starts=scenario.starts) as sim:
+        nodes.establish(sim)
+        sabotage(patch, sim)
+        # What is broken may break the story off later: what came before counts.
+        with suppress(Exception):
+            await scenario.run(sim, **settings)
+        fell = failed(sim.trace.expectations)
+    assert [word for word in words if not any(word in text for text in fell)] == [], fell
+
+
+def named(value: object) -> str:
+    """The id of a sabotage among a test's parameters; the words beside it give none."""
+    return value.__name__ if callable(value) else ""
