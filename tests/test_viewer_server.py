@@ -630,6 +630,27 @@ async def test_a_run_is_started_watched_and_then_opened(page: Page) -> None:
     assert (await page.ask("/api/t/birth-4.trace"))["seed"] == 4
 
 
+async def test_a_run_with_faults_says_so_in_list_and_trace(page: Page) -> None:
+    listed = (await page.ask("/api/scenarios"))["faults"]
+    assert {"packet_loss", "city_offline"} <= {one["name"] for one in listed}
+    wanted = {"scenario": "child_allowance", "seed": 1, "faults": "city_offline"}
+    run = await page.ask("/api/runs", method="POST", headers=page.own, json=wanted)
+    assert run["trace"] == "child_allowance-1-city_offline.trace"
+    async with page.session.get(f"{page.url}/api/runs/{run['run']}/events") as answer:
+        last = json.loads((await answer.text()).strip().split("\n\n")[-1].partition("data: ")[2])
+    assert last["held"] is False
+    assert last["broke_off"].startswith("Refused: recipient_unreachable")
+    said = (await page.ask(f"/api/t/{run['trace']}"))["faults"]
+    assert said["name"] == "city_offline"
+    assert said["title_ja"].startswith("毎朝1時間のオフライン")
+    assert said["faults"][0]["text"].endswith("(lines lost or turned away: 15)")
+    traces = {one["name"]: one["faults"] for one in (await page.ask("/api/traces"))["traces"]}
+    assert traces[run["trace"]]["name"] == "city_offline"
+    assert traces["child_allowance.trace"] is None
+    rows = (await page.ask(f"/api/t/{run['trace']}/rows?code=recipient_unreachable"))["rows"]
+    assert rows
+
+
 async def test_a_run_is_stopped_and_none_outlives_the_server(page: Page) -> None:
     wanted = {"scenario": "nationwide_notice", "seed": 1}
     run = await page.ask("/api/runs", method="POST", headers=page.own, json=wanted)
@@ -647,6 +668,8 @@ async def test_a_run_is_stopped_and_none_outlives_the_server(page: Page) -> None
 BAD_RUNS = [
     {"scenario": "nobody"}, {"scenario": "../birth"}, {"scenario": "birth", "seed": "1"}, {"scenario": "birth", "seed": 2**63},
     {"scenario": "child_allowance", "settings": {"children": "many"}}, {"scenario": "child_allowance", "settings": {"x": 1}},
+    {"scenario": "birth", "faults": "nothing"}, {"scenario": "birth", "faults": "../faults/packet_loss"},
+    {"scenario": "birth", "faults": "scenarios/faults/packet_loss.toml"}, {"scenario": "birth", "faults": ["packet_loss"]},
     {"scenario": "child_allowance", "settings": {"rules": "1999-01"}}, {"scenario": "birth", "trace": "/tmp/x"}, [], 1, "birth",
 ]  # fmt: skip
 

@@ -8,7 +8,7 @@ Rules kept in this room:
 """
 
 from mesh.faults.disturbance import Disturbance, Fates, Rule, change, drop, repeat
-from mesh.faults.force import Effect, Faults, InForce
+from mesh.faults.force import Effect, Faults, InForce, recorded_effects
 from mesh.faults.plan import Crash, Plan, read_plan, recorded_plan
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "change",
     "drop",
     "read_plan",
+    "recorded_effects",
     "recorded_plan",
     "repeat",
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, Generic, TypeVar, cast
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, ValidationError, convert, to_builtins
 
 from mesh.faults.disturbance import Fates
 from mesh.faults.plan import (
@@ -56,6 +56,14 @@ class Effect(Struct, frozen=True):
     def as_json(self) -> dict[str, Any]:
         """The effect as `run --json` gives it."""
         return cast(dict[str, Any], to_builtins(self))
+
+
+def recorded_effects(said: Any) -> tuple[Effect, ...]:
+    """The effects that a trace says its faults had; none if it says nothing of the kind."""
+    try:
+        return convert(said, tuple[Effect, ...])
+    except (ValidationError, RecursionError):
+        return ()
 
 
 @dataclass(slots=True)

@@ -48,16 +48,15 @@ class Span(NamedTuple):
     @property
     def said(self) -> Both:
         """The span in words; nothing for all of the run."""
+        start, start_ja = _length(self.from_us)
         if self.until_us is None:
-            if not self.from_us:
-                return "", ""
-            return f", from {_seconds(self.from_us)} s on", f"、{_seconds(self.from_us)}秒以降"
-        start, stop = _seconds(self.from_us), _seconds(self.until_us)
-        en, ja = f", from {start} s to {stop} s", f"、{start}秒から{stop}秒まで"
+            return (f", from {start} on", f"、{start_ja}以降") if self.from_us else ("", "")
+        stop, stop_ja = _length(self.until_us)
+        en, ja = f", from {start} to {stop}", f"、{start_ja}から{stop_ja}まで"
         if self.every_us is None:
             return en, ja
-        again = _seconds(self.every_us)
-        return f"{en} and again every {again} s", f"{ja}（{again}秒ごとに繰り返す）"
+        again, again_ja = _length(self.every_us)
+        return f"{en} and again every {again}", f"{ja}（{again_ja}ごとに繰り返す）"
 
 
 class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -365,8 +364,13 @@ def _us_or_none(seconds: float | None) -> int | None:
     return None if seconds is None else _us(seconds)
 
 
-def _seconds(us: int) -> str:
-    return _plain(us / 1_000_000)
+def _length(us: int) -> Both:
+    """A time since the beginning, in hours if it is whole ones."""
+    hours, rest_us = divmod(us, 3_600_000_000)
+    if hours and not rest_us:
+        return f"{hours} h", f"{hours}時間"
+    seconds = _plain(us / 1_000_000)
+    return f"{seconds} s", f"{seconds}秒"
 
 
 def _plain(number: float) -> str:

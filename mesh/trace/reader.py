@@ -112,6 +112,9 @@ class Trace:
         """Facts about the run: scenario, seed, settings, starts…; and the story and outcome of one that ended."""
         self.faults: Plan | None = recorded_plan(self.meta.get("faults"))
         """What went wrong in the run besides what its scenario staged; None if nothing did."""
+        broke_off = self.meta.get("broke_off")
+        self.broke_off = None if broke_off is None else _printable(str(broke_off))
+        """Why the scenario could not go on, if it could not."""
         self.parties: dict[int, str] = dict(self._typed(_PARTIES, tuple[int, str]))
         self.complete = self.meta.get("complete") == 1
         """Whether the run came to its end; else this is what was committed until it was interrupted."""
@@ -157,8 +160,8 @@ class Trace:
             yield f"{name} is still being written; what was committed so far can be read"
         elif not self.complete:
             yield f"{name} was interrupted; what was recorded until then can be read"
-        if "broke_off" in self.meta:
-            yield f"{name}: the scenario broke off: {_printable(str(self.meta['broke_off']))}"
+        if self.broke_off is not None:
+            yield f"{name}: the scenario broke off: {self.broke_off}"
 
     def _damage(self, where: str = "", index: int | None = None) -> Damage:
         """The error of a row that cannot be read."""

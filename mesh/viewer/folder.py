@@ -75,6 +75,7 @@ class Folder:
                 "name": path.name,
                 **titles(trace, self._scenarios),
                 "seed": trace.meta.get("seed"),
+                "faults": None if trace.faults is None else trace.faults.as_json(),
                 "messages": count(trace, "transmission"),
                 "complete": trace.complete,
                 "notes": list(trace.notes),
@@ -117,6 +118,6 @@ def titles(trace: Trace, scenarios: Mapping[str, Scenario]) -> dict[str, Any]:
 
 def _unopened(path: Path, why: str) -> dict[str, Any]:
     return {
-        "name": path.name, "scenario": None, "title": "", "title_ja": "", "seed": None, "messages": 0,
+        "name": path.name, "scenario": None, "title": "", "title_ja": "", "seed": None, "faults": None, "messages": 0,
         "complete": False, "notes": [why],
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """One run for the page, in a process of its own: it prints what happens as one JSON list a line.
 
-`python -m mesh.viewer.running NODES SCENARIOS '[scenario, seed, settings, trace]'` prints `["progress", {messages,
-mesh_time_us}]` now and then, and at last `["done", {held, messages}]` or `["failed", {text}]`. What the scenario itself
+`python -m mesh.viewer.running NODES SCENARIOS '[scenario, seed, settings, faults, trace]'` prints `["progress",
+{messages, mesh_time_us}]` now and then, and at last `["done", {held, messages, broke_off}]` or `["failed", {text}]`. What the scenario itself
 prints goes to stderr. SIGINT ends it with a trace of what happened so far.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from mesh.errors import UsageError
 from mesh.guard import real_monotonic
-from mesh.loading import scenarios_of
+from mesh.loading import plans_of, scenarios_of
 from mesh.runner import run_scenario
 
 TELL_EVERY_S = 0.1
@@ -41,7 +41,7 @@ class _Teller:
 
 def main(nodes: str, scenarios: str, asked: str) -> int:
     """Run what was asked for, and say what came of it."""
-    name, seed, settings, trace = json.loads(asked)
+    name, seed, settings, faults, trace = json.loads(asked)
     teller = _Teller()
     try:
         with redirect_stdout(sys.stderr):
@@ -51,6 +51,7 @@ def main(nodes: str, scenarios: str, asked: str) -> int:
                 settings=settings,
                 trace=Path(trace),
                 nodes=nodes or None,
+                faults=None if faults is None else plans_of(scenarios)[faults],
                 progress=teller.progress,
             )
     except UsageError as error:
@@ -59,7 +60,7 @@ def main(nodes: str, scenarios: str, asked: str) -> int:
     except KeyboardInterrupt:
         teller.say("failed", text="the run was stopped; its trace holds what happened until then")
         return 130
-    teller.say("done", held=result.held, messages=result.messages)
+    teller.say("done", held=result.held, messages=result.messages, broke_off=result.error)
     return 0 if result.held else 1
 
 

@@ -1,8 +1,8 @@
 """Scenarios that were started from the page: each in a process of its own, watched line by line.
 
 Rules kept here:
-1. What is run is a scenario that ships, with its own settings, recorded into the folder under the name that `run`
-   gives it. A page names neither a file nor a command.
+1. What is run is a scenario that ships, with its own settings and a fault plan that ships, recorded into the folder
+   under the name that `run` gives it. A page names neither a file nor a command.
 2. One run at a time writes a trace, and few run at once.
 3. Nothing outlives the server: what it started it stops, and waits for.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mesh.errors import UsageError
+from mesh.faults import Plan
 from mesh.scenario import Scenario
 from mesh.trace.opening import check_file
 from mesh.viewer import child
@@ -61,10 +62,15 @@ class Runs:
     """All runs of one server. `packages` are those of the nodes and the scenarios."""
 
     def __init__(
-        self, folder: Folder, scenarios: Mapping[str, Scenario], packages: tuple[str | None, str | None]
+        self,
+        folder: Folder,
+        scenarios: Mapping[str, Scenario],
+        plans: Mapping[str, Plan],
+        packages: tuple[str | None, str | None],
     ) -> None:
         self._folder = folder
         self._scenarios = scenarios
+        self._plans = plans
         self._packages = packages
         self._runs: dict[str, Run] = {}
         self._count = 0
@@ -76,8 +82,8 @@ class Runs:
             return await self._start(asked)
 
     async def _start(self, asked: Any) -> Run:
-        scenario, seed, settings = self._read(asked)
-        trace = f"{scenario.name}-{seed}.trace"
+        scenario, seed, settings, faults = self._read(asked)
+        trace = scenario.trace_name(seed, faults)
         under_way = [one for one in self._runs.values() if not one.ended]
         if any(one.trace == trace for one in under_way):
             raise UsageError(f"{trace} is being written by a run; wait for its end, or stop it")
@@ -89,7 +95,7 @@ class Runs:
             check_file(path)  # A file that is no trace may be somebody's work.
         process = await child.start(
             "mesh.viewer.running", nodes or "", scenarios or "",
-            json.dumps([scenario.name, seed, settings, str(path)]),
+            json.dumps([scenario.name, seed, settings, faults and faults.name, str(path)]),
         )  # fmt: skip
         self._folder.allow(trace)
         self._count += 1
@@ -104,9 +110,9 @@ class Runs:
         for id_ in ended[: max(len(self._runs) - KEPT_MAX, 0)]:
             del self._runs[id_]
 
-    def _read(self, asked: Any) -> tuple[Scenario, int, dict[str, Any]]:
-        if not isinstance(asked, dict) or not set(asked) <= {"scenario", "seed", "settings"}:
-            raise UsageError("a run has a scenario, a seed and settings")
+    def _read(self, asked: Any) -> tuple[Scenario, int, dict[str, Any], Plan | None]:
+        if not isinstance(asked, dict) or not set(asked) <= {"scenario", "seed", "settings", "faults"}:
+            raise UsageError("a run has a scenario, a seed, settings and faults")
         scenario = self._scenarios.get(str(asked.get("scenario")))
         if scenario is None:
             raise UsageError("there is no such scenario; see the list")
@@ -121,7 +127,10 @@ class Runs:
         # Read as `--set` reads them: the same checks, the same errors.
         values = scenario.read_settings(tuple(f"{name}={value}" for name, value in settings.items()))
         scenario.start({one.name: one.default for one in scenario.settings} | values)
-        return scenario, seed, values
+        faults = asked.get("faults")
+        if faults is not None and not (isinstance(faults, str) and faults in self._plans):
+            raise UsageError("there is no such fault plan; see the list")
+        return scenario, seed, values, None if faults is None else self._plans[faults]
 
     async def _watch(self, run: Run) -> None:
         """Pass on what the process says; whatever it does, there is a last event."""

@@ -10,8 +10,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from mesh.errors import CODES, UsageError
+from mesh.faults import recorded_effects
+from mesh.loading import plans_of
 from mesh.scenario import Scenario
 from mesh.trace.perspective import EVERYTHING
+from mesh.trace.reader import Trace
 from mesh.viewer.folder import Folder, Missing, titles
 from mesh.viewer.guarding import BODY_MAX, Guard, add_headers, middleware
 from mesh.viewer.joining import joining
@@ -45,7 +48,8 @@ class Viewer:
     ) -> None:
         """`packages` are those of the nodes and the scenarios, for runs that the page starts."""
         self.folder = folder
-        self.runs = Runs(folder, scenarios, packages)
+        self._plans = {} if packages[1] is None else plans_of(packages[1])
+        self.runs = Runs(folder, scenarios, self._plans, packages)
         self.guard = Guard()
         self._scenarios = scenarios
         self._files = {
@@ -119,7 +123,12 @@ class Viewer:
         return _json({"traces": self.folder.list()})
 
     async def _scenario_list(self, _request: web.Request) -> web.Response:
-        return _json({"scenarios": [one.as_json() for one in self._scenarios.values()]})
+        scenarios, plans = self._scenarios.values(), self._plans.values()
+        listed = {
+            "scenarios": [one.as_json() for one in scenarios],
+            "faults": [one.as_json() for one in plans],
+        }
+        return _json(listed)
 
     def _of_trace(self, answer: Answer) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
@@ -141,6 +150,8 @@ class Viewer:
             **titles(trace, self._scenarios),
             "seed": trace.meta.get("seed"),
             "settings": trace.meta.get("settings"),
+            "faults": _faults(trace),
+            "broke_off": trace.broke_off,
             "starts": trace.meta.get("starts"),
             "start_us": trace.start_us,
             "messages": opened.count,
@@ -168,6 +179,16 @@ class Viewer:
 
 def _titles(named: Mapping[str, tuple[str, str]]) -> dict[str, dict[str, str]]:
     return {name: {"title": title, "title_ja": title_ja} for name, (title, title_ja) in named.items()}
+
+
+def _faults(trace: Trace) -> dict[str, Any] | None:
+    """The run's fault plan, with what each fault met once the run has ended."""
+    if trace.faults is None:
+        return None
+    effects = recorded_effects(trace.meta.get("effects"))
+    said = [one.said for one in effects or trace.faults.faults]
+    told = [{"text": text, "text_ja": text_ja} for text, text_ja in said]
+    return trace.faults.as_json() | {"faults": told}
 
 
 def _names(names: list[str]) -> list[str]:

@@ -79,6 +79,40 @@ def test_a_run_is_started_watched_and_opened(tab: Tab, folder: Path) -> None:
             made.unlink()
 
 
+def test_a_run_with_faults_is_started_and_what_failed_is_drawn(tab: Tab, folder: Path) -> None:
+    page = tab.open("/")
+    page.select_option("#scenario", "child_allowance")
+    page.get_by_label("faults").select_option(label="Packet loss of 5 % on every line")
+    expect(page.locator("#faults-about li")).to_have_text("packet loss: 5 % of all lines")
+    page.fill("[name=seed]", "1")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.locator("#open-run").wait_for(timeout=60_000)
+    assert "The scenario broke off: Refused: timeout" in page.locator("#live").inner_text()
+    page.click("#open-run")
+    expect(page.locator(".notes summary")).to_contain_text("Under faults: Packet loss of 5 % on every line")
+    expect(page.locator(".count")).to_have_text("30 messages")
+    page.keyboard.press("End")
+    expect(page.locator(".row .fate")).to_have_text("lost on the way")
+    page.locator(".notes summary").click()
+    expect(page.locator(".notes .faults li")).to_contain_text("lines lost: 1")
+    tab.open("/t/child_allowance-1-packet_loss.trace/outcome")
+    assert "as the scenario tells them without faults" in page.locator("section.outcome p.notes").inner_text()
+    page.click("#language")
+    expect(page.locator(".notes summary")).to_contain_text("障害の条件： 全回線でパケットロス5%")
+
+    page = tab.open("/")
+    expect(page.locator(".tracelist .faulty")).to_have_text("障害の条件： 全回線でパケットロス5%")
+    page.get_by_label("障害").select_option("city_offline")
+    page.get_by_role("button", name="実行", exact=True).click()
+    page.locator("#open-run").wait_for(timeout=60_000)
+    page.click("#open-run")
+    expect(page.locator(".row .fate").first).to_have_text("宛先に不達")
+    assert page.locator(".row .line .cross").count() > 0
+    for made in folder.glob("*.trace"):
+        if made.name != "child_allowance.trace":
+            made.unlink()
+
+
 def test_a_run_that_cannot_start_says_why(tab: Tab) -> None:
     page = tab.open("/")
     page.select_option("#scenario", "child_allowance")

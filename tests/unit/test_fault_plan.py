@@ -73,8 +73,8 @@ def test_a_plan_says_each_kind_of_fault(tmp_path: Path) -> None:
             "ネットワーク分断：muni/01208/* ↔ 全ノード、0秒から60秒まで",
         ),
         (
-            "outage: muni/28100/tax offline, from 5 s to 65 s and again every 3600 s",
-            "オフライン：muni/28100/tax、5秒から65秒まで（3600秒ごとに繰り返す）",
+            "outage: muni/28100/tax offline, from 5 s to 65 s and again every 1 h",
+            "オフライン：muni/28100/tax、5秒から65秒まで（1時間ごとに繰り返す）",
         ),
         (
             "crash: gov/digital/broker down, from 1.5 s to 21.5 s",

@@ -59,9 +59,17 @@ function trouble(error, route) {
 
 /** What is wrong with a trace stands above every page of it. */
 function notes(meta) {
-  const all = [...(meta?.notes ?? [])];
+  const all = (meta?.notes ?? []).map((one) => data(one));
   if (meta && !meta.complete && all.length === 0) all.push(t("trace.incomplete"));
-  return all.length ? h("ul", { class: "notes", "aria-label": t("trace.notes") }, all.map((one) => h("li", {}, data(one)))) : null;
+  if (meta?.faults) all.unshift(faults(meta.faults));
+  return all.length ? h("ul", { class: "notes", "aria-label": t("trace.notes") }, all.map((one) => h("li", {}, one))) : null;
+}
+
+/** Under which faults it ran, and what each of them met. */
+function faults({ name, title, title_ja, faults: each }) {
+  return h("details", { class: "faults" },
+    h("summary", {}, t("trace.faults"), " ", h("strong", {}, data(either(title, title_ja))), " ", data(name, "mono")),
+    h("ul", {}, each.map((one) => h("li", {}, data(either(one.text, one.text_ja))))));
 }
 
 function seenBy(route) {

@@ -16,6 +16,7 @@ export async function show({ route, meta, signal }) {
     element: h("section", { class: "page outcome" },
       h("header", {}, h("h1", {}, either(meta.title, meta.title_ja) || t("nav.outcome"))),
       found.missing?.length ? h("p", { class: "notes" }, t("outcome.missing", { parts: found.missing.map((one) => t(`outcome.part.${one}`)).join("、") })) : null,
+      meta.faults && (meta.broke_off || held < found.expectations.length) ? h("p", { class: "notes" }, t("outcome.faults")) : null,
       h("dl", { class: "bigs" },
         big("outcome.papers", found.papers?.length), big("outcome.visits", found.visits_saved), big("outcome.fees", found.fees_saved_yen, (one) => `¥${number(one)}`),
         big("outcome.push", found.push, push), big("outcome.messages", meta.messages), big("outcome.elapsed", found.elapsed_us, span),

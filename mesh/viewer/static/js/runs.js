@@ -7,14 +7,14 @@ import { encoded, to } from "./route.js";
 import { either, t } from "./words.js";
 
 export async function show({ signal }) {
-  const [{ traces }, { scenarios }] = await Promise.all([get("/api/traces", {}, signal), get("/api/scenarios", {}, signal)]);
+  const [{ traces }, { scenarios, faults: plans }] = await Promise.all([get("/api/traces", {}, signal), get("/api/scenarios", {}, signal)]);
   const live = h("div", { class: "live", id: "live" });
   const watching = { source: null };
   const element = h("section", { class: "page runs" },
     h("div", { class: "columns" },
       h("section", { "aria-labelledby": "traces" }, h("h1", { id: "traces" }, t("runs.traces")),
         traces.length ? h("ul", { class: "tracelist" }, traces.map(one)) : h("p", { class: "quiet" }, t("runs.none"))),
-      h("section", { class: "start", "aria-labelledby": "start" }, h("h2", { id: "start" }, t("runs.start")), form(scenarios, live, watching), live)));
+      h("section", { class: "start", "aria-labelledby": "start" }, h("h2", { id: "start" }, t("runs.start")), form(scenarios, plans, live, watching), live)));
   return { element, leave: () => watching.source?.close() };
 }
 
@@ -27,15 +27,19 @@ function one(trace) {
       h("span", { class: "quiet mono" }, data(trace.name)),
       h("span", { class: "figures" }, h("span", {}, number(trace.messages), " ", t("unit.messages")),
         trace.seed === null ? null : h("span", {}, t("trace.seed"), " ", data(trace.seed)), trace.complete ? null : h("span", { class: "code" }, t("runs.open")))),
+    trace.faults ? h("p", { class: "faulty" }, t("trace.faults"), " ", data(either(trace.faults.title, trace.faults.title_ja))) : null,
     trace.notes.length ? h("ul", { class: "notes" }, trace.notes.map((note) => h("li", {}, data(note)))) : null);
 }
 
-function form(scenarios, live, watching) {
+function form(scenarios, plans, live, watching) {
   const settings = h("div", { class: "settings" });
   const about = h("p", { class: "quiet" });
   const select = h("select", { name: "scenario", id: "scenario", onchange: () => choose() },
     scenarios.map((one) => h("option", { value: one.name }, either(one.title, one.title_ja))));
   const seed = h("input", { name: "seed", type: "number", min: "0", max: "4294967295", value: "1", required: true });
+  const faults = h("select", { name: "faults", "aria-describedby": "faults-about", onchange: () => tell() },
+    h("option", { value: "" }, t("runs.faults.none")), plans.map((one) => h("option", { value: one.name }, either(one.title, one.title_ja))));
+  const wrong = h("ul", { class: "quiet wrong", id: "faults-about" });
   const button = h("button", { type: "submit", class: "go" }, t("runs.go"));
 
   function choose() {
@@ -44,11 +48,12 @@ function form(scenarios, live, watching) {
     replace(settings,
       (chosen?.settings ?? []).map((one) => h("label", {}, h("span", {}, data(one.name)), one.type === "bool"
         ? h("input", { type: "checkbox", name: `set-${one.name}`, checked: one.default === true })
-        : h("input", { name: `set-${one.name}`, value: String(one.default ?? ""), maxlength: "200", inputmode: one.type === "int" ? "numeric" : "text" }))),
-      chosen?.faults?.length ? h("fieldset", {}, h("legend", {}, t("runs.faults")), chosen.faults.map((one) => {
-        const name = typeof one === "string" ? one : one.name;
-        return h("label", { class: "check" }, h("input", { type: "checkbox", name: "fault", value: name }), data(name));
-      })) : null);
+        : h("input", { name: `set-${one.name}`, value: String(one.default ?? ""), maxlength: "200", inputmode: one.type === "int" ? "numeric" : "text" }))));
+  }
+
+  function tell() {
+    const chosen = plans.find((one) => one.name === faults.value);
+    replace(wrong, (chosen?.faults ?? []).map((one) => h("li", {}, data(either(one.text, one.text_ja)))));
   }
 
   async function start(event) {
@@ -60,10 +65,9 @@ function form(scenarios, live, watching) {
       const value = one.type === "bool" ? field.checked : field.value;
       if (String(value) !== String(one.default ?? "")) given[one.name] = one.type === "int" && /^-?\d+$/.test(value) ? Number(value) : value;
     }
-    const faults = [...settings.querySelectorAll("[name=fault]:checked")].map((one) => one.value);
     button.disabled = true;
     try {
-      const { run } = await post("/api/runs", { scenario: chosen.name, seed: Number(seed.value), settings: given, ...(faults.length ? { faults } : {}) });
+      const { run } = await post("/api/runs", { scenario: chosen.name, seed: Number(seed.value), settings: given, faults: faults.value || null });
       watch(run, chosen, live, watching, () => { button.disabled = false; });
     } catch (error) {
       button.disabled = false;
@@ -74,7 +78,8 @@ function form(scenarios, live, watching) {
   choose();
   return h("form", { onsubmit: start },
     h("label", {}, h("span", {}, t("runs.scenario")), select), about,
-    h("label", {}, h("span", {}, t("trace.seed")), seed), settings, button);
+    h("label", {}, h("span", {}, t("trace.seed")), seed), settings,
+    h("label", {}, h("span", {}, t("runs.faults")), faults), wrong, button);
 }
 
 /** The run as the server tells it, event by event. */
@@ -103,9 +108,10 @@ function watch(run, scenario, live, watching, ended) {
     if (Date.now() - spoken > 5000) { spoken = Date.now(); say(`${number(messages)} ${t("unit.messages")}`); }
   });
   source.addEventListener("done", (event) => {
-    const { trace, held } = JSON.parse(event.data);
+    const { trace, held, broke_off } = JSON.parse(event.data);
     say(t(held ? "runs.held" : "runs.broke"));
     over(h("p", { class: held ? "held" : "broke" }, t(held ? "runs.held" : "runs.broke")),
+      broke_off ? h("p", { class: "quiet" }, t("runs.brokeoff"), " ", data(broke_off, "mono")) : null,
       h("p", {}, h("a", { class: "go", href: to(trace), id: "open-run" }, t("runs.look"))));
   });
   source.addEventListener("failed", (event) => {
