@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -124,13 +124,20 @@ async def story(sim: Simulation, rounds: int) -> None:
 
 def make_trace(path: Path, *, rounds: int = 1, seed: int = 1, complete: bool = True) -> Path:
     """Run the story into a trace file."""
+    return tell(path, lambda sim: story(sim, rounds), seed=seed, complete=complete)
+
+
+def tell(
+    path: Path, told: Callable[[Simulation], Awaitable[None]], *, seed: int = 1, complete: bool = True
+) -> Path:
+    """Run any story into a trace file."""
     writer = TraceWriter(path, scenario="story", seed=seed, starts=STARTS)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         sim = Simulation(loop=loop, seed=seed, trace=writer)
-        await story(sim, rounds)
+        await told(sim)
         sim.close()
 
     run(main())

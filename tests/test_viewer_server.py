@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -148,6 +149,30 @@ async def test_pages_follow_each_other(page: Page) -> None:
     ]
     assert [one for part in parts for one in part][: whole["total"]] == whole["rows"][:70]
     assert {one["service"] for one in whole["rows"]} == {"tax.income.v1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("神戸市", "muni/28100/tax"), ("kobe CITY", "muni/28100/tax"), ("年金記録", "org/nenkin/records")],
+)
+async def test_search_finds_what_parties_are_called(page: Page, text: str, address: str) -> None:
+    meta = await page.ask(ALLOWANCE)
+    assert meta["names"]["muni/28100"] == {"title": "Kobe City", "title_ja": "神戸市"}
+    assert meta["titles"]["codes"]["not_found"]["title_ja"]
+    named = await page.ask(f"{ALLOWANCE}/rows?limit=500&q={quote(text)}")
+    touching = await page.ask(f"{ALLOWANCE}/rows?limit=500&node={address}")
+    assert [one["index"] for one in named["rows"]] == [one["index"] for one in touching["rows"]] != []
+
+
+async def test_search_finds_what_services_and_procedures_are_called(page: Page) -> None:
+    for text, where in (
+        ("所得・個人住民税", "service=tax.income.v1"),
+        ("income and inhabitant", "service=tax.income.v1"),
+    ):
+        named = await page.ask(f"{ALLOWANCE}/rows?limit=500&q={quote(text)}")
+        exact = await page.ask(f"{ALLOWANCE}/rows?limit=500&{where}")
+        assert named["total"] == exact["total"] > 0
+    assert (await page.ask(f"{ALLOWANCE}/rows?q={quote('児童手当の支給')}"))["total"] > 0
 
 
 async def test_search_finds_ids_addresses_procedures_and_codes(page: Page) -> None:
@@ -378,6 +403,13 @@ async def test_the_commission_lists_what_was_altered_and_goes_on(page: Page) -> 
     assert any("missing" in one["text"] for one in made["anomalies"])
     assert any(len(one["rows"]) > 1 for one in made["records"])
     assert any(not one["holds"] for one in made["parties"])
+    assert all(one["text_ja"] and not one["text_ja"].isascii() for one in made["anomalies"])
+    # Whatever concerns an exchange leads to its first message.
+    about = [one for one in made["anomalies"] if one["message"] is not None]
+    assert about
+    for one in about:
+        shown = await page.ask(f"{ALLOWANCE}/message/{one['index']}")
+        assert (shown["row"]["id"], shown["row"]["from"]) == (one["message"], one["requester"])
 
 
 async def wait_for(page: Page, path: str) -> Any:
@@ -771,8 +803,6 @@ async def test_bad_questions_are_answered_in_one_line(page: Page, path: str) -> 
 
 @pytest.mark.parametrize("index", ["128", "-1", "x", "99999999999999", "٣", "1.0"])
 async def test_a_message_that_is_not_there_is_not_found(page: Page, index: str) -> None:
-    from urllib.parse import quote
-
     await page.ask(f"{ALLOWANCE}/message/{quote(index)}", 404)
 
 

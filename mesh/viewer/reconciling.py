@@ -5,6 +5,8 @@ Comparing them is the simulator's own device, not a documented practice of 個�
 Rules kept here:
 1. It judges as `trace verify` does, by the same tables, but goes on after what does not hold, and lists it.
 2. What `ANOMALIES_MAX` leaves out is counted.
+3. Whom a row is about it compares too, as the commission does with the code issuer's help: every party has a code of
+   its own for a person, and the trace knows which belong together.
 
 It is a process of its own, `python -m mesh.viewer.reconciling FILE`: every signature is checked again, which takes
 minutes for a million messages. It prints one JSON object a line, `{"share"}` now and then and at last `{"result"}`.
@@ -29,9 +31,10 @@ from mesh.trace.agreement import Agreement
 from mesh.trace.finding import Finding, Report
 from mesh.trace.opening import Damage
 from mesh.trace.reader import LedgerRow, Trace
-from mesh.trace.recheck import Recheck
+from mesh.trace.recheck import ASKS, Recheck
 from mesh.trace.registry_copy import registry_view
 from mesh.view import View
+from mesh.viewer.wording import in_japanese
 
 ANOMALIES_MAX: Final = 200
 TELL_EVERY: Final = 2048
@@ -54,6 +57,8 @@ class Reconciliation:
         self._entries: Counter[str] = Counter()
         self._books: dict[str, _Book] = {}
         self._odd: dict[tuple[str, str], None] = {}
+        self._residents = {code: handle for handle, _, code in trace.residents()}
+        self._about: dict[tuple[str, str], str] = {}
 
     def run(self) -> dict[str, Any]:
         """Compare everything and say what was found."""
@@ -87,7 +92,7 @@ class Reconciliation:
                 try:
                     recheck.transmission(sent)
                 except Finding as finding:
-                    self._add(sent.sender, None, sent.message.id, sent.number, finding)
+                    self._add(sent.sender, None, None, sent.number, finding)
         except Damage as damage:
             self._add("", None, None, damage.index, Finding("message_malformed", str(damage)))
         return recheck
@@ -113,17 +118,25 @@ class Reconciliation:
             if stored.position != book.tree.size:
                 raise MeshError("ledger_broken", f"row {book.tree.size} is missing, or not in its place")
         except MeshError as error:
-            self._add(stored.party, stored.position, None, None, error)
+            text_ja = f"{book.tree.size}行目が欠けているか、順序が違います"
+            self._add(stored.party, stored.position, None, None, error, text_ja)
         row = None
         try:
             row = read_row(stored.row)
             self._entries[row.entry] += 1
             agreement.enter(stored.party, row)
+            self._compare_persons(row)
         except MeshError as error:
-            self._add(stored.party, stored.position, None if row is None else row.id, None, error)
+            text_ja = "記録の行が壊れていて読めません" if row is None else ""
+            self._add(stored.party, stored.position, row, None, error, text_ja)
             if row is not None:
                 self._odd[row.requester, row.id] = None
         book.append(stored.row)
+
+    def _compare_persons(self, row: Row) -> None:
+        person = self._residents.get(row.subject or "")
+        if person is not None and self._about.setdefault((row.requester, row.id), person) != person:
+            raise MeshError("ledger_broken", "its records name different persons")
 
     def _close(self) -> None:
         for party, book in self._books.items():
@@ -131,10 +144,12 @@ class Reconciliation:
             book.broken += [head.size for head in book.heads]  # They cover rows that are missing.
             for size in book.broken:
                 text = f"its first {size} rows do not have the root of their signed head"
-                self._add(party, size - 1, None, None, MeshError("ledger_broken", text))
+                text_ja = f"最初の{size}行が、署名付きツリーヘッドのルートと一致しません"
+                self._add(party, size - 1, None, None, MeshError("ledger_broken", text), text_ja)
             if book.tree.size > book.covered and self._trace.complete:
                 text = "no signed head covers its last rows"
-                self._add(party, book.tree.size - 1, None, None, MeshError("ledger_broken", text))
+                text_ja = "最後の行が、署名付きツリーヘッドの対象に入っていません"
+                self._add(party, book.tree.size - 1, None, None, MeshError("ledger_broken", text), text_ja)
 
     # What was found.
 
@@ -142,22 +157,41 @@ class Reconciliation:
         self,
         party: str,
         position: int | None,
-        message: str | None,
+        row: Row | None,
         index: int | None,
         error: MeshError | Finding,
+        text_ja: str = "",
     ) -> None:
         if len(self._anomalies) >= ANOMALIES_MAX:
             self._more += 1
             return
         self._anomalies.append(
             {
-                "party": party or None, "position": position, "message": message, "index": index,
-                "code": error.code, "text": error.text,
+                "party": party or None, "position": position, "index": index,
+                "requester": None if row is None else row.requester, "message": None if row is None else row.id,
+                "code": error.code, "text": error.text, "text_ja": text_ja or in_japanese(error.code, error.text),
             }
         )  # fmt: skip
 
+    def _locate(self) -> None:
+        """Where the request or push of each exchange that differs was first sent."""
+        if all(one["message"] is None for one in self._anomalies):
+            return
+        ids = json.dumps([one["message"] for one in self._anomalies if one["message"] is not None])
+        first: dict[tuple[str, str | None], int] = {}
+        try:
+            for sent in self._trace.transmissions(0, -1, "m.id IN (SELECT value FROM json_each(?))", (ids,)):
+                if sent.message.kind in ASKS:
+                    first.setdefault((sent.sender, sent.message.id), sent.number)
+        except Damage:
+            pass  # It is among the anomalies already.
+        for one in self._anomalies:
+            if one["index"] is None and one["message"] is not None:
+                one["index"] = first.get((one["requester"], one["message"]))
+
     def _result(self, unfinished: int, retried: int) -> dict[str, Any]:
         report = self._report
+        self._locate()
         return {
             "exchanges": {
                 "opened": self._entries["opened"], "permitted": self._entries["permitted"],
@@ -186,7 +220,10 @@ class Reconciliation:
         for stored in self._trace.ledger():
             row = _read(stored.row)
             if row is not None and (row.requester, row.id) in found:
-                made = {"party": stored.party, "position": stored.position, "row": msgspec.to_builtins(row)}
+                made = {
+                    "party": stored.party, "position": stored.position, "row": msgspec.to_builtins(row),
+                    "person": self._residents.get(row.subject or ""),
+                }  # fmt: skip
                 found[row.requester, row.id].append(made)
         return [
             {"requester": requester, "message": id_, "rows": rows}

@@ -9,7 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ def record(folder: Path, *scenarios: str) -> None:
     for name in scenarios:
         command = [sys.executable, str(ROOT / "run_sim.py"), "run", name, "--trace", f"{folder / name}.trace"]
         subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+
+
+def made(make: Callable[[Path], object], path: Path) -> None:
+    """Make a trace in a thread of its own: Playwright's loop runs in this one."""
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(make, path).result()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ const FORMS = [
   ["request", { kind: "request" }], ["permit", { kind: "request", permitted: true }], ["reply", { kind: "reply" }],
   ["refusal", { kind: "refusal" }], ["refused", { kind: "request", refused: true }], ["push", { kind: "event" }],
   ["receipt", { kind: "receipt" }], ["retry", { kind: "request" }], ["dropped", { kind: "request", fate: "dropped" }],
-  ["unreachable", { kind: "request", fate: "unreachable" }], ["sealed", { kind: "request", sealed: ["data"] }],
+  ["unreachable", { kind: "request", fate: "unreachable" }], ["in-flight", { kind: "request", fate: "in-flight" }], ["sealed", { kind: "request", sealed: ["data"] }],
 ];
 
 export function legend() {
