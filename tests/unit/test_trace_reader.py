@@ -306,3 +306,29 @@ def test_equal_runs_have_equal_digests(original: Path, tmp_path: Path) -> None:
 def test_a_trace_in_memory_is_no_file() -> None:
     TraceWriter(None).close()
     assert "there is no trace" in refusal(":memory:")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '["no", "names"]',
+        '"no names"',
+        "7",
+        "{broken",
+        '{"muni/28100": "Kobe", "muni/28100/tax": {"title": 7, "title_ja": "税"}, "gov/digital": {}}',
+        '{"muni/28100": {"title": "Kobe"}, "gov/digital": {"title": "", "title_ja": ""}, "x": null}',
+    ],
+)
+def test_names_are_taken_as_they_should_be_and_no_others(tmp_path: Path, said: str) -> None:
+    path = make_trace(tmp_path / "story.trace")
+    edit(path, "INSERT OR REPLACE INTO epilogue VALUES ('names', ?)", said)
+    with Trace.open(path) as trace:
+        assert trace.names == {}
+
+
+def test_a_name_in_one_language_serves_for_both(tmp_path: Path) -> None:
+    path = make_trace(tmp_path / "story.trace")
+    names = '{"muni/28100": {"title": "", "title_ja": "神戸市"}, "gov/digital": {"title": "Agency", "title_ja": ""}}'
+    edit(path, "INSERT OR REPLACE INTO epilogue VALUES ('names', ?)", names)
+    with Trace.open(path) as trace:
+        assert trace.names == {"muni/28100": ("神戸市", "神戸市"), "gov/digital": ("Agency", "Agency")}
