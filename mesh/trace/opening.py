@@ -1,31 +1,49 @@
 """Opens a trace file for reading, or says in one line why it cannot be opened and what to do.
 
+A trace may come from anybody, and SQLite believes much of what it finds: so this is the one gate.
+
 Rules kept here:
-1. The file is never changed, and nothing is made beside it.
+1. The file is never changed, and nothing is made beside it, nor anywhere else removed.
 2. A run that was killed leaves a journal beside its trace. SQLite needs it to take back what was not
    committed, and would write to do so: so trace and journal are copied, and the copy is read.
 3. A run that still writes is read up to its last commit. Nobody who reads may hold a lock for long, or the run would
    fail to commit.
 4. A file that is cut short is read as far as its pages go.
+5. What lies beside the file is believed only if a run could have left it: a journal that is a regular file and names
+   no other one. (SQLite removes the super-journal that a journal names: sqlite.org/atomiccommit.html, section 5.)
+6. The file's tables are those of `mesh.trace.schema`, word for word. There is no view, no trigger, no column that is
+   computed: reading runs nothing that somebody else wrote.
+7. What SQLite may do is counted while a trace is opened, and later wherever a reader says so (`Steps`): pages that
+   point at each other can make a small file endless.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import stat
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from mesh.errors import UsageError
-from mesh.trace.schema import APPLICATION_ID
+from mesh.trace.schema import APPLICATION_ID, FORMAT, SCHEMAS
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_BYTES: Final = 100
+_JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
+"""What begins a journal's headers, and ends a journal that names a super-journal (sqlite.org/fileformat.html, 3.0)."""
 _BUSY, _READONLY, _CANTOPEN = 5, 8, 14
 """Primary result codes, as sqlite.org/rescode.html numbers them."""
 PATIENCE_S: Final = 1.0
 """How long to wait for a run that commits just now."""
+_LENGTH_MAX: Final = 2**26
+"""Bytes of one value and of one row; a message has at most 2 MiB."""
+_PIECE: Final = 2**20
+UNREADABLE: Final = (sqlite3.Error, ValueError, OverflowError)
+"""What sqlite3 raises over a damaged file: SQLite's words need not be UTF-8 then, nor its numbers fit."""
 
 
 class Damage(UsageError):
@@ -36,25 +54,51 @@ class Damage(UsageError):
         self.index = index
 
 
+class Steps:
+    """How many steps SQLite may still take; counted, not timed, so that a file is readable or not wherever it is read."""
+
+    UNIT: Final = 10_000
+    OPENING: Final = 200 * UNIT
+    """More than a nation's parties take, and less than some seconds."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._left: int | None = self.OPENING
+        db.set_progress_handler(self._step, self.UNIT)
+
+    def allow(self, steps: int | None) -> None:
+        """From now on so many; None for as many as it takes."""
+        self._left = steps
+
+    def _step(self) -> bool:
+        """Whether to stop. It also lets Ctrl-C through, which would wait for the end of a statement."""
+        if self._left is None:
+            return False
+        self._left -= self.UNIT
+        return self._left < 0
+
+
 class Opened(NamedTuple):
     """A read-only connection to a trace."""
 
     db: sqlite3.Connection
+    steps: Steps
     copy: Path | None = None
-    """The folder of the copy that it reads, if it reads one."""
+    """The copy that it reads, alone in its folder, if it reads one."""
     live: bool = False
     """Whether a run still writes the file."""
     short: str | None = None
     """That the file is shorter than it should be, and by how much."""
 
 
-def connect(path: Path) -> Opened:
-    """Open the file as far as it can be read; `UsageError` if nothing of it can be."""
-    name = one_line(path)
-    short = check_file(path)
+def connect(path: Path, name: str, *, glance: bool = False) -> Opened:
+    """Open the file as far as it can be read; `UsageError` if nothing of it can be.
+
+    `name` is what texts call it. Who takes a `glance` at what a killed run left gets no copy, but the pages as they are.
+    """
+    short = check_file(path, name)
     try:
-        db = _connect(path, whole=short is None)
-    except sqlite3.Error as error:
+        db, steps = _connect(path, name, "mode=ro", whole=short is None)
+    except UNREADABLE as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == _BUSY:
             raise UsageError(
@@ -62,57 +106,123 @@ def connect(path: Path) -> Opened:
             ) from None
         if short is not None:
             raise damaged(f"{name} is {short}") from None
-        if code not in (_READONLY, _CANTOPEN) or not _journal(path).exists():
+        if code not in (_READONLY, _CANTOPEN) or not _has_journal(path, name):
             raise damaged(f"{name} is damaged") from None
-        return Opened(*_connect_to_copy(path))
+        return _glance(path, name) if glance else _connect_to_copy(path, name)
     # SQLite has read the file beside a journal, so the journal's writer is alive and holds its lock.
-    return Opened(db, None, _journal(path).exists(), short)
+    return Opened(db, steps, None, _has_journal(path, name), short)
 
 
-def _connect(path: Path, *, whole: bool) -> sqlite3.Connection:
+def _connect(path: Path, name: str, how: str, *, whole: bool = True) -> tuple[sqlite3.Connection, Steps]:
     # `as_uri` quotes what a URI would read otherwise: ?, #, % and what is not ASCII.
+    # A server opens in a thread what it reads in its own.
     db = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE_S, isolation_level=None
-    )
+        f"{path.absolute().as_uri()}?{how}",
+        uri=True, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False,
+    )  # fmt: skip
     try:
+        steps = Steps(db)
         if not whole:
             # Else SQLite reads nothing of a file that has fewer pages than its header says.
             db.execute("PRAGMA writable_schema = ON")
-        return _settle(db)
-    except sqlite3.Error:
+        _settle(db, name)
+    except (*UNREADABLE, UsageError):
         db.close()
         raise
+    return db, steps
 
 
-def _connect_to_copy(path: Path) -> tuple[sqlite3.Connection, Path]:
+def _glance(path: Path, name: str) -> Opened:
+    try:
+        return Opened(*_connect(path, name, "mode=ro&immutable=1"))
+    except UNREADABLE:
+        raise damaged(f"{name} is damaged") from None
+
+
+def _connect_to_copy(path: Path, name: str) -> Opened:
+    files = (path, _beside(path, "journal"))
     folder = Path(tempfile.mkdtemp(prefix="meshsim-trace-"))
     copy = folder / "trace.sqlite"
     try:
-        shutil.copyfile(path, copy)
-        shutil.copyfile(_journal(path), _journal(copy))
-        return _settle(sqlite3.connect(copy, timeout=0, isolation_level=None)), folder
-    except (OSError, sqlite3.Error):
+        sizes = [one.stat().st_size for one in files]
+        if sum(sizes) > shutil.disk_usage(folder).free:
+            raise UsageError(
+                f"{name} was left by a run that was killed, and is read from a copy, for which {folder.parent} has no room;"
+                " set TMPDIR to a folder that has"
+            )
+        for file, target, size in zip(files, (copy, _beside(copy, "journal")), sizes, strict=True):
+            _copy(file, target, size)
+        if _names_another(_beside(copy, "journal")):
+            raise UsageError(f"the journal of {name} names another one, which no run's does; move it away")
+        db, steps = _connect(copy, name, "mode=rw")
+    except (OSError, *UNREADABLE):
         shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(
-            f"{one_line(path)} was left by a run that was killed, and cannot be recovered; run it again"
+            f"{name} was left by a run that was killed, and cannot be recovered; run it again"
         ) from None
+    except UsageError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Opened(db, steps, copy)
 
 
-def _settle(db: sqlite3.Connection) -> sqlite3.Connection:
+def _copy(source: Path, target: Path, size: int) -> None:
+    """As many bytes as the file had: whatever it has become meanwhile, the copy ends."""
+    with source.open("rb") as file, target.open("xb") as copy:
+        while size > 0 and (piece := file.read(min(size, _PIECE))):
+            copy.write(piece)
+            size -= len(piece)
+
+
+def _names_another(journal: Path) -> bool:
+    """Whether a journal ends as one does that names a super-journal."""
+    with journal.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - len(_JOURNAL_MAGIC), 0))
+        return file.read() == _JOURNAL_MAGIC
+
+
+def _settle(db: sqlite3.Connection, name: str) -> None:
     """Read once, which recovers or fails, and let nothing in the file act or write."""
+    # A column with bad UTF-8 is shown and compared, not a reason to stop.
+    db.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LENGTH_MAX)
+    db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA cell_size_check = ON")
     db.execute("PRAGMA temp_store = MEMORY")
-    db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    found = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT 100").fetchall()
     db.execute("PRAGMA query_only = ON")
-    # A column with bad UTF-8 is shown and compared, not a reason to stop.
-    db.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
-    return db
+    if not known_objects().issuperset(found) and not _is_newer(db, found):
+        raise UsageError(
+            f"{name} holds tables that no trace has; name a file that `run NAME --trace FILE` wrote"
+        )
 
 
-def check_file(path: Path) -> str | None:
+def _is_newer(db: sqlite3.Connection, found: list[tuple[str, ...]]) -> bool:
+    """Whether the file says that a later version wrote it: then who reads on says so."""
+    if not any(one[:2] == ("table", "meta") and one in known_objects() for one in found):
+        return False
+    row = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    return row is not None and str(row[0]).isdecimal() and len(row[0]) < 9 and int(row[0]) > FORMAT
+
+
+@cache
+def known_objects() -> frozenset[tuple[str, ...]]:
+    """Every table and index that a trace may have, of whatever format, as SQLite lists it."""
+    found: set[tuple[str, ...]] = set()
+    for schema in SCHEMAS:
+        db = sqlite3.connect(":memory:")
+        for statement in schema.split(";"):
+            db.execute(statement)
+        found |= set(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"))
+        db.close()
+    return frozenset(found)
+
+
+def check_file(path: Path, name: str | None = None) -> str | None:
     """`UsageError` unless the file begins as a trace does. Says so if it is shorter than it should be."""
-    name = one_line(path)
+    name = one_line(path) if name is None else name
     try:
         if path.is_dir():
             raise UsageError(
@@ -125,7 +235,7 @@ def check_file(path: Path) -> str | None:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
         size = path.stat().st_size
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "no such name"
         raise UsageError(f"cannot read {name}: {reason}; name a readable trace file") from None
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
@@ -134,12 +244,29 @@ def check_file(path: Path) -> str | None:
         raise UsageError(
             f"{name} is a database, but no trace: name a file that `run NAME --trace FILE` wrote"
         )
+    if header[18:20] != b"\x01\x01":
+        # To read a write-ahead log SQLite makes files beside the database.
+        raise UsageError(f"{name} was changed to keep a write-ahead log, which no run does; run it again")
     # A page size of 65536 is written as 1 (sqlite.org/fileformat.html, section 1.3.2).
     page_size = int.from_bytes(header[16:18], "big")
     wanted = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
-    if size < wanted and not _journal(path).exists():
+    if not _has_journal(path, name) and size < wanted:
         return f"truncated: {size} of {wanted} bytes"
     return None
+
+
+def _has_journal(path: Path, name: str) -> bool:
+    """Whether a run's journal lies beside the file; `UsageError` for what no run leaves there."""
+    found = False
+    for kind in ("journal", "wal"):
+        try:
+            mode = _beside(path, kind).lstat().st_mode
+        except OSError:
+            continue
+        if kind != "journal" or not stat.S_ISREG(mode):
+            raise UsageError(f"beside {name} lies a -{kind} that no run leaves there; move it away")
+        found = True
+    return found
 
 
 def damaged(text: str, index: int | None = None) -> Damage:
@@ -152,5 +279,5 @@ def one_line(path: Path) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(path))
 
 
-def _journal(path: Path) -> Path:
-    return path.with_name(path.name + "-journal")
+def _beside(path: Path, kind: str) -> Path:
+    return path.with_name(f"{path.name}-{kind}")

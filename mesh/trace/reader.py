@@ -11,7 +11,6 @@ Rules kept here:
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +22,7 @@ from mesh.errors import MeshError, UsageError
 from mesh.faults import Plan, recorded_plan
 from mesh.message import parse_time
 from mesh.parsing import parse_json
-from mesh.trace.opening import Damage, Opened, connect, damaged, one_line
+from mesh.trace.opening import UNREADABLE, Damage, Opened, Steps, connect, damaged, one_line
 from mesh.trace.schema import FORMAT
 
 
@@ -99,9 +98,13 @@ WHERE {{where}} ORDER BY t.number LIMIT ?"""  # noqa: S608
 class Trace:
     """One trace file. Use it as a context manager, or close it."""
 
-    def __init__(self, opened: Opened, path: Path) -> None:
+    def __init__(self, opened: Opened, path: Path, name: str) -> None:
         self.path = path
+        self.name = name
+        """What texts call it."""
         self._db = opened.db
+        self.steps: Steps = opened.steps
+        """How far SQLite may go."""
         self._copy = opened.copy
         self.live = opened.live
         """Whether the run still goes on."""
@@ -132,21 +135,32 @@ class Trace:
         return {key: _value(text) for key, text in said.items()}
 
     @classmethod
-    def open(cls, path: Path | str) -> Trace:
-        """Open a trace for reading; `UsageError` says in one line what is wrong and what to do."""
+    def open(cls, path: Path | str, name: str | None = None, *, glance: bool = False) -> Trace:
+        """Open a trace for reading; `UsageError` says in one line what is wrong and what to do.
+
+        `name` is what texts call it; else that is its path. At what a killed run left one may take a `glance`: it is
+        read without being copied, and so may be torn.
+        """
         path = Path(path)
-        opened = connect(path)
+        name = one_line(path if name is None else Path(name))
+        opened = connect(path, name, glance=glance)
         try:
-            return cls(opened, path)
+            trace = cls(opened, path, name)
         except UsageError:
             opened.db.close()
-            if opened.copy is not None:
-                shutil.rmtree(opened.copy, ignore_errors=True)
+            _remove(opened.copy)
             raise
+        opened.steps.allow(None)
+        return trace
+
+    @property
+    def file(self) -> Path:
+        """The file that is read: the copy, if there is one."""
+        return self._copy or self.path
 
     def _notes(self) -> Iterator[str]:
         """What is not as it should be; `UsageError` for a format that is not known yet."""
-        name, written = one_line(self.path), self.meta.get("format")
+        name, written = self.name, self.meta.get("format")
         if type(written) is not int:
             raise self._damage()
         if written > FORMAT:
@@ -165,13 +179,12 @@ class Trace:
 
     def _damage(self, where: str = "", index: int | None = None) -> Damage:
         """The error of a row that cannot be read."""
-        return damaged(f"{one_line(self.path)} is {self._short or 'damaged'}{where}", index)
+        return damaged(f"{self.name} is {self._short or 'damaged'}{where}", index)
 
     def close(self) -> None:
         """Close the file, and remove the copy if one was read."""
         self._db.close()
-        if self._copy is not None:
-            shutil.rmtree(self._copy, ignore_errors=True)
+        _remove(self._copy)
 
     def __enter__(self) -> Trace:
         return self
@@ -225,13 +238,16 @@ class Trace:
         """The rows of a statement that begins at a number and ends with a limit; in pieces if a run may still write."""
         while True:
             piece = limit if self.complete else PIECE if limit < 0 else min(limit, PIECE)
-            count, row = 0, (start,)
-            for count, row in enumerate(self.rows(sql, start, *values, piece), 1):  # noqa: B007
+            count = 0
+            for row in self.rows(sql, start, *values, piece):
+                if row[0] < start:  # Pages that point at each other, so that rows come again for ever.
+                    raise self._damage()
                 yield row
+                start = row[0] + 1
+                count += 1
             limit -= count
             if count < PIECE or limit == 0 or self.complete:
                 return
-            start = row[0] + 1
             self.parties.update(self._typed(_PARTIES, tuple[int, str]))
 
     def _transmission(self, row: tuple[Any, ...]) -> Transmission:
@@ -334,7 +350,8 @@ class Trace:
 
     def count(self, table: str) -> int:
         """How many rows a table of the trace has."""
-        (number,) = next(self._typed(f"SELECT count(*) FROM {table}", tuple[int]))  # noqa: S608
+        # Without a condition SQLite would count in one step, which nothing could stop.
+        (number,) = next(self._typed(f"SELECT count(*) FROM {table} WHERE 1", tuple[int]))  # noqa: S608
         return number
 
     # Reading.
@@ -344,7 +361,7 @@ class Trace:
         try:
             found = self._db.execute(sql, values)
             yield from found.fetchall() if self.live else found
-        except (sqlite3.Error, OverflowError) as error:
+        except UNREADABLE as error:
             if self._older and str(error).startswith("no such "):
                 return
             raise self._damage() from None
@@ -367,6 +384,11 @@ class Trace:
             return self.parties[number]
         except KeyError:
             raise self._damage(f": there is no party {number}") from None
+
+
+def _remove(copy: Path | None) -> None:
+    if copy is not None:
+        shutil.rmtree(copy.parent, ignore_errors=True)
 
 
 def _convert(row: tuple[Any, ...], kind: type[T]) -> T:

@@ -37,3 +37,6 @@ CREATE TABLE expectation(
   number INTEGER PRIMARY KEY, text TEXT NOT NULL, text_ja TEXT NOT NULL, held INTEGER NOT NULL, message TEXT);
 CREATE TABLE sealing_key(address TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
 """
+
+SCHEMAS: Final = (SCHEMA,)
+"""The tables of every format there was, the newest first: a file that has others is no trace."""
