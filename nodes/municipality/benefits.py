@@ -27,7 +27,7 @@ from msgspec import UNSET, Struct
 from mesh import Caller, Event, ManualReview, Node, PersonalService, Refused, receives, serves
 from mesh.builtin import Empty
 from mesh.errors import Fault
-from mesh.names import Zone, member_of
+from mesh.names import Zone
 from mesh.service import Date
 from nodes.agency.account_registry import ACCOUNT_DOUBT, ACCOUNTS, REGISTERED_ACCOUNT, Doubt
 from nodes.data.table import JST
@@ -272,7 +272,7 @@ class BenefitsOffice(Node):
     # Inside.
 
     def _office(self, system: str) -> str:
-        return f"{member_of(self.address)}/{system}"
+        return f"{self.member}/{system}"
 
     def _today(self) -> str:
         return datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date().isoformat()

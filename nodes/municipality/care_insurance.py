@@ -14,7 +14,6 @@ Rules kept here:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import ClassVar, Final
 
@@ -23,14 +22,14 @@ from msgspec import UNSET, Struct, UnsetType
 from mesh import Caller, Event, ManualReview, Node, PersonalService, Refused, receives, serves
 from mesh.builtin import Empty
 from mesh.errors import Fault
-from mesh.names import Zone, member_of
+from mesh.names import Zone
 from mesh.service import Date, Word
 from nodes.data.household import CareLevel
 from nodes.data.table import JST
+from nodes.municipality.asking import ask_household, ask_income
 from nodes.municipality.care_file import SCHEMA, Application, CareFile, Certification, Outcome
 from nodes.municipality.care_rules import Means, is_insured, last_day, share_tenths, share_year, valid_until
-from nodes.municipality.resident import HOUSEHOLD, MOVE_IN, RESIDENCY, HouseholdQuery, Member
-from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.municipality.resident import MOVE_IN, RESIDENCY, Member
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 
 PROCEDURE: Final = "care-insurance"
@@ -108,7 +107,7 @@ class CareInsurance(Node):
     async def on_move_in(self, event: Event, caller: Caller, person: str) -> None:
         """Enter everybody of the household who is 65 or over as insured since the day they moved in."""
         insured: list[tuple[str, str, str]] = []
-        for member in await self._household(person, None):
+        for member in await ask_household(self, person, PROCEDURE):
             where = await self.ask(
                 caller.address, RESIDENCY, Empty(), subject=member.code, procedure=PROCEDURE
             )
@@ -220,7 +219,7 @@ class CareInsurance(Node):
     async def decide_share(self, person: str) -> int | None:
         """Decide how many tenths a person pays until next July; None while somebody's income is not known."""
         year = share_year(self._today())
-        members = await self._household(person, year)
+        members = await ask_household(self, person, PROCEDURE, year)
         means: dict[str, Means] = {}
         for one in members:
             if is_insured(date.fromisoformat(one.born), self._today()):
@@ -234,14 +233,8 @@ class CareInsurance(Node):
         return tenths
 
     async def _ask_means(self, member: Member, year: int) -> Means | None:
-        where = f"muni/{member.january_city}/tax"
-        try:
-            reply = await self.ask(
-                where, INCOME, IncomeQuery(year), subject=member.code, procedure=PROCEDURE, items=INCOME_ITEMS
-            )
-        except Refused as refused:
-            if refused.fault is Fault.REQUESTER:
-                raise
+        reply = await ask_income(self, member, year, INCOME_ITEMS, PROCEDURE)
+        if isinstance(reply, Refused):
             return None
         if reply.total_income_yen is UNSET or reply.pension_yen is UNSET or reply.tax_yen is UNSET:
             return None
@@ -269,13 +262,6 @@ class CareInsurance(Node):
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date()
-
-    async def _household(self, person: str, january: int | None) -> Sequence[Member]:
-        register = f"{member_of(self.address)}/resident"
-        reply = await self.ask(
-            register, HOUSEHOLD, HouseholdQuery(january), subject=person, procedure=PROCEDURE
-        )
-        return reply.members
 
     def _conclude(self, number: int, outcome: Outcome, why: str) -> Outcome:
         with self.effect():

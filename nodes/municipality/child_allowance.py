@@ -36,9 +36,9 @@ from nodes.municipality.allowance_rules import (
     rules_for,
     tax_year,
 )
+from nodes.municipality.asking import ask_household, ask_income, tax_office_of
 from nodes.municipality.claim_file import SCHEMA, Claim, ClaimFile, Decision, Income, NeededPaper, Occasion
-from nodes.municipality.resident import BIRTH, HOUSEHOLD, MOVE_IN, HouseholdQuery, Member
-from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.municipality.resident import BIRTH, MOVE_IN, Member
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 
 PROCEDURE: Final = "child-allowance"
@@ -224,34 +224,23 @@ class ChildAllowanceOffice(Node):
 
     async def _ask_household(self, person: str, january: int | None) -> Sequence[Member]:
         """The household, from the register of this city."""
-        register = f"{self.address.rpartition('/')[0]}/resident"
-        query = HouseholdQuery(january)
-        reply = await self.ask(register, HOUSEHOLD, query, subject=person, procedure=PROCEDURE)
-        await self._hide_last(person, register, any(one.protected for one in reply.members))
-        return reply.members
+        members = await ask_household(self, person, PROCEDURE, january)
+        await self._hide_last(person, f"{self.member}/resident", any(one.protected for one in members))
+        return members
 
     async def _gather_income(self, claim: int, parent: Member, rules: Rules, year: int) -> None:
         """Ask the city of 1 January for a parent's income, unless it is known."""
         if parent.code in self.file.incomes(claim):
             return
-        provider, query = f"muni/{parent.january_city}/tax", IncomeQuery(year)
-        try:
-            reply = await self.ask(
-                provider,
-                INCOME,
-                query,
-                subject=parent.code,
-                procedure=PROCEDURE,
-                items=rules.income_items,
-            )
-        except Refused as refused:
-            self._need_paper(claim, parent.code, INCOME_PAPER, refused)
-        else:
-            if reply.total_income_yen is not UNSET:
-                dependants = 0 if reply.dependants is UNSET else reply.dependants
-                with self.effect():
-                    income = Income(reply.total_income_yen, dependants, provider)
-                    self.file.keep_income(claim, parent.code, income)
+        provider = tax_office_of(parent)
+        reply = await ask_income(self, parent, year, rules.income_items, PROCEDURE)
+        if isinstance(reply, Refused):
+            self._need_paper(claim, parent.code, INCOME_PAPER, reply)
+        elif reply.total_income_yen is not UNSET:
+            dependants = 0 if reply.dependants is UNSET else reply.dependants
+            with self.effect():
+                income = Income(reply.total_income_yen, dependants, provider)
+                self.file.keep_income(claim, parent.code, income)
         await self._hide_last(parent.code, provider, parent.protected)
 
     async def _gather_pension(self, claim: int, parent: Member) -> None:

@@ -36,7 +36,7 @@ from mesh import (
 )
 from mesh.builtin import Empty
 from mesh.errors import Fault
-from mesh.names import Zone, member_of
+from mesh.names import Zone
 from nodes.municipality.child_rearing_allowance import REARING_ALLOWANCE
 from nodes.municipality.child_risk_rules import RULES_VERSION, THRESHOLD, Fact, Reason, Score, score
 from nodes.municipality.disability_welfare import DISABILITY_WELFARE
@@ -178,7 +178,7 @@ class ChildAnalysis(Node):
 
     async def _learn(self, child: str, source: Source) -> str | None:
         """One fact; None if the source does not tell."""
-        holder = f"{member_of(self.address)}/{source.system}"
+        holder = f"{self.member}/{source.system}"
         try:
             reply = await self.ask(
                 holder, source.service, Empty(), subject=child, procedure=PROCEDURE, items=(source.item,)

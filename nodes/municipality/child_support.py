@@ -20,12 +20,12 @@ from msgspec import Struct
 
 from mesh import Caller, Event, ManualReview, Node, NotFound, NoticeType, PersonalService, receives, serves
 from mesh.builtin import Empty
-from mesh.names import Zone, member_of
+from mesh.names import Zone
 from mesh.service import Date, Name
 from nodes.data.calendar import day_of, months_after
+from nodes.municipality.asking import ask_household
 from nodes.municipality.child_analysis import CANDIDATE, EXPLANATION, Explanation
 from nodes.municipality.moves import MOVED_OUT
-from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 
 PROCEDURE: Final = "child-support"
@@ -137,9 +137,7 @@ class ChildSupport(Node):
         """Write to the parent, once; `ManualReview` unless a named person found need, `NotFound` without a plan."""
         self._check_reviewed(child)
         self._plan(child)
-        register = f"{member_of(self.address)}/resident"
-        reply = await self.ask(register, HOUSEHOLD, HouseholdQuery(), subject=child, procedure=PROCEDURE)
-        parent = reply.members[0].code
+        parent = (await ask_household(self, child, PROCEDURE))[0].code
         due = months_after(day_of(self.host.now_us()), 1).isoformat()
         letter = Letter("We would like to talk with you about your family", "子育てのご相談のご案内", due)
         with self.effect():
@@ -209,7 +207,7 @@ class ChildSupport(Node):
 
     @property
     def _analysis(self) -> str:
-        return f"{member_of(self.address)}/child-analysis"
+        return f"{self.member}/child-analysis"
 
     def _list(self, child: str, origin: str, worry: str | None = None) -> None:
         self.db.execute("INSERT OR IGNORE INTO candidate VALUES (?, ?, ?)", (child, origin, worry))

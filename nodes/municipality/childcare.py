@@ -19,13 +19,12 @@ from typing import Annotated, ClassVar, Final, Literal
 from msgspec import UNSET, Meta, Struct
 
 from mesh import Caller, ManualReview, Node, NotFound, PersonalService, Refused, serves
-from mesh.errors import Fault
 from mesh.names import Zone
 from mesh.service import Date, Month, Name
 from nodes.municipality.application_progress import PROGRESS, Progress
+from nodes.municipality.asking import ask_household, ask_income, tax_office_of
 from nodes.municipality.childcare_fee import fee_tax_year, fee_yen
-from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery, Member
-from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.municipality.resident import Member
 from nodes.portal.application import Receipt
 
 PROCEDURE: Final = "childcare"
@@ -147,7 +146,7 @@ class ChildcareOffice(Node):
         row = self._application(number)
         from_month = date.fromisoformat(f"{row['from_month']}-01")
         year = fee_tax_year(from_month)
-        members = await self._ask_household(row["applicant"], year)
+        members = await ask_household(self, row["applicant"], PROCEDURE, year)
         child = _the_child(members, row["child_born"])
         parents = [one for one in members if one.relation != "child"]
         hours = self._hours(number, parents)
@@ -204,32 +203,15 @@ class ChildcareOffice(Node):
             raise NotFound("there is no such application")
         return row
 
-    async def _ask_household(self, person: str, year: int) -> Sequence[Member]:
-        register = f"{self.member}/resident"
-        query = HouseholdQuery(year)
-        return (await self.ask(register, HOUSEHOLD, query, subject=person, procedure=PROCEDURE)).members
-
     async def _gather_tax(self, number: int, parent: Member, year: int) -> None:
         """Ask the city of 1 January for a parent's inhabitant tax, unless it is known."""
         if parent.code in self._taxes(number):
             return
-        office = f"muni/{parent.january_city}/tax"
-        try:
-            reply = await self.ask(
-                office,
-                INCOME,
-                IncomeQuery(year),
-                subject=parent.code,
-                procedure=PROCEDURE,
-                items=("tax_year", "tax_yen"),
-            )
-        except Refused as refused:
-            if refused.fault is Fault.REQUESTER:
-                raise
-            self._need_paper(number, parent.code, TAX_PAPER, refused.code)
-        else:
-            if reply.tax_yen is not UNSET:
-                self._keep_tax(number, parent.code, reply.tax_yen, office)
+        reply = await ask_income(self, parent, year, ("tax_year", "tax_yen"), PROCEDURE)
+        if isinstance(reply, Refused):
+            self._need_paper(number, parent.code, TAX_PAPER, reply.code)
+        elif reply.tax_yen is not UNSET:
+            self._keep_tax(number, parent.code, reply.tax_yen, tax_office_of(parent))
 
     def _hours(self, number: int, parents: Sequence[Member]) -> dict[str, int]:
         """The hours that each parent works, by person; parents without a certificate are left out."""

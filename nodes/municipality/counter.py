@@ -31,14 +31,13 @@ from mesh.names import Zone
 from mesh.service import Name
 from nodes.agency.card import Signed
 from nodes.agency.signature import check_signature
+from nodes.municipality.asking import ask_household
 from nodes.municipality.counter_forms import KINDS, Answers, Facts
 from nodes.municipality.resident import (
     BY_CERTIFICATE,
-    HOUSEHOLD,
     IDENTIFY,
     RECORD,
     CertificateQuery,
-    HouseholdQuery,
     IdentifyQuery,
 )
 
@@ -156,10 +155,7 @@ class Counter(Node):
         self._check_role(staff, self._wishes(visit))
         person = self._person(visit)
         record = await self.ask(self._register, RECORD, Empty(), subject=person, procedure=PROCEDURE)
-        household = await self.ask(
-            self._register, HOUSEHOLD, HouseholdQuery(), subject=person, procedure=PROCEDURE
-        )
-        facts = Facts(record, household.members, answers)
+        facts = Facts(record, await ask_household(self, person, PROCEDURE), answers)
         forms = {key: KINDS[key].make(facts) for key in self._wishes(visit)}
         with self.effect():
             self.db.executemany(

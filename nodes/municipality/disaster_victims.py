@@ -38,9 +38,9 @@ from mesh.builtin import Empty
 from mesh.names import Zone, member_of
 from mesh.service import Date
 from nodes.data.table import JST
+from nodes.municipality.asking import ask_household
 from nodes.municipality.disaster_rules import AidKind, CertificateNumber, Damage, HouseNumber, damage_of
 from nodes.municipality.property_tax import HOUSES, HousesQuery
-from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery
 
 PROCEDURE: Final = "disaster-victims"
 
@@ -148,12 +148,10 @@ class DisasterVictims(Node):
         `not_found` from who is not registered here: an official sees to them (住民登録のない被災者).
         """
         try:
-            reply = await self.ask(
-                self._office("resident"), HOUSEHOLD, HouseholdQuery(), subject=person, procedure=PROCEDURE
-            )
+            household = await ask_household(self, person, PROCEDURE)
         except Refused as refused:
             raise NotFound if refused.code == "not_found" else ManualReview from refused
-        members = [one.code for one in reply.members]
+        members = [one.code for one in household]
         known = self._row_of(person)
         if known is not None:
             return Receipt(known["number"], again=True)
@@ -202,7 +200,7 @@ class DisasterVictims(Node):
         """What the ledger says about a household, to who may aid it; `withheld` from a city they did not name."""
         row = self._household(person)
         asking = member_of(caller.address)
-        if asking.startswith("muni/") and asking not in (member_of(self.address), f"muni/{row['stays_in']}"):
+        if asking.startswith("muni/") and asking not in (self.member, f"muni/{row['stays_in']}"):
             raise Withheld("the household did not say that it stays there")
         if row["certificate"] is None:
             raise NotFound("nothing was certified yet")
@@ -241,7 +239,7 @@ class DisasterVictims(Node):
     # Inside.
 
     def _office(self, system: str) -> str:
-        return f"{member_of(self.address)}/{system}"
+        return f"{self.member}/{system}"
 
     def _row_of(self, person: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self.db.execute(

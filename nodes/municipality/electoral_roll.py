@@ -16,7 +16,8 @@ from typing import ClassVar, Final
 from mesh import Caller, Event, ManualReview, Node, receives
 from mesh.names import Zone
 from nodes.data.calendar import day_of, months_after
-from nodes.municipality.resident import HOUSEHOLD, MOVE_IN, MOVED_OUT, HouseholdQuery
+from nodes.municipality.asking import ask_household
+from nodes.municipality.resident import MOVE_IN, MOVED_OUT
 
 PROCEDURE: Final = "electoral-roll"
 VOTING_AGE: Final = 18
@@ -40,12 +41,12 @@ class ElectoralRoll(Node):
     @receives(MOVE_IN)
     async def on_move_in(self, event: Event, caller: Caller, person: str) -> None:
         """Note who came; the time in the register counts from the day of the 転入届."""
-        register, today = f"{self.member}/resident", day_of(self.host.now_us())
-        reply = await self.ask(register, HOUSEHOLD, HouseholdQuery(), subject=person, procedure=PROCEDURE)
+        today = day_of(self.host.now_us())
+        members = await ask_household(self, person, PROCEDURE)
         with self.effect():
             self.db.executemany(
                 "INSERT OR REPLACE INTO voter(person, born, since) VALUES (?, ?, ?)",
-                [(one.code, one.born, today.isoformat()) for one in reply.members],
+                [(one.code, one.born, today.isoformat()) for one in members],
             )
 
     @receives(MOVED_OUT)

@@ -20,7 +20,7 @@ from typing import ClassVar, NamedTuple
 from mesh import Caller, ManualReview, MeshError, Node, NotFound, Refused, Withheld, serves
 from mesh.builtin import Empty
 from mesh.errors import Fault
-from mesh.names import Zone, member_of
+from mesh.names import Zone
 from nodes.agency.family_register_link import FAMILY_COPY, FAMILY_LINK, FAMILY_WIDE_AREA
 from nodes.agency.kinship import (
     Certificate,
@@ -142,7 +142,7 @@ class FamilyRegister(Node):
         return (await self.ask(FAMILY_LINK, FAMILY_COPY, copy, procedure=PROCEDURE, attempts=3)).persons
 
     async def _number(self, person: str) -> str:
-        supplement = f"{member_of(self.address)}/family-register-supplement"
+        supplement = f"{self.member}/family-register-supplement"
         return (
             await self.ask(supplement, SUPPLEMENT_NUMBER, Empty(), subject=person, procedure=PROCEDURE)
         ).number
@@ -172,7 +172,7 @@ class FamilyRegister(Node):
         that gave no answer.
         """
         order = self.orders.order(number)
-        desk = f"{member_of(self.address)}/cash-desk"
+        desk = f"{self.member}/cash-desk"
         paid = await self.ask(desk, FEE_PAID, OrderQuery(order.key), procedure="fees", attempts=3)
         if order.state == "ordered" and paid.amount_yen == order.fee_yen:
             order = await self._decide(order, official)

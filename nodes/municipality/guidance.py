@@ -10,8 +10,8 @@ import sqlite3
 
 from mesh import Node
 from mesh.builtin import Empty
+from nodes.municipality.asking import ask_household
 from nodes.municipality.moves import ENTITLEMENTS, Entitlement
-from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 
 GUIDE_SCHEMA = """
@@ -52,8 +52,7 @@ class Guidance:
 async def who_had(office: Node, person: str, kind: Entitlement, *, procedure: str) -> list[str]:
     """Those of a newcomer's household who had something in the city before, as its register was told."""
     register, told = f"{office.member}/resident", []
-    reply = await office.ask(register, HOUSEHOLD, HouseholdQuery(), subject=person, procedure=procedure)
-    for one in reply.members:
+    for one in await ask_household(office, person, procedure):
         had = await office.ask(register, ENTITLEMENTS, Empty(), subject=one.code, procedure=procedure)
         if kind in had.entitlements:
             told.append(one.code)

@@ -19,7 +19,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from mesh import Caller, Event, Node, NotFound, PersonalService, Refused, receives, serves
 from mesh.builtin import Empty
 from mesh.errors import Fault
-from mesh.names import Zone, member_of
+from mesh.names import Zone
 from nodes.data.calendar import day_of, months_after
 from nodes.municipality.paired_record import (
     HEALTH_CHANGED,
@@ -205,7 +205,7 @@ class HealthManagement(Node):
 
     async def enrol(self, child: str) -> None:
         """Take up a child of this city, with its birth date and parent as the register has them."""
-        register = f"{member_of(self.address)}/resident"
+        register = f"{self.member}/resident"
         reply = await self.ask(register, HOUSEHOLD, HouseholdQuery(), subject=child, procedure=PROCEDURE)
         born = next(one.born for one in reply.members if one.code == child)
         with self.effect():
@@ -256,4 +256,4 @@ class HealthManagement(Node):
 
     @property
     def _ledger(self) -> str:
-        return f"{member_of(self.address)}/vaccination-ledger"
+        return f"{self.member}/vaccination-ledger"

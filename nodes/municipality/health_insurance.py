@@ -12,21 +12,19 @@ Rules kept here:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, ClassVar, Final
 
 from msgspec import UNSET, Meta, Struct
 
 from mesh import Caller, Event, ManualReview, Node, NotFound, PersonalService, Refused, receives, serves
-from mesh.errors import Fault
 from mesh.names import Zone
 from mesh.service import Date
 from nodes.data.calendar import day_of
+from nodes.municipality.asking import ask_household, ask_income, tax_office_of
 from nodes.municipality.guidance import GUIDE_SCHEMA, Guidance, who_had
 from nodes.municipality.moves import MOVE_IN_DAYS
-from nodes.municipality.resident import HOUSEHOLD, MOVE_IN, MOVED_OUT, HouseholdQuery, Member
-from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.municipality.resident import MOVE_IN, MOVED_OUT, Member
 
 PROCEDURE: Final = "health-insurance"
 INCOME_PAPER: Final = "income-certificate"
@@ -129,7 +127,7 @@ class HealthInsurance(Node):
 
     async def reduce(self, person: str, tax_year: int) -> Reduction:
         """An official sets the premium: gather the adults' income and find the reduction of the household."""
-        members = await self._household(person, tax_year)
+        members = await ask_household(self, person, PROCEDURE, tax_year)
         adults = [one for one in members if one.relation != "child"]
         missing = [one.code for one in adults if not await self._gather(one, tax_year)]
         if missing:
@@ -148,23 +146,10 @@ class HealthInsurance(Node):
         known = "SELECT 1 FROM income WHERE person = ? AND tax_year = ?"
         if self.db.execute(known, (adult.code, tax_year)).fetchone() is not None:
             return True
-        office = f"muni/{adult.january_city}/tax"
-        try:
-            reply = await self.ask(
-                office,
-                INCOME,
-                IncomeQuery(tax_year),
-                subject=adult.code,
-                procedure=PROCEDURE,
-                items=("tax_year", "total_income_yen"),
-            )
-        except Refused as refused:
-            if refused.fault is Fault.REQUESTER:
-                raise
+        reply = await ask_income(self, adult, tax_year, ("tax_year", "total_income_yen"), PROCEDURE)
+        if isinstance(reply, Refused) or reply.total_income_yen is UNSET:
             return False
-        if reply.total_income_yen is UNSET:
-            return False
-        self._keep(adult.code, tax_year, reply.total_income_yen, office)
+        self._keep(adult.code, tax_year, reply.total_income_yen, tax_office_of(adult))
         return True
 
     def _keep(self, person: str, tax_year: int, income_yen: int, source: str) -> None:
@@ -176,10 +161,6 @@ class HealthInsurance(Node):
     def _is_insured(self, person: str) -> bool:
         row = self.db.execute("SELECT until FROM insured WHERE person = ?", (person,)).fetchone()
         return row is not None and not row["until"]
-
-    async def _household(self, person: str, january: int) -> Sequence[Member]:
-        register, query = f"{self.member}/resident", HouseholdQuery(january)
-        return (await self.ask(register, HOUSEHOLD, query, subject=person, procedure=PROCEDURE)).members
 
 
 def reduction_tenths(income_yen: int, insured: int) -> int:

@@ -21,8 +21,9 @@ from mesh.names import Zone
 from mesh.service import Date
 from nodes.agency.pension import PENSION, PENSION_REPORT, PensionReport, ReportKind
 from nodes.data.calendar import day_of
+from nodes.municipality.asking import ask_household
 from nodes.municipality.guidance import GUIDE_SCHEMA, Guidance, who_had
-from nodes.municipality.resident import HOUSEHOLD, MOVE_IN, HouseholdQuery
+from nodes.municipality.resident import MOVE_IN
 
 PROCEDURE: Final = "national-pension"
 AGES: Final = range(20, 60)
@@ -78,9 +79,8 @@ class NationalPension(Node):
     @serves(NOTIFY_PENSION)
     async def take(self, query: PensionForm, caller: Caller, person: str) -> PensionReceipt:
         """Take a notice in and report it; who is not of the age goes to an official."""
-        register = f"{self.member}/resident"
-        reply = await self.ask(register, HOUSEHOLD, HouseholdQuery(), subject=person, procedure=PROCEDURE)
-        born = next(date.fromisoformat(one.born) for one in reply.members if one.code == person)
+        members = await ask_household(self, person, PROCEDURE)
+        born = next(date.fromisoformat(one.born) for one in members if one.code == person)
         if _age(born, day_of(self.host.now_us())) not in AGES:
             raise ManualReview("only who is 20 to 59 is insured here on their own account")
         key = (person, query.kind, query.since)

@@ -20,8 +20,9 @@ from mesh.names import Zone
 from mesh.service import Date, Name
 from nodes.data.calendar import day_of
 from nodes.municipality.allowance_rules import school_year_end
+from nodes.municipality.asking import ask_household
 from nodes.municipality.guidance import GUIDE_SCHEMA, Guidance
-from nodes.municipality.resident import HOUSEHOLD, MOVE_IN, HouseholdQuery
+from nodes.municipality.resident import MOVE_IN
 
 PROCEDURE: Final = "school-enrolment"
 
@@ -103,11 +104,11 @@ class SchoolEnrolment(Node):
 
     async def _children_of(self, person: str) -> list[tuple[str, str, str]]:
         """The children of school age of a household: code, the code of its head, birth date."""
-        register, today = f"{self.member}/resident", day_of(self.host.now_us())
-        reply = await self.ask(register, HOUSEHOLD, HouseholdQuery(), subject=person, procedure=PROCEDURE)
+        today = day_of(self.host.now_us())
+        members = await ask_household(self, person, PROCEDURE)
         return [
-            (one.code, reply.members[0].code, one.born)
-            for one in reply.members
+            (one.code, members[0].code, one.born)
+            for one in members
             if one.relation == "child" and is_of_school_age(date.fromisoformat(one.born), today)
         ]
 

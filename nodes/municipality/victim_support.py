@@ -28,13 +28,14 @@ from mesh import (
     serves,
 )
 from mesh.builtin import Empty
-from mesh.names import Zone, member_of
+from mesh.names import Zone
 from nodes.agency.recovery_support import CLAIM, RECOVERY, ClaimQuery
+from nodes.municipality.asking import ask_household
 from nodes.municipality.disaster_rules import PREMIUM_TENTHS, TAX_TENTHS, AidKind, basic_grant_yen
 from nodes.municipality.disaster_victims import AID, CERTIFICATE, CERTIFIED, Aid, Certificate
 from nodes.municipality.elderly_medical import INSURED, REDUCE_PREMIUM, ReducePremiumQuery
 from nodes.municipality.property_tax import OWNED, REDUCE_TAX, ReduceQuery
-from nodes.municipality.resident import HOUSEHOLD, CityCode, HouseholdQuery
+from nodes.municipality.resident import CityCode
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 
 PROCEDURE: Final = "disaster-aid"
@@ -227,10 +228,7 @@ class VictimSupport(Node):
         return found
 
     async def _household(self, person: str) -> list[str]:
-        reply = await self.ask(
-            self._office("resident"), HOUSEHOLD, HouseholdQuery(), subject=person, procedure=PROCEDURE
-        )
-        return [one.code for one in reply.members]
+        return [one.code for one in await ask_household(self, person, PROCEDURE)]
 
     def _give_lodging(self, row: sqlite3.Row) -> None:
         """Give lodging, once, and tell the ledger of the city where the house stood."""
@@ -250,7 +248,7 @@ class VictimSupport(Node):
     # Inside.
 
     def _office(self, system: str) -> str:
-        return f"{member_of(self.address)}/{system}"
+        return f"{self.member}/{system}"
 
     def _put(self, number: int, stage: str, why: str) -> None:
         with self.effect():
