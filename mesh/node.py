@@ -64,6 +64,11 @@ class Node(Endpoint):
 
     # For authors of nodes.
 
+    @property
+    def party(self) -> Party:
+        """Its keys and what it has verified of the registry, for documents of its own that it signs, seals or reads."""
+        return self._party
+
     @overload
     async def ask(
         self,

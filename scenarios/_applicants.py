@@ -17,12 +17,11 @@ from mesh.testing import messages
 from nodes.agency.card import Card, Signed
 from nodes.agency.certificates import issue_card
 from nodes.data.papers import paper
-from nodes.data.people import Household, Move, Person, Population
+from nodes.data.people import Household, Move, Person
 from nodes.municipality.application_management import ApplicationManagement
-from nodes.municipality.assembly import City
 from nodes.municipality.childcare import EMPLOYMENT_PAPER, ChildcareForm, ChildcareOffice, Employment
 from nodes.portal.application import Application
-from nodes.portal.application_site import SITE, ApplicationSite
+from scenarios._portal import OnlineWorld
 
 TYPED = "KITAMI2025"
 """The password that each holder types into the card reader."""
@@ -35,18 +34,8 @@ _SEAL = re.compile(rb"[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class World(OnlineWorld):
     """The two cities, and who applies."""
-
-    sim: Simulation
-    kitami: City
-    kobe: City
-    people: Population
-
-    @property
-    def site(self) -> ApplicationSite:
-        """ぴったりサービス."""
-        return self.sim.node(SITE, ApplicationSite)
 
     @property
     def management(self) -> ApplicationManagement:
@@ -98,10 +87,6 @@ class World:
             "childcare", person.name, person.born.isoformat(), msgspec.Raw(encode(form))
         )
         return card.sign(application, TYPED)
-
-    def portal_code(self, person: Person) -> str:
-        """The portal's own linkage code of a person, who is signed in."""
-        return self.sim.code("gov/portal", person.handle)
 
 
 def readers_of(sim: Simulation, secret: str, parties: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from nodes.municipality.assembly import City, assemble
 from nodes.municipality.benefit_file import Programme
 from nodes.municipality.benefits import BenefitsOffice
 from nodes.portal.inbox import PORTAL, Portal
-from scenarios._newborns import portal_code
+from scenarios._portal import portal_code
 
 BANK = "firm/kitami-bank/transfers"
 BANK_CODE = "9999"

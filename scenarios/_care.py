@@ -26,7 +26,7 @@ from nodes.municipality.care_insurance import (
 )
 from nodes.municipality.care_rules import pension_income_yen
 from nodes.portal.inbox import PORTAL, Portal
-from scenarios._newborns import portal_code
+from scenarios._portal import portal_code
 
 KITAMI, KOBE, SAPPORO = "01208", "28100", "01100"
 MOVED_ON = date(2025, 4, 3)

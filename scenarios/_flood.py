@@ -19,7 +19,7 @@ from nodes.municipality.elderly_medical import ElderlyMedical
 from nodes.municipality.property_tax import PropertyTax
 from nodes.municipality.victim_support import ACCEPT, Accepted, AcceptQuery, VictimSupport
 from nodes.portal.inbox import PORTAL, Portal
-from scenarios._newborns import portal_code
+from scenarios._portal import portal_code
 
 KITAMI, KOBE, SAPPORO = "01208", "28100", "01100"
 PERCENTS = (55, 45, 52, 35, 25, 15, 5)

@@ -7,19 +7,18 @@ from datetime import date, datetime
 
 import msgspec
 
-from mesh import Simulation
 from mesh.jws import parse
 from mesh.message import Notice, Permit, Request, decode, encode
 from mesh.simulation import JST
 from mesh.testing import messages
 from nodes.agency.card import Card
 from nodes.agency.certificates import issue_card
-from nodes.data.people import Household, Person, Population
+from nodes.data.people import Household, Person
 from nodes.municipality.application_management import ApplicationManagement
 from nodes.municipality.assembly import City
 from nodes.municipality.moves import MOVING_OUT_ONLINE, MoveOutForm
 from nodes.portal.application import Application
-from nodes.portal.application_site import SITE, ApplicationSite
+from scenarios._portal import OnlineWorld
 
 TYPED = "KOBE2026"
 """The password that each holder types into the card reader."""
@@ -27,18 +26,8 @@ _permit_decoder = msgspec.json.Decoder(Permit)
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class World(OnlineWorld):
     """The old city, the new city, and who moves."""
-
-    sim: Simulation
-    kobe: City
-    kitami: City
-    people: Population
-
-    @property
-    def site(self) -> ApplicationSite:
-        """The portal's site for applications."""
-        return self.sim.node(SITE, ApplicationSite)
 
     @property
     def management(self) -> ApplicationManagement:
@@ -89,10 +78,6 @@ class World:
     async def state(self, person: Person) -> str:
         """Where a person's last application stands, as the site shows it."""
         return str((await self.site.refresh(self.portal_code(person)))[-1]["state"])
-
-    def portal_code(self, person: Person) -> str:
-        """The portal's own linkage code of a person."""
-        return self.sim.code("gov/portal", person.handle)
 
     def codes(self, city: City, home: Household) -> list[str]:
         """A city's codes of a household."""

@@ -107,8 +107,3 @@ def state_of(sim: Simulation, city: City) -> tuple[int, ...]:
 def rows_in(node: Node, table: str) -> int:
     """How many rows a table of a node has."""
     return int(node.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
-
-
-def portal_code(sim: Simulation, person: Person) -> str:
-    """The portal's own linkage code of a person, who is signed in."""
-    return sim.code("gov/portal", person.handle)

@@ -25,6 +25,7 @@ from nodes.municipality.copy_orders import Applicant, CopyOrder
 from nodes.municipality.family_register import FamilyRegister, Line
 from nodes.municipality.family_register_supplement import FamilyRegisterSupplement
 from nodes.portal.inbox import PORTAL, Portal
+from scenarios._portal import portal_code
 
 AGENT = "firm/kita-pay/payment-agent"
 SYSTEMS = ("resident", "family-register", "family-register-supplement", "seal-registration", "cash-desk")
@@ -210,7 +211,7 @@ async def buy_copy(
 async def ask_code(world: World, person: Person) -> IssuedCode:
     """A resident asks for a code in the portal."""
     portal = world.sim.node(PORTAL, Portal)
-    mine = world.sim.code("gov/portal", person.handle)
+    mine = portal_code(world.sim, person)
     return await portal.apply(
         mine, FAMILY_LINK, FAMILY_ACCESS_CODE, Empty(), procedure="family-register-online"
     )

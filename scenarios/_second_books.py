@@ -42,7 +42,7 @@ class SecondBooks(Node):
             raise NotFound("the ledger has fewer rows")
         path = consistency_path(leaves, query.known_size, len(leaves)) if query.known_size else []
         head = Head(self.address, len(leaves), root_of(leaves).hex(), self.host.now_us())
-        token = sign(encode(head), self._party.keys.signing, typ=Kind.TREE_HEAD)
+        token = sign(encode(head), self.party.keys.signing, typ=Kind.TREE_HEAD)
         return HeadReply(token.decode(), tuple(one.hex() for one in path))
 
     @serves(LEDGER_ROWS)

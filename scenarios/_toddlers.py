@@ -18,6 +18,7 @@ from nodes.municipality.paired_record import ORIGINAL, Change, Field
 from nodes.municipality.reminders import ITEM
 from nodes.municipality.vaccination_ledger import VaccinationLedger
 from nodes.portal.inbox import PORTAL, Portal
+from scenarios._portal import portal_code
 
 RECORDS, NURSE, NURSE_2 = "Records, Hara", "Public health nurse, Mori", "Public health nurse, Seki"
 BORN = {
@@ -91,7 +92,7 @@ class World:
 
     def letters(self, name: str) -> list[str]:
         """The days named in the letters that a child's parent has in the portal."""
-        parent = self.sim.code("gov/portal", self.children[name].home.head.handle)
+        parent = portal_code(self.sim, self.children[name].home.head)
         return [row["due"] for row in self.sim.node(PORTAL, Portal).letters(parent)]
 
     @contextmanager

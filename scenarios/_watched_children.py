@@ -21,6 +21,7 @@ from nodes.municipality.disability_welfare import DisabilityWelfare
 from nodes.municipality.education_board import EducationBoard
 from nodes.municipality.public_assistance import PublicAssistance
 from nodes.portal.inbox import PORTAL, Portal
+from scenarios._portal import portal_code
 
 HOLDERS = ("education-board", "health", "child-rearing-allowance", "public-assistance", "disability-welfare")
 SYSTEMS = ("resident", "tax", *HOLDERS, "child-analysis", "child-support")
@@ -104,7 +105,7 @@ class World:
 
     def parent(self, name: str) -> str:
         """The portal's code of a child's parent."""
-        return self.sim.code("gov/portal", self.children[name].home.head.handle)
+        return portal_code(self.sim, self.children[name].home.head)
 
     async def answer(self, name: str, reply: Reply) -> None:
         """A parent answers an offer in the portal."""

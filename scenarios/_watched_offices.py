@@ -17,6 +17,7 @@ from nodes.municipality.privacy import PrivacyDesk
 from nodes.municipality.tax import INCOME, Income, IncomeQuery
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._moving_families import TAX_YEAR, World
+from scenarios._portal import portal_code
 from scenarios._second_books import FalsifyingAllowanceOffice, FalsifyingTaxOffice
 
 ITEMS: Final = ("tax_year", "total_income_yen")
@@ -55,7 +56,7 @@ class Story:
     async def history(self, person: Person) -> list[HistoryLine]:
         """What a resident reads in the portal of what offices asked each other, without the reading itself."""
         portal = self.sim.node(PORTAL, Portal)
-        lines = await portal.read_history(self.sim.code("gov/portal", person.handle))
+        lines = await portal.read_history(portal_code(self.sim, person))
         return [line for line in lines if line.provider != BROKER]
 
     def claim_in_sapporo(self, income_yen: int, parent: Person | None = None) -> Person:

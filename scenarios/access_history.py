@@ -24,6 +24,7 @@ from nodes.data.people import Person
 from nodes.municipality.child_allowance import PROCEDURE
 from nodes.municipality.privacy import PrivacyDesk
 from nodes.portal.inbox import PORTAL, Portal
+from scenarios._portal import portal_code
 from scenarios._watched_offices import ITEMS, Story, open_story
 
 INCOME_YEN = 4_321_000
@@ -275,7 +276,7 @@ async def report_the_breach(story: Story, report_day: int) -> None:
     desk.tell_people(breach)
     await sim.sleep(60)
     portal = sim.node(PORTAL, Portal)
-    inboxes = [portal.letters(sim.code("gov/portal", one.handle)) for one in story.neighbours]
+    inboxes = [portal.letters(portal_code(sim, one)) for one in story.neighbours]
     sim.expect(
         "Every neighbour finds one letter of Sapporo in the portal",
         [[row["source"] for row in letters] for letters in inboxes]

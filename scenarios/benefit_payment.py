@@ -22,7 +22,7 @@ from nodes.municipality.benefits import REFUSE
 from nodes.municipality.tax import INCOME, TAXED, IncomeQuery
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._benefits import BANK, EARNING_YEN, POOR_YEN, PROGRAMME, World
-from scenarios._newborns import portal_code
+from scenarios._portal import portal_code
 
 OFFICIAL, SECOND_OFFICIAL = "benefits-clerk-a", "benefits-clerk-b"
 DAY_S = 86_400.0

@@ -34,12 +34,12 @@ from scenarios._newborns import (
     TourismOffice,
     deliveries,
     heard_code_in,
-    portal_code,
     register,
     rows_in,
     settle,
     state_of,
 )
+from scenarios._portal import portal_code
 
 BORN = date(2026, 5, 20)
 LAST_DAY = date(2026, 6, 4)

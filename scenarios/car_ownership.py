@@ -37,6 +37,7 @@ from scenarios._cars import (
     services_asked,
     sign,
 )
+from scenarios._portal import portal_code
 
 FIRST, SECOND, THIRD, FOURTH = (f"6AA-{number:07d}" for number in range(1, 5))
 OLDER = "DBA-0100001"
@@ -333,7 +334,7 @@ async def outside_the_linkage(world: World, owner: Person) -> None:
         len(requests) > 40 and all(one.subject is None for one in requests),
         text_ja="これらの機関の間のどの要求も符号を用いていない",
     )
-    mine = await sim.node(PORTAL, Portal).read_history(sim.code("gov/portal", owner.handle))
+    mine = await sim.node(PORTAL, Portal).read_history(portal_code(sim, owner))
     sim.expect(
         "The owner's history of exchanges shows none of it: it is outside the number system",
         [line.requester for line in mine if line.requester != PORTAL] == [],

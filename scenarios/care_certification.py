@@ -26,7 +26,7 @@ from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery
 from nodes.municipality.tax import INCOME, IncomeQuery
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._care import KITAMI, KOBE, MOVED_ON, SAPPORO, TAX_YEAR, WIFE_YEN, World, certification
-from scenarios._newborns import portal_code
+from scenarios._portal import portal_code
 
 TERM = ("2025-04-03", "2025-10-31")
 """What is carried over on 3 April holds for the rest of April and six months."""

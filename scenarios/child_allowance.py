@@ -21,6 +21,7 @@ from nodes.municipality.child_allowance import INCOME_PAPER, PENSION_PAPER, PROC
 from nodes.municipality.tax import INCOME, IncomeQuery
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._moving_families import TAX_YEAR, World, is_marked, month_after
+from scenarios._portal import portal_code
 
 AGES = (1, 4, 7, 10, 13)
 """Ages of the first family's children."""
@@ -299,8 +300,8 @@ async def under_protection(world: World) -> None:
         text_ja="照会者・提供者・中継の3つの記録すべてに不開示の印がある",
     )
     portal = sim.node(PORTAL, Portal)
-    seen = await portal.read_history(sim.code("gov/portal", family.head.handle))
-    shown = await portal.read_history(sim.code("gov/portal", other.head.handle))
+    seen = await portal.read_history(portal_code(sim, family.head))
+    shown = await portal.read_history(portal_code(sim, other.head))
     sim.expect(
         "The history shows nothing that any city did",
         all(line.requester == PORTAL for line in seen),

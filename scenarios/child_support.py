@@ -17,6 +17,7 @@ from nodes.municipality.child_support import ChildSupport, Finding
 from nodes.municipality.education_board import ATTENDANCE
 from nodes.municipality.public_assistance import ASSISTANCE
 from nodes.portal.inbox import PORTAL, Portal
+from scenarios._portal import portal_code
 from scenarios._watched_children import HOLDERS, NAMES, World
 
 HEAD, WORKER, NURSE = "Head of the children's bureau, Sato", "Family worker, Ono", "School nurse, Abe"
@@ -245,7 +246,7 @@ async def other_purposes(world: World) -> None:
     ):
         portal = sim.node(PORTAL, Portal)
         await portal.ask(
-            where, EXPLANATION, Empty(), subject=sim.code("gov/portal", world.children["silent"].person.handle),
+            where, EXPLANATION, Empty(), subject=portal_code(sim, world.children["silent"].person),
             procedure="child-support",
         )  # fmt: skip
 

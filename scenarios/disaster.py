@@ -28,7 +28,8 @@ from scenarios._flood import (
     house_of,
     percent_of,
 )
-from scenarios._newborns import deliveries, portal_code, rows_in
+from scenarios._newborns import deliveries, rows_in
+from scenarios._portal import portal_code
 
 OFFICIAL, SURVEYOR = "disaster-clerk-a", "surveyor-b"
 CERTIFICATE, RECORD = "disaster-certificate", "household-record"

@@ -33,6 +33,7 @@ from nodes.municipality.family_register import FamilyRegister, Line
 from nodes.municipality.family_register_supplement import SUPPLEMENT_ADDRESSES, FamilyRegisterSupplement
 from nodes.municipality.seal_registration import SealRegistration
 from nodes.portal.inbox import PORTAL, Portal
+from scenarios._portal import portal_code
 from scenarios._registers import (
     AGENT,
     WALLET_YEN,
@@ -456,7 +457,7 @@ async def look_back(world: World) -> None:
         and all((who, service) in answered or who == PASSPORT for who, service in named.items()),
         text_ja="各機関は、それぞれの経路だけで回答を受けた",
     )
-    mine = await sim.node(PORTAL, Portal).read_history(sim.code("gov/portal", world.son.handle))
+    mine = await sim.node(PORTAL, Portal).read_history(portal_code(sim, world.son))
     shown = {(line.requester, line.service) for line in mine}
     sim.expect(
         "The son reads in the portal that the pension body asked; certificates are no linkage and not shown there",

@@ -62,7 +62,7 @@ async def run(sim: Simulation, *, visit_day: int = 5) -> None:
     if not 4 <= visit_day <= MOVE_IN_DAYS:
         raise UsageError(f"visit_day is from 4 to {MOVE_IN_DAYS}, not {visit_day}; give --set visit_day=5")
     kobe, kitami = assemble(sim, "28100", *OLD_SYSTEMS), assemble(sim, "01208", *NEW_SYSTEMS)
-    world = World(sim, kobe, kitami, Population(sim))
+    world = World(sim, kitami, kobe, Population(sim))
     family = await notify_the_move(world)
     absent, delayed = await file_and_stay_away(world), await file_and_be_delayed(world)
     await come_too_late(world)

@@ -19,6 +19,7 @@ from nodes.data.people import Person
 from nodes.municipality.covid_vaccination import PRIMARY_DOSES
 from nodes.municipality.vaccination_ledger import VACCINATION_HISTORY
 from nodes.portal.inbox import PORTAL, Portal
+from scenarios._portal import portal_code
 from scenarios._vaccinated_movers import MAKER, Couple, World
 
 BEFORE, SINCE = "2021-12", "2022-03"
@@ -277,7 +278,7 @@ async def what_it_breaks(world: World, couple: Couple) -> None:
         world.vrs.joined_across_cities() >= 2 and codes[0] != codes[1],
         text_ja="VRSは原則1・3を破る。1つのデータベースが市をまたぎ同じ鍵で個人を結び付ける。市ごとの符号は異なる",
     )
-    history = await sim.node(PORTAL, Portal).read_history(sim.code("gov/portal", person.handle))
+    history = await sim.node(PORTAL, Portal).read_history(portal_code(sim, person))
     sim.expect(
         "The resident's history shows the one question to Kobe's ledger, and of VRS nothing",
         [line.service for line in history if line.requester != PORTAL] == [VACCINATION_HISTORY.name],

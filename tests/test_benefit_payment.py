@@ -23,7 +23,7 @@ from nodes.municipality.resident import HEADS, HeadsQuery, ResidentRegister
 from nodes.municipality.tax import CORRECTION, TaxOffice
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._benefits import BANK, EARNING_YEN, PROGRAMME, World
-from scenarios._newborns import portal_code
+from scenarios._portal import portal_code
 from scenarios.benefit_payment import run
 from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 

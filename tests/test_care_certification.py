@@ -27,7 +27,7 @@ from nodes.municipality.care_rules import (
 from nodes.municipality.resident import MOVE_IN
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._care import KOBE, SecondLayout, World, certification
-from scenarios._newborns import portal_code
+from scenarios._portal import portal_code
 from scenarios.care_certification import expected_tenths, run
 from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 

@@ -161,9 +161,9 @@ async def world() -> AsyncIterator[World]:
         nodes.establish(sim)
         yield World(
             sim,
-            assemble(sim, "28100", *OLD_SYSTEMS, "tax"),
-            assemble(sim, "01208", *NEW_SYSTEMS, "tax"),
-            Population(sim),
+            kobe=assemble(sim, "28100", *OLD_SYSTEMS, "tax"),
+            kitami=assemble(sim, "01208", *NEW_SYSTEMS, "tax"),
+            people=Population(sim),
         )
 
 

@@ -99,8 +99,8 @@ class Sabotage:
     @staticmethod
     def sealed_for_the_server(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         def seal(node: Any, receipt: str, recipient: str, signed: Signed) -> Filing:
-            key = node._party.view.lookup(SERVER).seal_key
-            sealed = node._party.seal(receipt, recipient, msgspec.json.encode(signed), SERVER, key)
+            key = node.party.view.lookup(SERVER).seal_key
+            sealed = node.party.seal(receipt, recipient, msgspec.json.encode(signed), SERVER, key)
             return Filing(receipt, recipient, signed.certificate, sealed)
 
         def unseal(node: Any, filing: Filing, sender: str) -> Signed:

@@ -96,7 +96,7 @@ class CertificateAuthority(Node):
                 "INSERT INTO certificate VALUES (?, ?, ?, ?)",
                 (certificate.serial, person, certificate.from_us, certificate.until_us),
             )
-        return sign_certificate(certificate, self._party.keys.signing)
+        return sign_certificate(certificate, self.party.keys.signing)
 
     def revoke(self, person: str) -> None:
         """Revoke a person's certificate at their own wish, as when the card is lost (9条)."""

@@ -138,7 +138,7 @@ class Commission(Node):
         """A party's records up to a head that it signed now; `ledger_broken`, or `Refused` by the party."""
         known = self._known_head(party)
         answer = await self.ask(party, LEDGER_HEAD, HeadQuery(known.size), procedure=OVERSIGHT)
-        head = read_head(answer.head, self._party.view.lookup(party).verify_key)
+        head = read_head(answer.head, self.party.view.lookup(party).verify_key)
         if head.party != party:
             raise MeshError("ledger_broken", f"the head that {party} gave is another party's")
         path = [bytes.fromhex(one) for one in answer.path]

@@ -34,7 +34,7 @@ async def check_signature(node: Node, signed: Signed, at_us: int) -> tuple[Certi
 
     Raises `MeshError` as `read_signed` and `check_certificate` do.
     """
-    authority = node._party.view.lookup(CERTIFICATES).verify_key
+    authority = node.party.view.lookup(CERTIFICATES).verify_key
     certificate, document = read_signed(signed, authority)
     await check_certificate(node, certificate.serial, at_us)
     return certificate, document

@@ -55,14 +55,14 @@ _signed_decoder = msgspec.json.Decoder(Signed)
 
 def seal_filing(node: Node, receipt: str, recipient: str, signed: Signed) -> Filing:
     """Seal a signed application for its recipient, bound to receipt number and sender."""
-    key = node._party.view.lookup(recipient).seal_key
-    sealed = node._party.seal(receipt, recipient, encode(signed), recipient, key)
+    key = node.party.view.lookup(recipient).seal_key
+    sealed = node.party.seal(receipt, recipient, encode(signed), recipient, key)
     return Filing(receipt, recipient, signed.certificate, sealed)
 
 
 def open_filing(node: Node, filing: Filing, sender: str) -> Signed:
     """The signed application under a seal by `sender` for this node; `seal_invalid` for any other."""
-    body = decode_body(node._party.opener.open(filing.sealed, sender=sender))
+    body = decode_body(node.party.opener.open(filing.sealed, sender=sender))
     if (body.id, body.source, body.recipient) != (filing.receipt, sender, node.address):
         raise MeshError("seal_invalid", "the seal belongs to another filing")
     signed = decode(bytes(body.data), _signed_decoder)

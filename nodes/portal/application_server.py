@@ -119,7 +119,7 @@ class ApplicationServer(Node):
         known = self._filed_us(filing, caller.address)
         if known is not None:
             return FileReply(known)
-        authority = self._party.view.lookup(CERTIFICATES).verify_key
+        authority = self.party.view.lookup(CERTIFICATES).verify_key
         serial = read_certificate(filing.certificate, authority).serial
         await check_certificate(self, serial, filed_us)
         with self.effect():

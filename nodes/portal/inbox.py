@@ -150,7 +150,7 @@ class Portal(Node):
             until_us=now_us + days * DAY_US,
             uses=uses,
         )
-        token = sign_consent(consent, self._party.keys.signing)
+        token = sign_consent(consent, self.party.keys.signing)
         with self.effect():
             self.db.execute(
                 "INSERT INTO consent(id, person, firm, token) VALUES (?, ?, ?, ?)",
@@ -186,6 +186,6 @@ class Portal(Node):
             tuple(row["token"] for row in rows),
             tuple(row["id"] for row in rows if row["withdrawn"]),
         )
-        query = ConsentsQuery(sign_list(listing, self._party.keys.signing))
+        query = ConsentsQuery(sign_list(listing, self.party.keys.signing))
         answer = await self.ask(BROKER, CONSENTS, query, procedure=CONSENTS_PROCEDURE)
         return answer.version
