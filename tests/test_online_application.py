@@ -20,12 +20,13 @@ from mesh.sealing import open_sealed
 from mesh.testing import messages, personal_numbers, simulation
 from nodes.agency.card import Signed
 from nodes.data.people import Population
-from nodes.municipality import application_management, childcare
+from nodes.municipality import application_management, asking, childcare
 from nodes.municipality.application_management import ApplicationManagement
 from nodes.municipality.assembly import assemble
 from nodes.municipality.childcare import ChildcareForm, Employment
 from nodes.municipality.childcare_fee import fee_tax_year, fee_yen
 from nodes.municipality.resident import ResidentRegister
+from nodes.municipality.tax import IncomeQuery
 from nodes.portal import application_server, application_site
 from nodes.portal.application import ONLINE, Application, Filing, open_filing
 from nodes.portal.application_server import (
@@ -126,11 +127,7 @@ class Sabotage:
 
     @staticmethod
     def more_items(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(
-            childcare,
-            "IncomeQuery",
-            lambda year: childcare.INCOME.query(year - 1),
-        )
+        patch.setattr(asking, "IncomeQuery", lambda year: IncomeQuery(year - 1))
 
 
 @pytest.mark.parametrize(
