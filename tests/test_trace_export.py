@@ -271,6 +271,29 @@ def test_no_text_is_anything_but_text_to_mermaid(text: str) -> None:
     assert re.search(r"\bend\b", escaped) is None
 
 
+def test_mermaid_and_the_page_call_parties_by_their_names(tmp_path: Path) -> None:
+    path = make_trace(tmp_path / "story.trace")
+    hostile = "<script>x</script>;end\u202e%%" + "W" * 300
+    names = {
+        "muni/28100/tax": {"title": "Local tax", "title_ja": "税務"},
+        "muni/28100": {"title": "Kobe City", "title_ja": "神戸市"},
+        "muni/01208": {"title": hostile, "title_ja": hostile},
+    }
+    edit(path, "INSERT OR REPLACE INTO epilogue VALUES ('names', ?)", json.dumps(names))
+    text = export(path, "mermaid").decode()
+    assert "Kobe City #183; Local tax<br/>muni/28100/tax" in text
+    svg = str(mermaidx.render(text).svg())
+    assert "Syntax error" not in svg
+    assert "Kobe City" in svg
+    assert "<script" not in svg
+    assert max(map(len, text.splitlines())) < 300
+    page = export(path, "html").decode()
+    for name in ("Kobe City", "神戸市", "Local tax", "税務", "muni/28100"):
+        assert name in page
+    assert "<script" not in page
+    assert "\u202e" not in page
+
+
 # JSON Lines.
 
 

@@ -103,7 +103,7 @@ def _writer(
         return _of_legs(trace, form, rows, perspective)
     if form == "jsonl":
         return jsonl.write(rows, start_us=trace.start_us)
-    return mermaid.write(rows) if form == "mermaid" else cloudevents.write(rows)
+    return mermaid.write(rows, trace.names) if form == "mermaid" else cloudevents.write(rows)
 
 
 def _of_legs(trace: Trace, form: str, rows: Readable, perspective: str | None) -> Iterator[bytes]:
@@ -125,6 +125,7 @@ def _page(trace: Trace, rows: Readable, perspective: str | None, limit: int | No
         rows,
         meta={name: trace.meta.get(name) for name in ("scenario", "seed", "starts", "faults")},
         notes=chain(trace.notes, rows.notes),
+        names=trace.names,
         perspective=perspective,
         total=count(trace),
         limit=limit or MESSAGES_MAX,

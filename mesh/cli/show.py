@@ -17,6 +17,7 @@ from mesh.cli.tracing import AS, FILE, JSON, LIMIT, filter_of, filters, opened
 from mesh.errors import CODES, UsageError
 
 if TYPE_CHECKING:
+    from mesh.trace.naming import Names
     from mesh.trace.reader import Trace
     from mesh.trace.show import Filter
 
@@ -62,7 +63,7 @@ def show_trace_command(
         if as_json:
             output.say_json_rows("messages", found)
             return
-        for line in _lines(found, message=message, sequence=sequence, members=members):
+        for line in _lines(found, message=message, sequence=sequence, members=members, names=trace.names):
             output.say(line)
 
 
@@ -83,7 +84,7 @@ def _found(
 
 
 def _lines(
-    found: Iterator[dict[str, Any]], *, message: str | None, sequence: bool, members: bool
+    found: Iterator[dict[str, Any]], *, message: str | None, sequence: bool, members: bool, names: Names
 ) -> Iterator[str]:
     from mesh.trace.text import format_full, format_line
 
@@ -93,7 +94,11 @@ def _lines(
         width = shutil.get_terminal_size((PIPE_WIDTH, 0)).columns if output.on_terminal() else PIPE_WIDTH
         encoding = (getattr(sys.stdout, "encoding", None) or "").lower()
         yield from draw(
-            found, width=width, members=members, pen=UNICODE if encoding.startswith("utf") else ASCII
+            found,
+            width=width,
+            members=members,
+            pen=UNICODE if encoding.startswith("utf") else ASCII,
+            names=names,
         )
         return
     yield from map(format_line if message is None else format_full, found)

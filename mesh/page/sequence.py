@@ -35,6 +35,8 @@ class Column:
     """A party, or several of one member."""
 
     x: int
+    name: str
+    """The party's address, its member, or its role."""
     lines: tuple[str, ...]
     nodes: int
 
@@ -79,7 +81,7 @@ class Drawing:
         names = list(dict.fromkeys(place.values()))
         x = {name: LEFT + number * COLUMN + _HALF for number, name in enumerate(names)}
         shared = Counter(place.values())
-        columns = tuple(Column(x[name], tuple(name.split("/")), shared[name]) for name in names)
+        columns = tuple(Column(x[name], name, tuple(name.split("/")), shared[name]) for name in names)
         sent: set[tuple[Any, ...]] = set()
         arrows = []
         for number, row in enumerate(rows):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -20,6 +21,7 @@ from mesh.errors import CODES
 from mesh.faults import recorded_plan
 from mesh.page.sequence import Drawing
 from mesh.page.write import TEMPLATES, environment
+from mesh.trace.naming import Names, name_of, parts_of
 
 MARK = "<!doctype html>\n<!-- trace of the public service mesh simulator -->\n"
 MESSAGES_MAX = 1000
@@ -31,6 +33,7 @@ def render(
     *,
     meta: Mapping[str, Any],
     notes: Iterable[str],
+    names: Names,
     perspective: str | None,
     total: int,
     limit: int = MESSAGES_MAX,
@@ -46,11 +49,14 @@ def render(
         meta=meta,
         faults=recorded_plan(meta.get("faults")),
         notes=list(notes),
+        named=partial(name_of, names),
+        parts=partial(parts_of, names),
         perspective=perspective,
         total=total,
         left_out=next(source, None) is not None,
         codes=CODES,
         as_text=_as_text,
+        zip=zip,
         style=Markup(style),  # noqa: S704 - our own files
         style_digest=b64encode(sha256(style.encode()).digest()).decode(),
     )

@@ -13,12 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Final
 
 from mesh.errors import MeshError
 from mesh.message import Kind
 from mesh.names import BROKER, member_of
 from mesh.recorder import Fate
+from mesh.trace.naming import Names, parts_of
 from mesh.trace.recheck import ASKS
 from mesh.trace.text import clean, format_time
 
@@ -32,6 +34,7 @@ _COLUMN_MAX: Final = 24
 _HEAD_LINES: Final = 10
 """Lines of a head: the longest address that may be registered takes no more."""
 _RECENT_MAX: Final = 2**16
+_NO_NAMES: Final[Names] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,17 @@ ASCII: Final = Pen(
 
 
 def draw(
-    rows: Iterable[dict[str, Any]], *, width: int, members: bool = False, pen: Pen = UNICODE
+    rows: Iterable[dict[str, Any]],
+    *,
+    width: int,
+    members: bool = False,
+    pen: Pen = UNICODE,
+    names: Names = _NO_NAMES,
 ) -> Iterator[str]:
-    """The lines of a drawing of rows, as `show.rows` and `seen.see` have them; `members` folds all nodes to members."""
+    """The lines of a drawing of rows, as `show.rows` and `seen.see` have them; `members` folds all nodes to members.
+
+    `names` are what parties are called: above the address, in English, where all of them have room.
+    """
     width = max(width, WIDTH_MIN)
     between = width - _LEFT - min(_LABEL, width // 3)
     room = between // _COLUMN_MIN
@@ -92,7 +103,7 @@ def draw(
         first = False
         columns, count = _columns(waiting, room, members)
         page, waiting = waiting[:count], waiting[count:]
-        place = _Page(columns, min(_COLUMN_MAX, between // len(set(columns.values()))), width, pen)
+        place = _Page(columns, min(_COLUMN_MAX, between // len(set(columns.values()))), width, pen, names)
         yield ""
         yield from place.head()
         for row in page:
@@ -157,16 +168,20 @@ def _role(party: str) -> str:
 class _Page:
     """Some columns, and rows below them."""
 
-    def __init__(self, columns: dict[str, str], step: int, width: int, pen: Pen) -> None:
+    def __init__(self, columns: dict[str, str], step: int, width: int, pen: Pen, names: Names) -> None:
         self._columns = columns
         self._names = list(dict.fromkeys(columns.values()))
         self._nodes = {name: [one for one in columns if columns[one] == name] for name in self._names}
         self._at = {name: place * step + step // 2 for place, name in enumerate(self._names)}
         self._step, self._width, self._pen = step, width, pen
+        self._called = names
 
     def head(self) -> Iterator[str]:
         """The names of the columns, broken where a name may be broken."""
         wrapped = [_wrap(self._title(name), self._step - 1)[:_HEAD_LINES] for name in self._names]
+        named = [self._name(name) + lines for name, lines in zip(self._names, wrapped, strict=True)]
+        if max(map(len, named)) <= _HEAD_LINES:
+            wrapped = named
         height = max(map(len, wrapped))
         for level in range(height):
             cells = [
@@ -176,6 +191,12 @@ class _Page:
             yield (" " * _LEFT + "".join(f"{cell:^{self._step}}" for cell in cells)).rstrip()
         canvas = self._lives(self._pen.tick)
         yield (" " * _LEFT + "".join(canvas)).rstrip()
+
+    def _name(self, name: str) -> list[str]:
+        """What a column is called, in lines; none where the terminal may not count its characters as we do."""
+        found = parts_of(self._called, name)
+        lines = [line for part in (found[0] if found else ()) for line in _wrap(clean(part), self._step - 1)]
+        return lines if all(line.isascii() for line in lines) else []
 
     def _title(self, name: str) -> str:
         nodes = self._nodes[name]

@@ -68,7 +68,7 @@ def format_full(row: dict[str, Any]) -> str:
     lines += [f"    {_MARKS[one['result']]}  {one['step']} ({one['step_ja']})" for one in row["checks"]]
     code = CODES.get(row["code"] or "")
     if code is not None:
-        lines += [f"  {code.name}: {code.text} ({code.text_ja})", f"    {code.fix} ({code.fix_ja})"]
+        lines += [f"  {code.name}: {code.text} ({code.text_ja})", f"    {code.fix}", f"    {code.fix_ja}"]
     for one in row["expectations"]:
         lines.append(f"  expected: {clean(one['text'])}: {'held' if one['held'] else 'NOT HELD'}")
     if row["jws"] is not None:

@@ -198,3 +198,36 @@ def test_a_resident_reads_who_asked_and_no_bytes(shipped: Callable[[str], Any]) 
         (whole,) = full_seen(opened, str(asked["index"]), "r-000001")
         assert (whole["attributes"], whole["content"]) == ({}, None)
         assert asked["sealed"]
+
+
+NAMES = {
+    "muni/01208": ("Kitami City", "北見市"),
+    CITY: ("Child allowance", "児童手当"),
+    BROKER: ("Broker", "情報提供ネットワークシステム"),
+}
+
+
+def head(rows: list[dict[str, Any]], **how: Any) -> str:
+    """The lines above the first row, without the legend."""
+    lines = list(draw(rows, **({"width": 120} | how)))
+    return "\n".join(lines[1 : next(at for at, line in enumerate(lines) if line[:6].strip().isdigit())])
+
+
+def test_names_stand_above_addresses_where_they_have_room() -> None:
+    rows = [row(0, CITY, BROKER), row(1, BROKER, TAX)]
+    named = head(rows, names=NAMES)
+    for text in ("Kitami City", "Child allowance", "Broker", "muni/28100/"):
+        assert text in named
+    assert "Kitami" not in head(rows)
+    # A name of more lines than a head may have leaves the addresses as they were.
+    long = NAMES | {CITY: ("very " * 80, "長い")}
+    assert head(rows, names=long) == head(rows)
+
+
+@pytest.mark.parametrize("name", ["北見市", "Kitami\u202eytiC", "a\nb\x1b[31m", "ｋｉｔａｍｉ"])
+def test_no_name_moves_a_column(name: str) -> None:
+    rows = [row(0, CITY, BROKER)]
+    made = head(rows, names={CITY: (name, name), "muni/01208": (name, name), BROKER: ("Broker", "b")})
+    assert "\x1b" not in made
+    assert "\u202e" not in made
+    assert all(line.isascii() for line in head(rows, names={CITY: (name, name)}, pen=ASCII).splitlines())

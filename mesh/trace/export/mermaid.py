@@ -8,15 +8,20 @@ Rules kept here:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from types import MappingProxyType
 from typing import Any, Final
 
 from mesh.errors import MeshError
 from mesh.message import Kind
 from mesh.names import member_of
 from mesh.recorder import Fate
+from mesh.trace.naming import Names, parts_of
 from mesh.trace.text import clean, format_time
 
 SIZE_MAX: Final = 48_000
+NAME_MAX: Final = 60
+"""Characters of a name: more would push the columns apart."""
+_NO_NAMES: Final[Names] = MappingProxyType({})
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._/+→")
 _ARROWS: Final = {
     Kind.REQUEST: "->>",
@@ -28,8 +33,8 @@ _ARROWS: Final = {
 }
 
 
-def write(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    """The diagram, whole, because its columns are declared first."""
+def write(rows: Iterable[dict[str, Any]], names: Names = _NO_NAMES) -> Iterator[bytes]:
+    """The diagram, whole, because its columns are declared first. Names stand above addresses, in English."""
     parties: dict[str, str] = {}
     lines: list[str] = []
     size = 0
@@ -38,7 +43,7 @@ def write(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         known = len(parties)
         ends = [parties.setdefault(party, f"p{len(parties)}") for party in (row["from"], row["to"])]
         line = f"  {ends[0]}{_arrow(row)}{ends[1]}: {_label(row)}\n"
-        size += len(line) + 160 * (len(parties) - known)
+        size += len(line) + sum(_room(party, names) for party in list(parties)[known:])
         if left_out or size > SIZE_MAX:
             left_out += 1
             parties = dict(list(parties.items())[:known])
@@ -49,15 +54,29 @@ def write(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         boxed = len(nodes) > 1
         if boxed:
             # A colour comes first, so that no member's name is taken for one.
-            yield f"  box transparent {escape(member)}\n".encode()
+            yield f"  box transparent {_titled(member, names)}\n".encode()
         for name in nodes:
-            yield f"  participant {name[1]} as {escape(name[0])}\n".encode()
+            yield f"  participant {name[1]} as {_titled(name[0], names, boxed=boxed)}\n".encode()
         if boxed:
             yield b"  end\n"
     yield "".join(lines).encode()
     if left_out and parties:
         first = next(iter(parties.values()))
         yield f"  Note over {first}: {left_out} more messages are left out\n".encode()
+
+
+def _titled(party: str, names: Names, *, boxed: bool = False) -> str:
+    """Name and address; in its member's box the system alone."""
+    found = parts_of(names, party)
+    if found is None:
+        return escape(party)
+    name = found[0][-1] if boxed else " · ".join(found[0])
+    return f"{escape(name[:NAME_MAX])}<br/>{escape(party)}"
+
+
+def _room(party: str, names: Names) -> int:
+    """Characters that a participant takes, and its member's box."""
+    return 160 + 2 * len(_titled(party, names))
 
 
 def _members(parties: dict[str, str]) -> dict[str, list[tuple[str, str]]]:
