@@ -193,7 +193,7 @@ TRACES = [
     ("empty.trace", "is no trace"),
     ("text.trace", "is no trace"),
     ("good.py", "is no trace"),
-    ("header.trace", "is no trace"),
+    ("header.trace", "is truncated"),
     ("garbled.trace", "is damaged"),
     ("newer.trace", "update"),
     ("other.trace", "is a database, but no trace"),
@@ -224,6 +224,9 @@ def test_a_truncated_trace_gives_what_is_left_and_says_so(folder: Path) -> None:
     (row,) = json.loads(listed.stdout)["traces"]
     assert row["messages"] >= len(lines)
     assert "is truncated" in row["notes"][0]
+    assert row["complete"] is False
+    table = CliRunner().invoke(root, ["trace", "list", "cut.trace"])
+    assert ("is truncated" in table.stderr, table.exit_code) == (True, 0)
     verified = CliRunner().invoke(root, ["trace", "verify", "cut.trace"])
     assert (verified.exit_code, "is truncated" in verified.stdout) == (1, True)
 

@@ -99,7 +99,7 @@ async def test_the_folder_is_listed_with_titles_and_counts(page: Page) -> None:
     allowance = traces["child_allowance.trace"]
     assert (allowance["scenario"], allowance["seed"], allowance["complete"]) == ("child_allowance", 1, True)
     assert allowance["title_ja"] == SCENARIOS["child_allowance"].title_ja
-    assert "no trace" in traces["broken.trace"]["notes"][0]
+    assert "truncated" in traces["broken.trace"]["notes"][0]
 
 
 async def test_meta_says_who_took_part_and_what_can_be_filtered(page: Page) -> None:
@@ -564,6 +564,28 @@ async def test_a_damaged_trace_opens_as_far_as_it_can(page: Page) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = await page.ask("/api/traces")
     assert any("truncated" in note for one in found["traces"] for note in one["notes"])
+
+
+@pytest.mark.parametrize(
+    "table", ["message", "resident", "registry_entry", "expectation", "sealing_key", "head"]
+)
+async def test_a_lost_page_takes_only_its_own_rows_along(page: Page, table: str) -> None:
+    path = page.folder / "child_allowance.trace"
+    with sqlite3.connect(path) as db:
+        (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (line,) = db.execute("SELECT line FROM message ORDER BY number DESC LIMIT 1").fetchone()
+    db.close()
+    data = bytearray(path.read_bytes())
+    at = data.find(line[:200]) // 8192 * 8192 if table == "message" else (root - 1) * 8192
+    data[at : at + 8192] = bytes(8192)
+    path.write_bytes(data)
+    for address in (*PAGES, "/message/0", "/message/20"):
+        if "r-000001" not in address or table != "resident":
+            await page.ask(f"{ALLOWANCE}{address}")
+    total = (await page.ask(f"{ALLOWANCE}/rows"))["total"]
+    assert 40 < total < 128 if table == "message" else total == 128
+    (note,) = (await page.ask(ALLOWANCE))["notes"]
+    assert (f"until there {total} messages" if table == "message" else f"its table {table}") in note
 
 
 PAGES = ("", "/rows?limit=500", "/map", "/timeline", "/outcome", "/resident/r-000001", "/joins?first=muni/01208&second=muni/28100",

@@ -59,7 +59,10 @@ def show_trace_command(
     if members and not sequence:
         raise UsageError("--members folds columns; give --sequence too")
     # The rows end before the trace is closed, even when nobody reads the rest of them.
-    with opened(file) as trace, closing(_found(trace, message, wanted, perspective, limit)) as found:
+    with (
+        opened(file, lenient=True) as trace,
+        closing(_found(trace, message, wanted, perspective, limit)) as found,
+    ):
         if as_json:
             output.say_json_rows("messages", found)
             return

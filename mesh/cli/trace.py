@@ -63,6 +63,9 @@ def list_trace_command(paths: tuple[Path, ...], as_json: bool) -> None:
             for row in rows
         ],
     )
+    for row in rows:
+        for note in row["notes"]:
+            output.note(f"note: {note}")
 
 
 def _summaries(paths: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
@@ -91,7 +94,7 @@ def _summary(path: Path) -> dict[str, Any]:
             "seed": trace.meta.get("seed"),
             "faults": None if trace.faults is None else trace.faults.name,
             "messages": count(trace),
-            "complete": trace.complete,
+            "complete": trace.complete and trace.whole,
             "notes": list(trace.notes),
         }
 

@@ -56,11 +56,11 @@ def filter_of(values: dict[str, str | None]) -> Filter:
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Trace]:
+def opened(file: Path, *, lenient: bool = False) -> Iterator[Trace]:
     """The trace; what is not as it should be with it is said on stderr, once something of it was read."""
     from mesh.trace.reader import Trace
 
-    with Trace.open(file) as trace:
+    with Trace.open(file, lenient=lenient) as trace:
         yield trace
         for note in trace.notes:
             output.note(f"note: {note}")

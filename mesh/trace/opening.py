@@ -238,7 +238,9 @@ def check_file(path: Path, name: str | None = None) -> str | None:
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "no such name"
         raise UsageError(f"cannot read {name}: {reason}; name a readable trace file") from None
-    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+    if size < _HEADER_BYTES and header.startswith(_MAGIC):
+        raise damaged(f"{name} is truncated: {size} bytes are left")
+    if not header.startswith(_MAGIC):
         raise UsageError(f"{name} is no trace: name a file that `run NAME --trace FILE` wrote")
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise UsageError(

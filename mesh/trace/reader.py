@@ -5,7 +5,8 @@ Rules kept here:
    `notes` says so.
 2. Rows come as they are asked for: a trace may be larger than memory. Those of a run under way come by pieces, since
    the run cannot commit while somebody reads.
-3. What SQLite cannot read, or a column of a wrong type, is `Damage`, which is a `UsageError`.
+3. What SQLite cannot read, or a column of a wrong type, is `Damage`, which is a `UsageError`. Who only looks may open a
+   trace leniently: then what stands beside messages and ledgers is read as far as it goes, and `notes` says so.
 """
 
 from __future__ import annotations
@@ -98,10 +99,13 @@ WHERE {{where}} ORDER BY t.number LIMIT ?"""  # noqa: S608
 class Trace:
     """One trace file. Use it as a context manager, or close it."""
 
-    def __init__(self, opened: Opened, path: Path, name: str) -> None:
+    def __init__(self, opened: Opened, path: Path, name: str, *, lenient: bool = False) -> None:
         self.path = path
         self.name = name
         """What texts call it."""
+        self._lenient = lenient
+        self._lost: dict[str, None] = {}
+        """Tables of which a part cannot be read."""
         self._db = opened.db
         self.steps: Steps = opened.steps
         """How far SQLite may go."""
@@ -109,9 +113,14 @@ class Trace:
         self.live = opened.live
         """Whether the run still goes on."""
         self._short = opened.short
+        self.whole = opened.short is None
+        """Whether the file is as long as it should be."""
         self._older = False
         raw = dict(self._typed("SELECT key, value FROM meta", tuple[str, str]))
-        self.meta: dict[str, Any] = {key: _value(text) for key, text in raw.items()} | self._epilogue()
+        meta = {key: _value(text) for key, text in raw.items()}
+        written = meta.get("format")
+        self._older = type(written) is int and written < FORMAT
+        self.meta: dict[str, Any] = meta | self._epilogue()
         """Facts about the run: scenario, seed, settings, starts…; and the story and outcome of one that ended."""
         self.faults: Plan | None = recorded_plan(self.meta.get("faults"))
         """What went wrong in the run besides what its scenario staged; None if nothing did."""
@@ -123,29 +132,40 @@ class Trace:
         """Whether the run came to its end; else this is what was committed until it was interrupted."""
         self.root_der = _hex(raw.get("root", ""))
         """The root certificate; empty if the run was killed before it was written."""
-        self.notes = tuple(self._notes())
-        """What a person must know before believing the trace, each in one line; empty as it should be."""
+        self._notes = tuple(self._say())
 
     def _epilogue(self) -> dict[str, Any]:
         """What the run said at its end; nothing in a trace that is cut short, goes on, or is of an older version."""
         try:
             said = dict(self._typed("SELECT key, value FROM epilogue", tuple[str, str]))
         except Damage:
+            self._lost["epilogue"] = None
             return {}
         return {key: _value(text) for key, text in said.items()}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person must know before believing the trace, each in one line; empty as it should be."""
+        lost = (
+            f"{self.name} is {self._short or 'damaged'}: not all of its table {table} can be read"
+            for table in self._lost
+        )
+        return (*self._notes, *lost)
+
     @classmethod
-    def open(cls, path: Path | str, name: str | None = None, *, glance: bool = False) -> Trace:
+    def open(
+        cls, path: Path | str, name: str | None = None, *, glance: bool = False, lenient: bool = False
+    ) -> Trace:
         """Open a trace for reading; `UsageError` says in one line what is wrong and what to do.
 
         `name` is what texts call it; else that is its path. At what a killed run left one may take a `glance`: it is
-        read without being copied, and so may be torn.
+        read without being copied, and so may be torn. Who only looks is `lenient`.
         """
         path = Path(path)
         name = one_line(path if name is None else Path(name))
         opened = connect(path, name, glance=glance)
         try:
-            trace = cls(opened, path, name)
+            trace = cls(opened, path, name, lenient=lenient)
         except UsageError:
             opened.db.close()
             _remove(opened.copy)
@@ -158,14 +178,13 @@ class Trace:
         """The file that is read: the copy, if there is one."""
         return self._copy or self.path
 
-    def _notes(self) -> Iterator[str]:
+    def _say(self) -> Iterator[str]:
         """What is not as it should be; `UsageError` for a format that is not known yet."""
         name, written = self.name, self.meta.get("format")
         if type(written) is not int:
             raise self._damage()
         if written > FORMAT:
             raise UsageError(f"{name} has format {written}, and this version reads up to {FORMAT}: update it")
-        self._older = written < FORMAT
         if self._older:
             yield f"{name} has format {written}, and this version writes {FORMAT}: what it lacks is left out"
         if self._short is not None:
@@ -302,35 +321,34 @@ class Trace:
 
     def heads(self) -> Iterator[tuple[str, bytes]]:
         """Every signed head: party and token, in the order of signing."""
-        for owner, token in self._typed("SELECT party, token FROM head ORDER BY number", tuple[int, bytes]):
+        sql = "SELECT party, token FROM head ORDER BY number"
+        for owner, token in self._beside("head", sql, tuple[int, bytes]):
             yield self._address(owner), token
 
     def registry_entries(self) -> Iterator[tuple[int, str, bytes]]:
         """Position, address and bytes of every registry entry."""
-        return self._typed(
-            "SELECT position, address, data FROM registry_entry ORDER BY position", tuple[int, str, bytes]
-        )
+        sql = "SELECT position, address, data FROM registry_entry ORDER BY position"
+        return self._beside("registry_entry", sql, tuple[int, str, bytes])
 
     def registry_entry(self, address: str) -> bytes | None:
         """The bytes of one address's registry entry; None if it has none."""
         sql = "SELECT data FROM registry_entry WHERE address = ?"
-        return next((data for (data,) in self._typed(sql, tuple[bytes], address)), None)
+        return next((data for (data,) in self._beside("registry_entry", sql, tuple[bytes], address)), None)
 
     def registry_head(self) -> bytes | None:
         """The newest registry head; None if the run was killed before it was written."""
         sql = "SELECT token FROM registry_head ORDER BY version DESC LIMIT 1"
-        return next((token for (token,) in self._typed(sql, tuple[bytes])), None)
+        return next((token for (token,) in self._beside("registry_head", sql, tuple[bytes])), None)
 
     def residents(self) -> Iterator[tuple[str, str, str]]:
         """Handle, member and that member's code of the resident."""
-        return self._typed(
-            "SELECT handle, member, code FROM resident ORDER BY handle, member", tuple[str, str, str]
-        )
+        sql = "SELECT handle, member, code FROM resident ORDER BY handle, member"
+        return self._beside("resident", sql, tuple[str, str, str])
 
     def codes_of(self, handle: str) -> dict[str, str]:
         """The members' codes of one resident; `UsageError` naming a known handle if there is no such one."""
         sql = "SELECT member, code FROM resident WHERE handle = ? ORDER BY member"
-        codes = dict(self._typed(sql, tuple[str, str], handle))
+        codes = dict(self._beside("resident", sql, tuple[str, str], handle))
         if not codes:
             first = next(self.residents(), None)
             known = f"one of them is {first[0]}" if first is not None else "it has none"
@@ -340,12 +358,14 @@ class Trace:
     def sealing_key(self, address: str) -> bytes | None:
         """A simulated node's private sealing key, 32 bytes; None if the trace has none."""
         sql = "SELECT key FROM sealing_key WHERE address = ?"
-        return next((key for (key,) in self._typed(sql, tuple[bytes], address)), None)
+        return next((key for (key,) in self._beside("sealing_key", sql, tuple[bytes], address)), None)
 
     def expectations(self) -> Iterator[Expectation]:
         """What the scenario expected, in order."""
         sql = "SELECT text, text_ja, held, message FROM expectation ORDER BY number"
-        for text, text_ja, held, message in self._typed(sql, tuple[str, str, int, str | None]):
+        for text, text_ja, held, message in self._beside(
+            "expectation", sql, tuple[str, str, int, str | None]
+        ):
             yield Expectation(text, text_ja, bool(held), message)
 
     def count(self, table: str) -> int:
@@ -353,6 +373,12 @@ class Trace:
         # Without a condition SQLite would count in one step, which nothing could stop.
         (number,) = next(self._typed(f"SELECT count(*) FROM {table} WHERE 1", tuple[int]))  # noqa: S608
         return number
+
+    def read_beside(self) -> None:
+        """Read what stands beside messages, ledgers and registry to its end; `Damage` if that cannot be done."""
+        for table in ("meta", "epilogue", "party", "resident", "expectation", "sealing_key"):
+            for _ in self.rows(f"SELECT * FROM {table}"):  # noqa: S608
+                pass
 
     # Reading.
 
@@ -372,6 +398,15 @@ class Trace:
                 yield _convert(row, kind)
             except msgspec.ValidationError:
                 raise self._damage() from None
+
+    def _beside(self, table: str, sql: str, kind: type[T], *values: Any) -> Iterator[T]:
+        """Rows of what stands beside messages and ledgers: who only looks goes on without what is damaged."""
+        try:
+            yield from self._typed(sql, kind, *values)
+        except Damage:
+            if not self._lenient:
+                raise
+            self._lost[table] = None
 
     def _of_party(self, party: str | None) -> tuple[str, tuple[int, ...]]:
         if party is None:

@@ -56,6 +56,7 @@ def _verify(trace: Trace, root_der: bytes | None, report: Report, progress: Prog
     if (number := trace.unsent()) is not None:
         raise Finding("correlation_mismatch", f"message {number} was never transmitted")
     _verify_ledgers(trace, view, recheck, report, progress, total)
+    trace.read_beside()
     if progress is not None:
         progress(total, total)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
+from mesh.trace.opening import Damage
 from mesh.trace.reader import Trace
 
 COLUMNS: Final = {
@@ -99,12 +100,23 @@ def to_bytes(columns: Columns) -> dict[str, bytes]:
 
 
 def pieces(trace: Trace, sql: str) -> Generator[list[tuple[Any, ...]], None, None]:
-    """The rows of a statement whose first column is their number, from which on and how many it takes."""
-    rows: list[tuple[Any, ...]] = [(-1,)]
-    while rows := list(trace.rows(sql, rows[-1][0] + 1, PIECE)):
-        yield rows
-        if len(rows) < PIECE:
-            return
+    """The rows of a statement whose first column is their number, from which on and how many it takes.
+
+    What comes before damage is given first.
+    """
+    start, count = 0, PIECE
+    while count == PIECE:
+        rows, damage = list[tuple[Any, ...]](), None
+        try:
+            rows.extend(trace.rows(sql, start, PIECE))
+        except Damage as error:
+            damage = error
+        if rows:
+            yield rows
+            start = rows[-1][0] + 1
+        if damage is not None:
+            raise damage
+        count = len(rows)
 
 
 def column(code: str, values: Iterable[int]) -> array[int]:

@@ -77,7 +77,7 @@ class Folder:
                 "seed": trace.meta.get("seed"),
                 "faults": None if trace.faults is None else trace.faults.as_json(),
                 "messages": count(trace, "transmission"),
-                "complete": trace.complete,
+                "complete": trace.complete and trace.whole,
                 "notes": list(trace.notes),
             }
 

@@ -58,10 +58,10 @@ def chunks(trace: Trace) -> Iterator[Chunk]:
     try:
         yield from indexing.run()
     except Damage as damage:
-        yield Chunk(1.0, note=str(damage))
+        yield Chunk(1.0, note=f"{damage}; {indexing.reached()}")
     except ValueError:
         # What the file holds has types or numbers that no run writes.
-        yield Chunk(1.0, note=f"{trace.path.name} is damaged; what follows is left out")
+        yield Chunk(1.0, note=f"{trace.path.name} is damaged; {indexing.reached()}")
     finally:
         indexing.close()
 
@@ -74,6 +74,9 @@ class _Indexing:
         self._names = {name: Names(COLUMNS[name]) for name in NAMED}
         self._handles = [""]
         self._messages = Messages(trace, self._names, self._codes())
+        self._ledgers = LedgerIndexing(trace, self._messages)
+        self._read = 0
+        """Transmissions."""
         self._about: dict[str, list[int]] = {}
         self._placed = array("I")
         """Request or push → whom it is about."""
@@ -94,22 +97,23 @@ class _Indexing:
         """The transmissions, whom they are about, the ledgers, and what came of it all."""
         transmissions = count(self._trace, "transmission")
         total = transmissions + count(self._trace, "ledger") + 1
-        done = 0
         for rows in pieces(self._trace, _TRANSMISSIONS):
             whole = self._whole(rows)
-            done += len(whole)
+            self._read += len(whole)
             if whole:
-                yield self._chunk(whole, done / total)
+                yield self._chunk(whole, self._read / total)
             if len(whole) < len(rows):
                 raise self._messages.damage or ValueError
         self._open_subjects()
-        yield Chunk(done / total, about=self._take_about(), listed=True)
-        ledgers = LedgerIndexing(self._trace, self._messages)
-        for chunk in ledgers.run():
-            done += len(chunk.ledger.get("number", b"")) // 4
-            chunk.share = done / total
+        yield Chunk(self._read / total, about=self._take_about(), listed=True)
+        for chunk in self._ledgers.run():
+            chunk.share = (self._read + self._ledgers.read) / total
             yield chunk
-        yield Chunk(1.0, summary=self._summary() | ledgers.summary())
+        yield Chunk(1.0, summary=self._summary() | self._ledgers.summary())
+
+    def reached(self) -> str:
+        """How far it came, for people."""
+        return f"until there {self._read} messages and {self._ledgers.read} ledger rows can be read"
 
     def close(self) -> None:
         """Let go of the statement that reads the messages."""
@@ -262,7 +266,7 @@ def main(path: str) -> int:
     encode, write = msgspec.msgpack.Encoder().encode, sys.stdout.buffer.write
     gc.disable()  # Nothing here goes in circles, and sweeping through millions of numbers takes its time.
     try:
-        with Trace.open(Path(path)) as trace:
+        with Trace.open(Path(path), lenient=True) as trace:
             for chunk in chunks(trace):
                 data = encode(chunk)
                 write(len(data).to_bytes(4, "big") + data)

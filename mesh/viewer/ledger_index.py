@@ -50,7 +50,8 @@ class LedgerIndexing:
         self._broker = next((number for number, address in trace.parties.items() if address == BROKER), 0)
         self._entries: dict[int, list[bytes]] = {}
         """Party → its rows since the last full block."""
-        self._read = 0
+        self.read = 0
+        """Rows."""
         self._marks: dict[int, tuple[int, str]] = {}
         """Place in the columns → party and message id: a mark names no digest."""
         self._disclosed: dict[str, Counter[str]] = {}
@@ -77,7 +78,7 @@ class LedgerIndexing:
     def _exchanges(self, parties: tuple[int, ...], rows: tuple[bytes, ...], chunk: Chunk) -> list[int]:
         """The exchange of each row; the broker says which were permitted, and which are hidden."""
         found, of_digest, broker = list[int](), self._messages.exchange, self._broker
-        for place, (party, data) in enumerate(zip(parties, rows, strict=True), self._read):
+        for place, (party, data) in enumerate(zip(parties, rows, strict=True), self.read):
             try:
                 row = _row(data)
             except (msgspec.MsgspecError, ValueError, TypeError):
@@ -94,7 +95,7 @@ class LedgerIndexing:
                     chunk.hidden.append(exchange)
             if row.entry == "answered" and row.code is None:
                 self._count(row)
-        self._read += len(found)
+        self.read += len(found)
         return found
 
     def _count(self, row: _Row) -> None:

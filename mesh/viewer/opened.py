@@ -51,7 +51,7 @@ class Opened:
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
-        self.trace = Trace.open(path)
+        self.trace = Trace.open(path, lenient=True)
         self.index = Index()
         self._opened_s = time.monotonic()
         self.count = count(self.trace, "transmission")

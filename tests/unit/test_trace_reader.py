@@ -74,8 +74,9 @@ def test_a_truncated_trace_is_read_as_far_as_it_goes(trace: Path) -> None:
         whole = list(opened.transmissions())
     trace.write_bytes(data[:-1])
     with Trace.open(trace) as opened:
-        (note,) = opened.notes
-        assert f"truncated: {len(data) - 1} of {len(data)} bytes" in note
+        assert all(f"truncated: {len(data) - 1} of {len(data)} bytes" in note for note in opened.notes)
+        assert opened.notes
+        assert not opened.whole
         assert list(opened.transmissions()) == whole
         verify(opened)
     counts = []
@@ -89,7 +90,50 @@ def test_a_truncated_trace_is_read_as_far_as_it_goes(trace: Path) -> None:
     assert max(counts) > 0
     assert counts[0] == 0
     trace.write_bytes(data[:50])
-    assert "is no trace" in refusal(trace)
+    assert "is truncated: 50 bytes are left" in refusal(trace)
+
+
+def root_page(trace: Path, table: str) -> int:
+    """Where a table begins in the file."""
+    db = sqlite3.connect(trace)
+    ((page,),) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,))
+    db.close()
+    return int(page)
+
+
+def lose(trace: Path, page: int) -> None:
+    """Put zeros over a page, as a disk does that lost one."""
+    data = bytearray(trace.read_bytes())
+    data[(page - 1) * 8192 : page * 8192] = bytes(8192)
+    trace.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "table", ["head", "registry_entry", "registry_head", "resident", "expectation", "sealing_key", "epilogue"]
+)
+def test_who_only_looks_reads_on_without_a_lost_page_and_is_told(trace: Path, table: str) -> None:
+    lose(trace, root_page(trace, table))
+    with Trace.open(trace, lenient=True) as opened:
+        for rows in (opened.heads(), opened.registry_entries(), opened.residents(), opened.expectations()):
+            list(rows)
+        opened.registry_head()
+        opened.sealing_key(BROKER)
+        assert len(list(opened.transmissions())) == 41
+        (note,) = opened.notes
+        assert f"is damaged: not all of its table {table} can be read" in note
+    with Trace.open(trace) as opened:
+        assert not verify(opened).ok
+
+
+def test_verification_reads_everything(trace: Path) -> None:
+    with Trace.open(trace) as opened:
+        assert verify(opened).ok
+    for table in ("meta", "party", "message", "transmission", "ledger"):
+        copy = trace.with_name(f"{table}.trace")
+        shutil.copy(trace, copy)
+        lose(copy, root_page(copy, table))
+        with suppress(UsageError), Trace.open(copy) as opened:
+            assert not verify(opened).ok
 
 
 def test_a_trace_of_an_older_format_is_read_without_what_it_lacks(trace: Path) -> None:
