@@ -16,6 +16,7 @@ from mesh.viewer.folder import Missing
 from mesh.viewer.opened import Opened
 from mesh.viewer.records import key_of, record
 from mesh.viewer.rows import row, text_of, transmissions
+from mesh.viewer.sight import Exchange, sight
 
 RELATED_MAX: Final = 200
 """Transmissions and ledger rows of one exchange that are shown; a push to a nation has thousands."""
@@ -38,12 +39,12 @@ def message(opened: Opened, number: int, name: str) -> dict[str, Any]:
 _UNREADABLE: Final[dict[str, Any]] = {
     "header": None, "attributes": None, "permit_header": None, "permit_attributes": None, "basis": None,
     "checks": [], "content": None, "subject": None, "person": None, "jws": None,
-    "permit_jws": None, "digests": {}, "exchange": [], "ledger": [], "expectations": [], "copy": _NO_COPY,
+    "permit_jws": None, "digests": {}, "exchange": [], "sight": None, "ledger": [], "expectations": [], "copy": _NO_COPY,
     "permit_copy": _NO_COPY,
 }  # fmt: skip
 
 
-_OF_RESIDENT: Final = ("basis", "person", "exchange")
+_OF_RESIDENT: Final = ("basis", "person", "exchange", "sight")
 """What residents know of an exchange in their history besides its row."""
 
 
@@ -53,6 +54,7 @@ def _readable(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
     header, attributes = parts(line)
     permit_header, permitted = (None, None) if permit is None else parts(permit)
     related = list(_exchange(opened, sent.number, view))
+    records, person = list(_ledger(opened, sent.number, view)), _person(opened, sent.number, view)
     made = {
         "header": header,
         "attributes": attributes,
@@ -62,12 +64,13 @@ def _readable(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
         "checks": checks(sent),
         "content": seen.content,
         "subject": seen.subject,
-        "person": _person(opened, sent.number, view),
+        "person": person,
         "jws": text(line),
         "permit_jws": None if permit is None else text(permit),
         "digests": _digests(seen, attributes, permitted, related),
         "exchange": [row(opened, one, view) for one in related],
-        "ledger": list(_ledger(opened, sent.number, view)),
+        "sight": sight(opened, view, Exchange(related, records, person)) if related else None,
+        "ledger": records,
         "expectations": _expectations(trace, sent.message.id) if view.name == EVERYTHING else [],
         "copy": copies(line, permit, key_of(trace, line)),
         "permit_copy": _NO_COPY if permit is None else copies(permit, None, key_of(trace, permit)),

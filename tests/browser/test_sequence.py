@@ -133,6 +133,34 @@ def test_a_message_shows_checks_law_ties_and_three_books(tab: Tab) -> None:
     expect(page.locator("h1")).to_contain_text("#14")
 
 
+def test_a_message_says_who_sees_what_of_it(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/message/13")
+    rows = page.locator(".sight tbody tr")
+    expect(rows).to_have_count(6)
+    assert page.locator(".sight .r-broker .s-read").count() == 6
+    assert page.locator(".sight .r-broker .s-sealed").count() == 2
+    assert page.locator(".sight .r-others .s-read").count() == 0
+    assert len(set(page.locator(".sight thead small").all_inner_texts())) == 3
+    expect(page.locator(".joinable")).to_contain_text("Broker")
+    rows.get_by_role("link", name="muni/28100/tax").click()
+    expect(page.locator(".seenby")).to_contain_text("muni/28100/tax")
+    tab.ready()
+    expect(rows).to_have_count(1)
+    assert page.locator(".sight .s-sealed").count() == 1
+
+
+def test_times_name_their_zone_and_the_law_its_days(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/message/13")
+    lead = page.locator(".letter > header").inner_text()
+    assert "09:00:01.025 JST" in lead
+    assert "2024-10-15 09:00:01.020 JST" in page.locator(".pairs").first.inner_text()
+    page.locator(".law summary").click()
+    law = page.locator(".law").inner_text()
+    assert "until further notice" in law
+    assert "9007199254740991" not in law
+    assert len(set(page.locator(".entry > p.quiet").all_inner_texts())) >= 4
+
+
 def test_a_refused_message_says_why_and_who_mends_it(tab: Tab) -> None:
     page = tab.open(f"{TRACE}/message/24")
     assert "item_not_permitted" in page.locator(".verdict").inner_text()

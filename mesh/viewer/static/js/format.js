@@ -27,6 +27,19 @@ export function moment(us) {
   return `${date} ${clock.slice(0, 8)}`;
 }
 
+/** A time to the millisecond, with its zone. */
+export function instant(us) {
+  const [date, clock] = dateAndClock(us);
+  return clock ? t("time.instant", { date, clock }) : date;
+}
+
+const SIGNED = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
+
+/** A time as it is signed, in UTC, as Japan's clocks show it; empty for what is none. */
+export function fromUtc(text) {
+  return SIGNED.test(text) ? instant(Date.parse(text) * 1000) : "";
+}
+
 const UNITS = [["us", 1, 1000], ["ms", 1000, 1_000_000], ["s", 1_000_000, 120_000_000], ["min", 60_000_000, 7_200_000_000],
   ["h", 3_600_000_000, 172_800_000_000], ["d", 86_400_000_000, Infinity]];
 

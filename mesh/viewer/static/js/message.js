@@ -1,15 +1,17 @@
 // One message in full: what was signed, checked, permitted and recorded, and how one takes it along.
 
 import { get, ofTrace } from "./api.js";
-import { data, h, link, replace, s, say } from "./dom.js";
+import { data, h, link, replace, s, say, style } from "./dom.js";
 import { HEIGHT, line } from "./drawing.js";
-import { dateAndClock, moment, number, short, span } from "./format.js";
+import { dateAndClock, fromUtc, instant, number, short, span } from "./format.js";
 import { fullName, party, procedure, service } from "./names.js";
 import { asQuery, encoded, to } from "./route.js";
 import { spoken } from "./sequence.js";
+import { sight } from "./sight.js";
 import { either, term, t } from "./words.js";
 
 const FORMS = ["jws", "json", "curl", "openssl"];
+const PUSHES = ["event", "notice"];
 
 export async function show({ route, meta, signal }) {
   const found = await get(ofTrace(route.trace, `/message/${encoded(route.rest)}`), asQuery(route), signal);
@@ -43,8 +45,7 @@ export async function show({ route, meta, signal }) {
 }
 
 function when(meta, row) {
-  const [date, clock] = dateAndClock(meta.start_us + row.time_us);
-  return h("time", {}, `${date} ${clock}`);
+  return h("time", {}, instant(meta.start_us + row.time_us));
 }
 
 function verdict(code) {
@@ -62,12 +63,13 @@ function readable(found, meta, route, go) {
   const { row } = found;
   return h("div", { class: "cards" },
     card("message.exchange", "wide", exchange(found.exchange, row, go, meta)),
+    found.sight ? card("message.sight", "wide", sight(found.sight, route, PUSHES.includes(found.exchange[0]?.kind))) : null,
     h("div", { class: "stack" },
       card("message.attributes", "", table(found.attributes), found.header ? h("details", {}, h("summary", {}, t("message.header")), table(found.header)) : null),
       found.checks.length ? card("message.checks", "", checks(found.checks)) : null),
     h("div", { class: "stack" },
       card("message.content", "", content(found)),
-      found.permit_attributes || found.basis ? card("message.permit", "", basis(found.basis), table(found.permit_attributes, ["data", "subject"])) : null,
+      found.permit_attributes || found.basis ? card("message.permit", "", basis(found.basis), table(found.permit_attributes)) : null,
       card("message.digests", "", digests(found.digests, go)),
       found.expectations.length ? card("message.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) =>
         h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)))))) : null),
@@ -86,11 +88,12 @@ function exchange(rows, here, go, meta) {
   const parties = [...new Set(rows.flatMap((one) => [one.from, one.to]))].slice(0, 12);
   const middle = parties.findIndex((one) => one.endsWith("/broker"));
   if (middle > -1) parties.splice(1, 0, ...parties.splice(middle, 1));
-  const each = 190;
+  const narrow = matchMedia("(max-width: 860px)").matches;
+  const each = narrow ? Math.max(76, Math.min(190, Math.floor((innerWidth - 76) / parties.length))) : 190;
   const x = (address) => parties.indexOf(address) * each + each / 2;
   const seen = new Set();
   return h("div", { class: "small" },
-    h("div", { class: "smallheads" }, h("span", {}), parties.map((one) => party(one, "head"))),
+    h("div", { class: "smallheads" }, h("span", {}), parties.map((one) => style(party(one, "head"), { width: `${each}px` }))),
     h("ol", {}, rows.filter((one) => parties.includes(one.from) && parties.includes(one.to)).map((one) => {
       const key = [one.id, one.kind, one.from, one.to].join(" ");
       const retry = seen.has(key);
@@ -108,10 +111,13 @@ export function table(values, left_out = []) {
     h("tr", {}, h("th", { scope: "row" }, data(name)), h("td", {}, isSealed(value) ? sealed(value) : meaning(name, value) ?? data(plain(value), "mono"))))));
 }
 
+const FOREVER_US = 2 ** 53 - 1;
 const PARTIES = ["source", "recipient", "requester", "provider", "broker", "party"];
 
 /** What stands behind a name of the protocol, with the name that people use. */
 function meaning(name, value) {
+  if (name.endsWith("_us") && typeof value === "number") return data(value >= FOREVER_US ? t("time.forever") : instant(value));
+  if (["time", "expiry"].includes(name) && typeof value === "string" && fromUtc(value)) return h("span", { class: "named" }, data(fromUtc(value), "name"), " ", data(value, "mono id"));
   if (typeof value !== "string" || value === "") return null;
   if (PARTIES.includes(name)) return party(value);
   if (name === "service" || name === "type") return service(value);
@@ -192,7 +198,7 @@ function ledger(rows) {
     rows.filter((one) => one.party === name).map((one) => h("div", { class: `entry v-${one.verdict}` },
       h("p", {}, h("strong", {}, term("entry", one.row?.entry ?? "?")), h("span", { class: "quiet" }, ` #${one.position}`), h("span", { class: "seal" }, term("verdict", one.verdict))),
       one.text ? h("p", { class: "trouble" }, data(one.text)) : null,
-      one.row ? h("p", { class: "quiet" }, moment(one.row.time_us)) : null,
+      one.row ? h("p", { class: "quiet" }, instant(one.row.time_us)) : null,
       h("details", {}, h("summary", {}, t("ledger.proof", { count: one.path.length })),
         proof(one), one.row ? table(one.row) : null))))));
 }
@@ -201,7 +207,7 @@ function proof(one) {
   return h("ol", { class: "proof mono" },
     h("li", {}, h("span", { class: "label" }, t("ledger.leaf")), h("span", { title: one.leaf }, short(one.leaf))),
     one.path.map((hash, at) => h("li", {}, h("span", { class: "label" }, `+ ${at + 1}`), h("span", { title: hash }, short(hash)))),
-    one.head ? h("li", {}, h("span", { class: "label" }, t("ledger.root", { size: one.head.size })), h("span", { title: one.head.root }, short(one.head.root)), " ", h("span", { class: "quiet" }, moment(one.head.time_us))) : h("li", {}, t("ledger.nohead")));
+    one.head ? h("li", {}, h("span", { class: "label" }, t("ledger.root", { size: one.head.size })), h("span", { title: one.head.root }, short(one.head.root)), " ", h("span", { class: "quiet" }, instant(one.head.time_us))) : h("li", {}, t("ledger.nohead")));
 }
 
 function raw(jws, copies, title) {
