@@ -15,12 +15,11 @@ from mesh.requester import Question, Requester
 
 
 class Deadlines:
-    """The open questions of one party, by the digest of their bytes."""
+    """When the open questions of one party are asked again or given up."""
 
     def __init__(self, host: Host, requester: Requester) -> None:
         self._host = host
         self._requester = requester
-        self._waits: dict[str, Question] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._wake_us = 0
 
@@ -29,19 +28,17 @@ class Deadlines:
         question.deadline_us = deadline_us = self._host.monotonic_us() + timeout_us
         question.timeout_us = timeout_us
         question.attempts_left = max(attempts, 1) - 1
-        self._waits[question.digest] = question
         if self._timer is None or deadline_us < self._wake_us:
             self._wake_at(deadline_us)
 
     def forget(self, question: Question) -> None:
         """It is answered, or its caller has gone."""
-        self._waits.pop(question.digest, None)
         if question.settle is not None and question.answer_id is None:
             self._requester.expire(question)
 
     def give_up_all(self) -> None:
         """The party is going down: whoever waits hears that no answer came."""
-        for question in list(self._waits.values()):
+        for question in list(self._requester.open.values()):
             self._give_up(question)
 
     def _wake_at(self, when_us: int) -> None:
@@ -54,7 +51,8 @@ class Deadlines:
         self._timer = None
         now_us = self._host.monotonic_us()
         turn = Turn()
-        for question in [one for one in self._waits.values() if one.deadline_us <= now_us]:
+        waiting = self._requester.open
+        for question in [one for one in waiting.values() if one.deadline_us <= now_us]:
             if question.attempts_left:
                 question.attempts_left -= 1
                 question.attempts += 1
@@ -63,11 +61,10 @@ class Deadlines:
             else:
                 self._give_up(question)
         self._host.perform(turn)
-        if self._waits:
-            self._wake_at(min(one.deadline_us for one in self._waits.values()))
+        if waiting:
+            self._wake_at(min(one.deadline_us for one in waiting.values()))
 
     def _give_up(self, question: Question) -> None:
-        self._waits.pop(question.digest, None)
         settle = question.settle
         if settle is not None and question.answer_id is None:
             self._requester.expire(question)

@@ -99,8 +99,8 @@ class Host:
             turns, self._effect_turns = self._effect_turns, []
             self._undo(turns, MeshError("storage_unavailable", "the effect that it belongs to was undone"))
 
-    def flush(self, also: Sequence[Write] = (), *, effect: bool = False) -> MeshError | None:
-        """Commit all turns that wait and `also` as one transaction, then send.
+    def flush(self, *, effect: bool = False) -> MeshError | None:
+        """Commit all turns that wait as one transaction, then send.
 
         With `effect` the open effect is committed too. Without, one that is open has been left so across an
         await, and is undone. Returns the storage_unavailable of a commit that failed: then nothing of it
@@ -108,13 +108,16 @@ class Host:
         """
         if not effect:
             self.undo_effect()
-        turns = self._effect_turns + self._turns
-        self._effect_turns, self._turns = [], []
+        turns, self._turns = self._turns, []
+        if self._effect_turns:
+            turns, self._effect_turns = self._effect_turns + turns, []
         if not self.alive:
             return None
-        rows = [row for turn in turns for row in turn.rows]
-        writes = [write for turn in turns for write in turn.writes]
-        writes += also
+        if len(turns) == 1:
+            rows, writes = turns[0].rows, turns[0].writes
+        else:
+            rows = [row for turn in turns for row in turn.rows]
+            writes = [write for turn in turns for write in turn.writes]
         if rows or writes or self.store.effect:
             try:
                 self.commit(writes, rows)

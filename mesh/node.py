@@ -222,8 +222,9 @@ class Node(Endpoint):
             # The handler returns next, and its outcome is committed with the effect.
             self._effect_of, self._effect = work, number
             return
-        done = [("inbox_done", (work.message.id, work.message.source))] if isinstance(work, Pushed) else []
-        failed = host.flush(done, effect=True)
+        if isinstance(work, Pushed):
+            host.perform(Turn(writes=[("inbox_done", (work.message.id, work.message.source))]))
+        failed = host.flush(effect=True)
         if failed is not None:
             raise failed
 

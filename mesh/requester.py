@@ -53,7 +53,8 @@ class Requester:
 
     def __init__(self, party: Party) -> None:
         self._party = party
-        self._open: dict[str, Question] = {}
+        self.open: dict[str, Question] = {}
+        """By the digest of their bytes."""
         self._late: dict[str, Question] = {}
         """Given up, but an answer that still comes is recorded."""
         self._closed: dict[str, str] = {}
@@ -100,7 +101,7 @@ class Requester:
         digest = digest_of(line)
         question = Question(message_id, to, service, line, digest)
         question.state = advance(REQUESTER, State.NEW, Happening.ASK)
-        self._open[digest] = question
+        self.open[digest] = question
         row = Row(
             "opened",
             now_us,
@@ -126,7 +127,7 @@ class Requester:
         party = self._party
         if answer.recipient != party.address:
             raise MeshError("audience_mismatch")
-        question = self._open.get(answer.requestdigest) or self._late.get(answer.requestdigest)
+        question = self.open.get(answer.requestdigest) or self._late.get(answer.requestdigest)
         if question is None:
             self._check_repeated(answer.requestdigest, admitted.digest)
             return
@@ -167,15 +168,15 @@ class Requester:
         """The requester waits no longer; an answer that still comes is recorded."""
         question.state = advance(REQUESTER, question.state, Happening.TIMEOUT)
         question.settle = None
-        if self._open.pop(question.digest, None) is not None:
+        if self.open.pop(question.digest, None) is not None:
             _remember(self._late, question.digest, question)
 
     def abandon(self, question: Question) -> None:
         """Forget a question whose opening could not be committed."""
-        self._open.pop(question.digest, None)
+        self.open.pop(question.digest, None)
 
     def _close(self, request_digest: str, answer_digest: str) -> None:
-        if self._open.pop(request_digest, None) is None:
+        if self.open.pop(request_digest, None) is None:
             del self._late[request_digest]
         _remember(self._closed, request_digest, answer_digest)
 
@@ -183,7 +184,7 @@ class Requester:
         """The record of the answer could not be committed: the question is as open as before."""
         self._closed.pop(question.digest, None)
         question.state, question.answer_id = state, None
-        (self._open if state == State.OPENED else self._late)[question.digest] = question
+        (self.open if state == State.OPENED else self._late)[question.digest] = question
 
     def _check_repeated(self, request_digest: str, answer_digest: str) -> None:
         if self._closed.get(request_digest) != answer_digest:
