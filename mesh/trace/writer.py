@@ -35,6 +35,8 @@ _TRANSMISSION = "(?, ?, ?, ?, ?, ?, NULLIF(?, 0), ?, NULLIF(?, ''))"
 _LEDGER = "(?, ?, ?, ?)"
 _GATHERED = 128 * _TRANSMISSION.count("?")
 """Cells of transmissions at which the rows that wait are inserted."""
+CACHE_KIB = 4096
+"""Pages in memory: twice what a batch writes. More would be fresh memory for each page, which nobody reads again."""
 _NEWLINE = 0x0A
 """As a number: asking `in` with bytes makes CPython raise and drop an error first."""
 RECENT_MAX = 2**17
@@ -109,7 +111,7 @@ class TraceWriter:
             db.execute("PRAGMA journal_mode = DELETE")
             db.execute("PRAGMA synchronous = OFF")
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute("PRAGMA cache_size = -32768")
+            db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             db.execute("BEGIN")
             for statement in SCHEMA.split(";"):
                 db.execute(statement)
