@@ -350,6 +350,21 @@ def test_the_batch_holds_each_message_once_as_it_was_signed(
         assert (read.get_specversion(), read.get_id(), read.get_type()) == ("1.0", event["id"], event["type"])
 
 
+def test_what_has_no_place_in_a_batch_is_counted(story: Path, hostile: Path) -> None:
+    ((permits,),) = query(story, "SELECT count(*) FROM transmission WHERE permit > 0")
+    done = call(str(story), "--to", "cloudevents")
+    assert f"left out, as they are no events: {permits} permits, 1 lines" in done.stderr
+    assert permits > 0
+    done = call(str(story), "--to", "cloudevents", "--kind", "reply")
+    assert done.stderr == ""
+    (count,) = re.findall(
+        r"(\d+) lines that cannot be read", call(str(hostile), "--to", "cloudevents").stderr
+    )
+    assert int(count) > 0
+    done = call(str(story), "--to", "cloudevents", "--as", "wire")
+    assert (json.loads(done.stdout), "0 permits, 41 lines" in done.stderr) == ([], True)
+
+
 # HTML.
 
 

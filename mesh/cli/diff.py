@@ -63,6 +63,8 @@ def _follows(follows: dict[str, Any]) -> Iterator[str]:
     person = follows["person"]
     if person is not None:
         yield f"about {person['handle']}: {_indexes(person['a'])} | {_indexes(person['b'])}"
+    others = follows["others"]
+    yield f"that merely come later: {others['a']:,} | {others['b']:,}"
     for one in follows["services"]:
         yield f"  {one['service'] or '-':<32} {one['a']:>8,} | {one['b']:,}"
 

@@ -23,7 +23,7 @@ FORMATS = {
     "otlp": "OpenTelemetry's JSON lines: for a collector, or Jaeger",
     "mermaid": "a sequence diagram for a document",
     "jsonl": "one transmission a line; docs/JSONL.md explains the fields",
-    "cloudevents": "a batch of the messages as they were signed",
+    "cloudevents": "a batch of the messages as they were signed; permits are no events",
     "html": "one page to mail to a colleague",
 }
 _BINARY = ("perfetto",)
@@ -95,7 +95,7 @@ def _write(out: Path | None, first: bytes, rest: Iterator[bytes]) -> None:
 def _writer(
     trace: Trace, form: str, rows: Readable, perspective: str | None, limit: int | None
 ) -> Iterator[bytes]:
-    from mesh.trace.export import cloudevents, jsonl, mermaid
+    from mesh.trace.export import jsonl, mermaid
 
     if form == "html":
         return _page(trace, rows, perspective, limit)
@@ -103,7 +103,16 @@ def _writer(
         return _of_legs(trace, form, rows, perspective)
     if form == "jsonl":
         return jsonl.write(rows, start_us=trace.start_us)
-    return mermaid.write(rows, trace.names) if form == "mermaid" else cloudevents.write(rows)
+    return mermaid.write(rows, trace.names) if form == "mermaid" else _batch(rows)
+
+
+def _batch(rows: Readable) -> Iterator[bytes]:
+    from mesh.trace.export import cloudevents
+
+    left = cloudevents.Left()
+    yield from cloudevents.write(rows, left)
+    if left != cloudevents.Left():
+        output.note(str(left))
 
 
 def _of_legs(trace: Trace, form: str, rows: Readable, perspective: str | None) -> Iterator[bytes]:

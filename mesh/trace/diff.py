@@ -261,6 +261,7 @@ def _follows(a: Trace, b: Trace, one: Transmission | None, other: Transmission |
         "messages": {"a": mine.services.total(), "b": theirs.services.total()},
         "exchange": {"a": mine.exchange, "b": theirs.exchange},
         "person": None if person is None else {"handle": person, "a": mine.about, "b": theirs.about},
+        "others": {"a": mine.others, "b": theirs.others},
         "services": services,
     }
 
@@ -272,6 +273,8 @@ class _After:
         self._trace, self._first = trace, first
         self.exchange: list[int] = []
         self.about: list[int] = []
+        self.others = 0
+        """Messages that came later and have neither to do with its exchange nor with its person."""
         self.services: Counter[str] = Counter()
         self.person: str | None = None if first is None else _person(trace, first)
 
@@ -287,10 +290,12 @@ class _After:
             about = concerns is not None and concerns(sent)
             if sent.number < first.number:
                 continue
+            within = sent.number == first.number or (asked is not None and asked_digest(sent) == asked)
             self.services[sent.message.service or ""] += 1
+            self.others += not (about or within)
             if about and len(self.about) < FOLLOWING_MAX:
                 self.about.append(sent.number)
-            if asked is not None and len(self.exchange) < FOLLOWING_MAX and asked_digest(sent) == asked:
+            if within and len(self.exchange) < FOLLOWING_MAX:
                 self.exchange.append(sent.number)
 
 

@@ -91,6 +91,9 @@ def test_what_follows_is_counted(original: Path, tmp_path: Path) -> None:
     assert follows["person"]["a"][:4] == [4, 5, 6, 7]
     assert {"service": "tax.income.v1", "a": 24, "b": 32} in follows["services"]
     assert follows["messages"]["b"] - follows["messages"]["a"] == 8
+    for side in ("a", "b"):
+        concerned = {*follows["exchange"][side], *follows["person"][side]}
+        assert follows["others"][side] == follows["messages"][side] - len(concerned) > 0
 
 
 def test_a_trace_that_ends_early_says_which_goes_on(original: Path, changed: Path) -> None:
@@ -130,6 +133,7 @@ def test_the_command_says_it_in_text_and_json(original: Path, changed: Path) -> 
     assert done.exit_code == 1
     assert "first difference: message 2 | 2: reply tax.income.v1: fate" in done.stdout
     assert "delivered | dropped" in done.stdout
+    assert "that merely come later: " in done.stdout
     done = CliRunner().invoke(root, ["trace", "diff", str(original), str(changed), "--by-meaning", "--json"])
     made = json.loads(done.stdout)
     assert (done.exit_code, made["same"], made["first"]["index_b"]) == (1, False, 2)
