@@ -10,6 +10,8 @@ from typing import Final
 from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import ARGUMENTS, ROOT, chromium, new_tab, record, serving
+from tests.browser.conftest import made as apart
+from tests.helpers_dishonest import dishonest
 
 FOLDER: Final = ROOT / "docs" / "screenshots"
 SIZE: Final = {"width": 1440, "height": 900}
@@ -20,7 +22,7 @@ PICTURES: Final = {
     "perspective": ("ja-JP", "dark", f"{ALLOWANCE}/sequence?as=gov/digital/broker&at=13"),
     "map": ("en-GB", "dark", f"{MOVING}/map"),
     "resident": ("ja-JP", "light", f"{APP}/resident/r-000001"),
-    "commission": ("en-GB", "light", f"{MOVING}/commission"),
+    "commission": ("en-GB", "light", "/t/dishonest.trace/commission"),
     "outcome": ("ja-JP", "light", f"{MOVING}/outcome"),
 }
 """Name → language, colours and page."""
@@ -34,8 +36,9 @@ def main() -> int:
         return 1
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
-        record(Path(made), "child_allowance", "moving", "private_app")
-        with serving(Path(made)) as address:
+        record(folder := Path(made), "child_allowance", "moving", "private_app")
+        apart(dishonest, folder / "dishonest.trace")
+        with serving(folder) as address:
             browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
             for name, (locale, colours, page) in PICTURES.items():
                 context, tab = new_tab(browser, address, locale=locale, color_scheme=colours, viewport=SIZE)

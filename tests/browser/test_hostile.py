@@ -73,6 +73,7 @@ def hostile(browser: Browser, address: str) -> Iterator[Tab]:
     context, made = new_tab(browser, address)
     made.page.route("**/api/**", poison)
     yield made
+    made.page.unroute_all(behavior="ignoreErrors")
     context.close()
     assert made.complaints == []
 

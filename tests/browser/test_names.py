@@ -54,6 +54,25 @@ def test_a_search_knows_names_in_both_languages_and_addresses(tab: Tab, wanted: 
     assert page.locator(".count").inner_text() != "0 found"
 
 
+def test_a_row_says_who_of_a_folded_column_it_was(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/sequence")
+    expect(page.locator(".row .main").first).to_be_visible()
+    expect(page.locator(".row .who")).to_have_count(0)
+    page.get_by_role("button", name="Fold", exact=True).click()
+    expect(page.locator(".row .who").first).to_have_text("Resident register")
+
+
+def test_the_map_can_be_read_on_a_telephone(browser: Browser, address: str) -> None:
+    context, tab = new_tab(browser, address, viewport={"width": 400, "height": 800})
+    page = tab.open(f"{TRACE}/map")
+    name = page.locator(".dot .name", has_text="Kitami City").bounding_box()
+    assert name is not None
+    assert name["height"] > 10
+    assert page.evaluate("document.querySelector('#main').scrollWidth <= 400")
+    context.close()
+    assert tab.complaints == []
+
+
 def test_somebody_is_chosen_by_name(japanese: Tab) -> None:
     page = japanese.open(f"{TRACE}/sequence")
     page.click("#perspective")

@@ -101,6 +101,7 @@ function bar(route, meta) {
         h("span", { class: "quiet" }, t("perspective.as")), " ", data(named(query.as))) : null,
       h("button", { class: "plain", id: "language", lang: other(), onclick: switchLanguage }, other() === "ja" ? "日本語" : "English"),
       h("button", { class: "plain", id: "theme", onclick: switchTheme, "aria-label": `${t("theme.label")}: ${t(`theme.${theme()}`)}`, title: t(`theme.${theme()}`) }, { auto: "◐", light: "○", dark: "●" }[theme()])));
+  document.querySelector("#bar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 function named(as) {

@@ -10,8 +10,11 @@ import { term, t } from "./words.js";
 
 const BINS = 160;
 const STEP_MS = 260;
-const [WIDTH, HEIGHT] = [1120, 600];
 const RING_MAX = 34;
+/** The drawing's size and the ring's half axes; upright, with names below the members, where the screen is narrow. */
+const WIDE = { width: 1120, height: 600, rx: 395, ry: 222, beside: true, letters: 26 };
+const NARROW = { width: 440, height: 560, rx: 140, ry: 205, beside: false, letters: 14 };
+let form = WIDE;
 
 export async function show({ route, meta, signal }) {
   const as = asQuery(route);
@@ -19,9 +22,10 @@ export async function show({ route, meta, signal }) {
     get(ofTrace(route.trace, "/map"), as, signal).then(together),
     get(ofTrace(route.trace, "/timeline"), { ...as, bins: BINS }, signal),
   ]);
+  form = matchMedia("(max-width: 860px)").matches ? NARROW : WIDE;
   const places = place(whole.members);
   const state = { bin: null, playing: null, how: route.query.how === "asked" ? "asked" : "sent", now: whole };
-  const drawing = s("svg", { class: "network", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": t("map.label") });
+  const drawing = s("svg", { class: `network ${form.beside ? "" : "upright"}`.trim(), viewBox: `0 0 ${form.width} ${form.height}`, role: "img", "aria-label": t("map.label") });
   const when = h("output", { class: "mono" });
   const counts = h("output", { class: "quiet" });
   const slider = h("input", { type: "range", min: "0", max: String(BINS), value: String(BINS), "aria-label": t("map.time"), id: "time", oninput: () => move(Number(slider.value)) });
@@ -131,13 +135,13 @@ function place(members) {
     .map((one, at) => [ZONES.indexOf(zone(one)), one.member.split("/")[0], at, one])
     .sort((a, b) => a[0] - b[0] || (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : a[2] - b[2])).map((one) => one[3]);
   const places = new Map();
-  if (middle) places.set(middle.member, { member: middle, x: WIDTH / 2, y: HEIGHT / 2, zone: zone(middle), angle: null });
+  if (middle) places.set(middle.member, { member: middle, x: form.width / 2, y: form.height / 2, zone: zone(middle), angle: null });
   const rings = Math.ceil(around.length / RING_MAX);
   around.forEach((one, at) => {
     const ring = at % Math.max(1, rings);
     const angle = Math.PI + (2 * Math.PI * (at + 0.5)) / around.length;
     const far = 1 - ring * (0.62 / Math.max(1, rings));
-    places.set(one.member, { member: one, x: WIDTH / 2 + Math.cos(angle) * 395 * far, y: HEIGHT / 2 + Math.sin(angle) * 222 * far, zone: zone(one), angle, far });
+    places.set(one.member, { member: one, x: form.width / 2 + Math.cos(angle) * form.rx * far, y: form.height / 2 + Math.sin(angle) * form.ry * far, zone: zone(one), angle, far });
   });
   return places;
 }
@@ -159,7 +163,7 @@ function grounds(places) {
     const all = [...places.values()].filter((one) => one.angle !== null).length;
     const half = Math.PI / all * 0.92;
     const [from, until] = [Math.min(...own.map((one) => one.angle)) - half, Math.max(...own.map((one) => one.angle)) + half];
-    const point = (angle, far) => `${(WIDTH / 2 + Math.cos(angle) * 395 * far).toFixed(1)} ${(HEIGHT / 2 + Math.sin(angle) * 222 * far).toFixed(1)}`;
+    const point = (angle, far) => `${(form.width / 2 + Math.cos(angle) * form.rx * far).toFixed(1)} ${(form.height / 2 + Math.sin(angle) * form.ry * far).toFixed(1)}`;
     const steps = Array.from({ length: 49 }, (_, at) => from + ((until - from) * at) / 48);
     const shape = `M ${steps.map((one) => point(one, 1.15)).join(" L ")} L ${steps.reverse().map((one) => point(one, 0.85)).join(" L ")} Z`;
     return s("g", { class: `ground z-${zone}` }, s("path", { d: shape, class: "fill" }), s("path", { d: shape, fill: `url(#p-${zone})`, class: "pattern" }));
@@ -200,21 +204,26 @@ function curve(a, b) {
   return { d: `M ${ends[0]} ${ends[1]} Q ${cx.toFixed(1)} ${cy.toFixed(1)} ${ends[2]} ${ends[3]}`, mid: `${mx.toFixed(1)} ${my.toFixed(1)}` };
 }
 
+function cut(text) {
+  return text.length > form.letters ? `${text.slice(0, form.letters - 1)}…` : text;
+}
+
 function nodes(places, route, as) {
   const many = places.size > 40;
   return s("g", {}, [...places.values()].map((one) => {
     const name = data(memberName(one.member.member)).textContent;
     const code = data(one.member.member).textContent;
-    const right = one.angle !== null && Math.cos(one.angle) > 0.35;
-    const left = one.angle !== null && Math.cos(one.angle) < -0.35;
-    const below = !right && !left && (one.angle === null || Math.sin(one.angle) > 0);
+    const right = form.beside && one.angle !== null && Math.cos(one.angle) > 0.35;
+    const left = form.beside && one.angle !== null && Math.cos(one.angle) < -0.35;
+    const below = !right && !left && (!form.beside || one.angle === null || Math.sin(one.angle) > 0);
     const anchor = right ? "start" : left ? "end" : "middle";
     const [x, y] = right ? [24, 0] : left ? [-24, 0] : [0, below ? 36 : -38];
+    const radius = many ? 6 : (one.angle === null ? 19 : 14) + Math.max(0, String(one.member.nodes.length).length - 2) * 4;
     return s("a", { href: to(route.trace, "sequence", "", { ...as, node: one.member.member }), class: `dot z-${one.zone}`, transform: `translate(${one.x.toFixed(1)} ${one.y.toFixed(1)})`, "aria-label": name === code ? name : `${name} (${code})` },
-      s("title", {}, name === code ? name : `${name} · ${code}`), s("circle", { r: many ? 6 : one.angle === null ? 19 : 14, class: "disc" }), s("circle", { r: many ? 6 : one.angle === null ? 19 : 14, fill: `url(#p-${one.zone})`, class: "pattern" }),
+      s("title", {}, name === code ? name : `${name} · ${code}`), s("circle", { r: radius, class: "disc" }), s("circle", { r: radius, fill: `url(#p-${one.zone})`, class: "pattern" }),
       many ? null : s("text", { class: "count", y: 4, "text-anchor": "middle" }, one.member.nodes.length),
-      many && one.angle !== null ? null : s("text", { x, y, "text-anchor": anchor, class: "name" }, name.length > 26 ? `${name.slice(0, 25)}…` : name),
-      many ? null : s("text", { x, y: y + 14, "text-anchor": anchor, class: "sub" }, name === code ? term("zone", one.zone) : `${code.length > 24 ? `${code.slice(0, 23)}…` : code} · ${term("zone", one.zone)}`));
+      many && one.angle !== null ? null : s("text", { x, y, "text-anchor": anchor, class: "name" }, cut(name)),
+      many ? null : s("text", { x, y: y + 14, "text-anchor": anchor, class: "sub" }, name === code ? term("zone", one.zone) : form.beside ? `${cut(code)} · ${term("zone", one.zone)}` : cut(code)));
   }));
 }
 

@@ -25,7 +25,7 @@ export async function show({ route, meta, signal }) {
         row.index + 1 < meta.messages ? link(go(row.index + 1), row.index + 1, " ›") : null),
       h("h1", {}, row.readable ? term("kind", row.kind) : t("sealed.line"), " ", h("span", { class: "quiet" }, `#${row.index}`)),
       h("p", { class: "lead" }, row.service ? service(row.service, "subject") : null,
-        h("span", { class: "way" }, party(row.from), h("span", { class: "arrow", role: "img", "aria-label": t("resident.to") }, "→"), party(row.to))),
+        h("span", { class: "way" }, party(row.from), h("span", { class: "goes" }, h("span", { class: "arrow", "aria-hidden": "true" }, "→"), party(row.to)))),
       h("p", { class: "quiet" }, when(meta, row), row.arrived_us === null ? null : ` · ${t("message.took", { span: span(row.arrived_us - row.time_us) })}`,
         ` · ${number(row.bytes)} ${t("unit.bytes")}`, row.fate === "delivered" ? null : ` · ${term("fate", row.fate)}`),
       found.code ? verdict(found.code) : null),

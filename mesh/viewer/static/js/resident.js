@@ -45,7 +45,7 @@ function history(rows, name, start_us) {
   return h("ol", { class: "history" }, rows.slice(0, 500).map((one) => h("li", { class: one.hidden ? "hidden" : "" },
     h("time", {}, dateAndClock(start_us + one.time_us)[0], h("small", {}, dateAndClock(start_us + one.time_us)[1].slice(0, 8))),
     h("div", {}, h("p", {}, h("strong", {}, name(one.service) ? data(name(one.service)) : data(one.service)), " ", outcome(one.outcome)),
-      h("p", { class: "way" }, party(one.requester), h("span", { class: "arrow", role: "img", "aria-label": t("resident.to") }, "→"), party(one.provider)),
+      h("p", { class: "way" }, party(one.requester), h("span", { class: "goes" }, h("span", { class: "arrow", role: "img", "aria-label": t("resident.to") }, "→"), party(one.provider))),
       h("p", { class: "quiet" }, one.procedure ? [t("resident.for"), " ", procedure(one.procedure), " "] : null, one.items.length ? [" · ", t("resident.items"), " ", data(one.items.join(", "))] : null,
         one.hidden ? [" · ", t("resident.hidden")] : null)))));
 }

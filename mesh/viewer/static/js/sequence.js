@@ -6,7 +6,7 @@ import { get, ofTrace } from "./api.js";
 import { layOut, widthOf } from "./columns.js";
 import { data, h, replace, s, say, style, visible } from "./dom.js";
 import { HEIGHT, line } from "./drawing.js";
-import { dateAndClock, leaf, number } from "./format.js";
+import { dateAndClock, leaf, memberOf, number } from "./format.js";
 import { legend } from "./legend.js";
 import { codeBadge, codeText, fullName, memberName, serviceName, systemName } from "./names.js";
 import { Pages } from "./pages.js";
@@ -241,7 +241,7 @@ class Sequence {
   // Drawing.
 
   drawHeads() {
-    const narrow = this.layout.each < 84;
+    const narrow = this.layout.each < 104;
     this.heads.classList.toggle("narrow", narrow);
     const groups = this.layout.groups.map((group) => style(h("button", {
       class: `member z-${group.zone}`, "aria-expanded": String(!group.folded), title: `${[...new Set([memberName(group.member), group.member])].join(" · ")} · ${term("zone", group.zone)}`,
@@ -316,13 +316,19 @@ class Sequence {
     replace(shown.number, row.index);
     replace(shown.time, dateAndClock(this.meta.start_us + row.time_us)[1]);
     shown.day = this.day(row, offset);
-    replace(shown.text, h("span", { class: "says" }, text(row, begins)), shown.day);
+    replace(shown.text, h("span", { class: "says" }, text(row, begins, this.within(row))), shown.day);
     shown.drawing.setAttribute("width", this.layout.width);
     const [from, goes] = [this.layout.of.get(row.from), this.layout.of.get(row.to)];
     const retry = this.isRetry(row, offset);
     replace(shown.drawing, from && goes ? line(row, from.x, goes.x, { retry }) : null,
       from && goes ? [from, goes].map((one) => s("circle", { class: "foot", cx: one.x, cy: HEIGHT / 2, r: 2 })) : null);
     shown.drawing.setAttribute("aria-label", spoken(row, retry));
+  }
+
+  /** Who of those that share a column it was. */
+  within(row) {
+    const shared = [row.from, row.to].filter((one) => this.layout.of.get(one)?.addresses.length > 1);
+    return shared.map((one) => (this.layout.of.get(one).group.bundled ? memberName(memberOf(one)) : systemName(one))).join(" → ");
   }
 
   /** The day of a row, where another day begins or the screen does. */
@@ -422,7 +428,7 @@ function beside(name) {
 }
 
 /** What a row says. The first of an exchange has the service's title, the others its id; what has no room is not cut, but left out. */
-function text(row, begins) {
+function text(row, begins, within) {
   if (!row.readable) return [h("span", { class: "kind" }, t("sealed.line")), h("span", { class: "quiet" }, t("sealed.bytes", { count: number(row.bytes) }))];
   const [id, title] = [row.service ?? "", serviceName(row.service ?? "")];
   const lost = row.fate !== "delivered" && row.fate !== "sent";
@@ -430,6 +436,7 @@ function text(row, begins) {
     h("span", { class: "main" }, h("span", { class: `kind k-${row.kind}` }, data(term("kind", row.kind))),
       h("span", { class: begins ? "service" : "service again", title: title === id ? id : `${title} · ${id}` }, begins || title === id ? data(title) : data(id, "mono id")),
       row.code ? codeBadge(row.code) : null, lost ? h("span", { class: "fate" }, term("fate", row.fate)) : null),
+    within ? data(within, "who") : null,
     begins && title !== id ? data(id, "mono id") : null,
     row.items?.length ? h("span", { class: "quiet items" }, data(row.items.join(" "))) : null,
   ];
