@@ -362,7 +362,8 @@ def test_messages_are_shown_and_filtered(cli: Cli, trace: str) -> None:
 
     assert indexes("--code", "no_legal_basis") == [4, 5]
     assert indexes("--kind", "reply") == [2, 3]
-    assert indexes("--node", "muni/01208/keeper") == [1, 2]
+    # The first leg too, and what the broker refused to pass on to it.
+    assert indexes("--node", "muni/01208/keeper") == [0, 1, 2, 3, 4]
     assert indexes("--service", "small.amount.v1", "--limit", "2") == [0, 1]
     assert indexes("--service", "other.amount.v1") == []
     assert indexes("--person", "r-000001")[0] == 0

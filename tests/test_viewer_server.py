@@ -20,12 +20,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from mesh.errors import CODES
 from mesh.loading import scenarios_of
 from mesh.names import BROKER
 from mesh.trace.history import history
-from mesh.trace.perspective import joins, known_to_both, perspective
+from mesh.trace.perspective import joins, known_to_both
 from mesh.trace.reader import Trace, Transmission
 from mesh.trace.recheck import ASKS
+from mesh.trace.seen import see
 from mesh.trace.show import Filter, parts, rows
 from mesh.viewer.folder import Folder
 from mesh.viewer.guarding import POLICY
@@ -307,12 +309,90 @@ async def test_hidden_exchanges_leave_no_gap_in_any_page_of_the_resident(page: P
             for handle in handles
             if len(history(trace, handle, hidden=True)["rows"]) > len(history(trace, handle)["rows"])
         )
-        expected = perspective(trace, hidden)
-        seen = [sent.number for sent in trace.transmissions() if expected.see(sent) is not None]
+        visible = history(trace, hidden)["rows"]
     rows = await page.ask(f"{ALLOWANCE}/rows?as={hidden}&limit=500")
-    assert ([one["index"] for one in rows["rows"]], rows["total"]) == (seen, len(seen))
-    absent = next(one for one in range(128) if one not in seen)
-    await page.ask(f"{ALLOWANCE}/message/{absent}?as={hidden}", 404)
+    assert [one["index"] for one in rows["rows"]] == list(range(len(visible)))
+    last = await page.ask(f"{ALLOWANCE}/message/{len(visible) - 1}?as={hidden}")
+    assert last["next"] is None
+    await page.ask(f"{ALLOWANCE}/message/{len(visible)}?as={hidden}", 404)
+
+
+@pytest.fixture
+def disaster(shipped: Callable[[str], Shipped], folder: Path) -> None:
+    """One more trace in the folder: in it a member's codes are known by permits alone."""
+    shutil.copy(shipped("disaster").trace, folder / "disaster.trace")
+
+
+@pytest.mark.usefixtures("disaster")
+@pytest.mark.parametrize("name", ["child_allowance", "hostile_mesh", "disaster", "birth"])
+async def test_a_resident_has_one_row_for_each_line_of_their_history(page: Page, name: str) -> None:
+    with Trace.open(page.folder / f"{name}.trace") as trace:
+        handles = sorted({handle for handle, _, _ in trace.residents()})
+        for handle in handles:
+            lines = history(trace, handle)["rows"]
+            rows = (await page.ask(f"/api/t/{name}.trace/rows?as={handle}&limit=500"))["rows"]
+            own = list(see(trace, name=handle))
+            assert [one["index"] for one in own] == list(range(len(lines)))
+            for said in (rows, own):
+                assert [
+                    (one["from"], one["to"], one["service"], one["procedure"], one["items"]) for one in said
+                ] == [
+                    (one["requester"], one["provider"], one["service"], one["procedure"], one["items"])
+                    for one in lines
+                ]
+                assert {(one["id"], one["digest"], one["bytes"]) for one in said} <= {(None, None, None)}
+                codes = [one["outcome"] if one["outcome"] in CODES else None for one in lines]
+                assert [one["code"] for one in said] == codes
+
+
+async def test_a_resident_finds_their_rows_and_opens_their_letters(page: Page) -> None:
+    path = "/api/t/birth.trace"
+    rows = (await page.ask(f"{path}/rows?as=r-000001&limit=500"))["rows"]
+    letter = next(one for one in rows if one["kind"] == "notice")
+    full = await page.ask(f"{path}/message/{letter['index']}?as=r-000001")
+    assert full["content"]["title_ja"]
+    assert (full["attributes"], full["jws"], full["permit_attributes"], full["ledger"]) == (
+        None,
+        None,
+        None,
+        [],
+    )
+    assert [one["index"] for one in full["exchange"]] == [letter["index"]]
+    asked = next(one for one in rows if one["kind"] == "request")
+    full = await page.ask(f"{path}/message/{asked['index']}?as=r-000001")
+    assert (full["content"], full["sealed"], full["basis"]["known"]) == (None, ["data"], True)
+    sought = f"{path}/rows?as=r-000001&node={asked['from']}&limit=500"
+    assert asked in (await page.ask(sought))["rows"]
+    place = await page.ask(f"{path}/position?as=r-000001&index={asked['index']}")
+    assert place["offset"] == asked["index"]
+
+
+@pytest.mark.usefixtures("disaster")
+@pytest.mark.parametrize("name", ["disaster", "hostile_mesh", "child_allowance"])
+async def test_whom_an_exchange_is_about_command_and_page_say_alike(page: Page, name: str) -> None:
+    with Trace.open(page.folder / f"{name}.trace") as trace:
+        for handle in sorted({handle for handle, _, _ in trace.residents()}):
+            listed = [one["index"] for one in rows(trace, Filter(person=handle))]
+            found = await page.ask(f"/api/t/{name}.trace/rows?person={handle}&limit=500")
+            assert [one["index"] for one in found["rows"]] == listed, handle
+
+
+async def test_who_steps_through_messages_meets_only_their_own(page: Page) -> None:
+    own = [one["index"] for one in (await page.ask(f"{ALLOWANCE}/rows?as=muni/28100/tax&limit=500"))["rows"]]
+    for before, index, after in zip([None, *own], own, [*own[1:], None], strict=False):
+        full = await page.ask(f"{ALLOWANCE}/message/{index}?as=muni/28100/tax")
+        assert (full["previous"], full["next"]) == (before, after)
+    whole = await page.ask(f"{ALLOWANCE}/message/127")
+    assert (whole["previous"], whole["next"]) == (126, None)
+
+
+async def test_who_lacks_a_message_is_led_to_the_nearest_of_its_exchange(page: Page) -> None:
+    own = (await page.ask(f"{ALLOWANCE}/rows?as=muni/28100/tax&kind=request&limit=1"))["rows"][0]["index"]
+    exchange = (await page.ask(f"{ALLOWANCE}/message/{own}"))["exchange"]
+    answer = await page.ask(f"{ALLOWANCE}/message/{exchange[0]['index']}?as=muni/28100/tax", 404)
+    assert (answer["why"], answer["nearest"]) == ("message", own)
+    answer = await page.ask(f"{ALLOWANCE}/message/{own}?as=org/nenkin/records", 404)
+    assert (answer["why"], answer["nearest"]) == ("message", None)
 
 
 @pytest.mark.parametrize(
@@ -332,8 +412,7 @@ async def test_what_was_lost_on_the_way_its_recipient_does_not_have(page: Page) 
 
 async def compare_perspective(page: Page, file: str, name: str) -> None:
     with Trace.open(page.folder / file) as trace:
-        view = perspective(trace, name)
-        seen = [sent.number for sent in trace.transmissions() if view.see(sent) is not None]
+        seen = [one["index"] for one in see(trace, name=name)]
     rows = await page.ask(f"/api/t/{file}/rows?as={name.replace('+', '%2B')}&limit=500")
     assert ([one["index"] for one in rows["rows"]], rows["total"]) == (seen, len(seen))
 

@@ -29,7 +29,9 @@ AS = click.option(
 LIMIT = click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most so many.")
 _FILTERS = (
     click.option(
-        "--node", metavar="ADDRESS|ROLE", help="From or to a node, as muni/01208/tax or muni/*/tax."
+        "--node",
+        metavar="ADDRESS|ROLE",
+        help="Sent or got by a node, or made by it or for it: muni/01208/tax or muni/*/tax.",
     ),
     click.option("--person", metavar="HANDLE", help="About a resident, as r-000001."),
     click.option("--service", metavar="NAME", help="Of a service or push, as tax.income.v1."),

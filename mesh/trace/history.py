@@ -20,6 +20,10 @@ class _Key(msgspec.Struct, gc=False):
     subject: str | None = None
 
 
+class NoCode(UsageError):
+    """The trace has no code of the broker for a resident: nobody ever asked about them."""
+
+
 _key_decoder = msgspec.json.Decoder(_Key)
 
 
@@ -32,11 +36,7 @@ def history(
     and says so. `rows` are the broker's of every exchange about the person, by message id, if they are known;
     finding them reads its whole ledger. Raises `UsageError` if the trace does not know the handle, or cannot be read.
     """
-    person = trace.codes_of(handle).get(member_of(BROKER))
-    if person is None:
-        raise UsageError(
-            f"the trace has no code of {member_of(BROKER)} for {handle}, so nothing is found by it"
-        )
+    person = _code_of(trace, handle)
     rows = _rows_about(trace, person) if rows is None else rows
     lines = lines_of((row for about in rows.values() for row in about), lambda id_: rows.get(id_, []), person)
     return {
@@ -58,15 +58,25 @@ def history(
     }
 
 
-def shown_ids(trace: Trace, handle: str) -> frozenset[str]:
-    """The ids of the exchanges that a person's history shows. Raises as `history` does."""
-    person = trace.codes_of(handle).get(member_of(BROKER), "")
-    about = _rows_about(trace, person) if person else {}
-    return frozenset(
-        id_
-        for id_, rows in about.items()
-        if any(row.entry == "permitted" for row in rows) and not any(row.undisclosed for row in rows)
-    )
+def shown(
+    trace: Trace, handle: str, rows: dict[str, list[Row]] | None = None
+) -> dict[tuple[str, str, str], str]:
+    """What a person's history shows: (requester, message id, provider) → the outcome. Arguments as for `history`."""
+    person = _code_of(trace, handle)
+    rows = _rows_about(trace, person) if rows is None else rows
+    return {
+        (line.requester, id_, line.provider): line.outcome
+        for id_, about in rows.items()
+        for line, hidden in lines_of(about, lambda _, about=about: about, person)  # type: ignore[misc]
+        if not hidden
+    }
+
+
+def _code_of(trace: Trace, handle: str) -> str:
+    person = trace.codes_of(handle).get(member_of(BROKER))
+    if person is None:
+        raise NoCode(f"the trace has no code of {member_of(BROKER)} for {handle}, so nothing is found by it")
+    return person
 
 
 def _rows_about(trace: Trace, person: str) -> dict[str, list[Row]]:

@@ -3,8 +3,9 @@
 Rules kept here:
 1. A party has what it sent and what came to it; everything else is absent.
 2. It reads what was sealed for it and what it sealed itself; the rest stays sealed.
-3. A resident sees what the portal may show: the exchanges about themselves that are not hidden (番号法23条2項), who
-   and when and which items, never values. What is hidden is absent, not blank.
+3. A resident sees what the portal may show: for each line of their history who asked whom, when, what for and which
+   items, never values, and letters in full. What is hidden (番号法23条2項) is absent, not blank: what they see is numbered
+   by itself, so that no gap tells how much that is.
 4. On the wire lines pass inside TLS: who, to whom, when and how long is all that an outsider has.
 5. Parties that collude see what each of them sees. What joins their codes of one person is an exchange between
    them, and nothing else.
@@ -13,9 +14,9 @@ Rules kept here:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mesh.channels import Opener
 from mesh.errors import MeshError, UsageError
@@ -25,8 +26,7 @@ from mesh.message import Kind
 from mesh.names import BROKER, is_role, matches, member_of
 from mesh.parsing import parse_json
 from mesh.party import decode_body, read_line
-from mesh.trace.history import shown_ids
-from mesh.trace.people import PersonFilter
+from mesh.trace.history import NoCode, shown
 from mesh.trace.reader import Trace, Transmission
 
 EVERYTHING: Final = "everything"
@@ -73,6 +73,9 @@ class Keys:
 class Perspective:
     """What everybody sees together: the view of who looks at the whole run. The others see less."""
 
+    knows_run = True
+    """Whether it has what only the run as a whole knows: who a code means, what was saved, what was expected."""
+
     def __init__(self, trace: Trace, name: str) -> None:
         self.name = name
         self._keys = Keys(trace)
@@ -114,6 +117,8 @@ class Perspective:
 class OfParties(Perspective):
     """What one or several parties see together."""
 
+    knows_run = False
+
     def __init__(self, trace: Trace, name: str, parties: frozenset[str]) -> None:
         super().__init__(trace, name)
         self.parties = parties
@@ -140,27 +145,42 @@ class OfParties(Perspective):
 class OnTheWire(Perspective):
     """What an outsider has who listens everywhere."""
 
+    knows_run = False
+
     def see(self, sent: Transmission) -> Seen | None:
         """That a line passed."""
         return Seen(sent, readable=False, sealed=("line",))
 
 
-class OfResident(Perspective):
-    """What a resident sees of what concerns them, and of their own applications and letters."""
+class Entry(NamedTuple):
+    """A line of a resident's history: where the broker passed the question or push on, and what became of it."""
 
-    def __init__(self, trace: Trace, name: str, seen: frozenset[int] | None = None) -> None:
-        """`seen` is what the resident's history shows, if that is known; finding it reads the whole trace."""
+    number: int
+    outcome: str
+    """`answered`, `unfinished`, or a code."""
+
+
+class OfResident(Perspective):
+    """What a resident sees of what concerns them: one transmission for each line of their history."""
+
+    knows_run = False
+
+    def __init__(self, trace: Trace, name: str, entries: Sequence[Entry] | None = None) -> None:
+        """`entries` are what the resident's history shows, if that is known; finding it reads a whole ledger."""
         super().__init__(trace, name)
-        self._seen = frozenset(_about(trace, name)) if seen is None else seen
+        found = _entries(trace, name) if entries is None else entries
+        self.numbers = tuple(one.number for one in found)
+        """The transmission of each line; they rise, and a line's place here is the number that the resident sees."""
+        self.outcomes = {one.number: one.outcome for one in found}
         self._reads = False
 
     def condition(self) -> tuple[str, tuple[Any, ...]]:
         """What is about the resident, hidden exchanges left out."""
-        return "t.number IN (SELECT value FROM json_each(?))", (json.dumps(sorted(self._seen)),)
+        return "t.number IN (SELECT value FROM json_each(?))", (json.dumps(self.numbers),)
 
     def see(self, sent: Transmission) -> Seen | None:
         """Who asked whom for which items, and letters in full."""
-        if sent.number not in self._seen:
+        if sent.number not in self.outcomes:
             return None
         # A letter is the resident's own to read; of everything else they see that it was.
         self._reads = sent.message.kind == Kind.NOTICE
@@ -246,19 +266,28 @@ def _subjects(trace: Trace, parties: frozenset[str]) -> dict[tuple[str, str], st
     return found
 
 
-def _about(trace: Trace, handle: str) -> Iterator[int]:
-    """The transmissions of what a resident's history shows."""
-    concerns, shown = PersonFilter(trace, handle).concerns, shown_ids(trace, handle)
-    requests: dict[str, str] = {}
-    for sent in trace.transmissions():
-        message = _message(sent)
-        if message is None:
-            continue
-        if sent.message.kind in (Kind.REQUEST, Kind.EVENT, Kind.NOTICE):
-            requests[sent.message.digest.hex()] = message.id
-        asked = requests.get(getattr(message, "requestdigest", ""), message.id)
-        if concerns(sent) and asked in shown:
-            yield sent.number
+def entries_of(sent: Iterable[Transmission], shown: Mapping[tuple[str, str, str], str]) -> list[Entry]:
+    """The lines of a history among the transmissions by which the broker passed something on, in their order.
+
+    `shown` is that of `mesh.trace.history`. What was passed on again is one line.
+    """
+    found: dict[tuple[str, str, str], Entry] = {}
+    for one in sent:
+        message = _message(one) if one.permit is not None else None
+        key = (getattr(message, "source", ""), getattr(message, "id", ""), one.recipient)
+        if key in shown:
+            found.setdefault(key, Entry(one.number, shown[key]))
+    return list(found.values())
+
+
+def _entries(trace: Trace, handle: str) -> list[Entry]:
+    try:
+        known = shown(trace, handle)
+    except NoCode:
+        return []  # The broker has no code for the person: nobody ever asked about them.
+    ids = json.dumps(sorted({id_ for _, id_, _ in known}))
+    where = "ifnull(t.permit, 0) != 0 AND m.id IN (SELECT value FROM json_each(?))"
+    return entries_of(trace.transmissions(where=where, values=(ids,)), known)
 
 
 def _message(sent: Transmission) -> Any:

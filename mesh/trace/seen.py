@@ -3,25 +3,42 @@
 Rules kept here:
 1. Who sent a line does not see what became of it at the other end: only an answer tells, or that nobody was there.
 2. On the wire, and for a resident who reads a history, there are no bytes to look at.
+3. A resident's rows are the lines of their history, from who asked to who was asked, with numbers of their own.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Generator
 from typing import Any, Final
 
-from mesh.errors import UsageError
+from mesh.errors import CODES, UsageError
 from mesh.message import Kind
 from mesh.recorder import Fate
 from mesh.trace.perspective import WIRE, OfParties, OfResident, Perspective, Seen, perspective
-from mesh.trace.reader import Trace
+from mesh.trace.reader import Trace, Transmission
 from mesh.trace.recheck import ANSWERS, ASKS
 from mesh.trace.show import Filter, attributes_of, details, named, row_of, selected
 
+UNFINISHED: Final = "unfinished"
+"""What a history says of what nobody answered yet."""
 SENT: Final = "sent"
 """The fate of a line for him who sent it, while no answer tells more."""
 _UNREAD: Final = dict.fromkeys(
-    ("id", "kind", "service", "code", "procedure", "items", "source", "digest", "asked", "jws", "permit")
+    (
+        "id",
+        "kind",
+        "service",
+        "code",
+        "says",
+        "procedure",
+        "items",
+        "source",
+        "digest",
+        "asked",
+        "jws",
+        "permit",
+    )
 )
 
 
@@ -56,14 +73,14 @@ def row_seen(one: Seen, view: Perspective | None = None) -> dict[str, Any]:
     sent = one.sent
     row = row_of(sent) | {
         "readable": one.readable, "sealed": list(one.sealed), "subject": one.subject, "content": one.content,
-        "bytes": len(sent.message.line),
+        "bytes": _length(sent),
     }  # fmt: skip
     if not one.readable:
         return row | _UNREAD | {"refused": False}
     attributes, kind = attributes_of(sent.message), sent.message.kind
     digest = sent.message.digest.hex()
     row |= {
-        "procedure": _text(attributes, "procedure"),
+        "procedure": _text(attributes, "procedure") or _permitted_procedure(sent),
         "items": (_text(attributes, "items") or "").split(),
         "source": _text(attributes, "source"),
         "digest": digest,
@@ -73,11 +90,36 @@ def row_seen(one: Seen, view: Perspective | None = None) -> dict[str, Any]:
         # Nobody looks, so nothing is opened.
         row["sealed"] = [part for part in ("data", "subject") if _text(attributes, part) is not None]
     if isinstance(view, OfResident):
-        row |= {"jws": None, "permit": None}
+        return row | _of_history(one, row["source"], view)
     if isinstance(view, OfParties) and sent.recipient not in view.parties:
         fate = sent.fate if sent.fate == Fate.UNREACHABLE else SENT
         row |= {"fate": fate, "refused": False, "code": sent.message.code, "arrived_us": None}
     return row
+
+
+def _permitted_procedure(sent: Transmission) -> str | None:
+    """An event has none of its own: its permit says under which its subscriber hears of it."""
+    return None if sent.permit is None else _text(attributes_of(sent.permit), "procedure")
+
+
+def _length(sent: Transmission) -> int:
+    """What passed: the line, and on a line of its own the permit."""
+    return len(sent.message.line) + (0 if sent.permit is None else 1 + len(sent.permit.line))
+
+
+def _of_history(one: Seen, requester: str | None, view: OfResident) -> dict[str, Any]:
+    """What the portal shows of a line of a history, instead of how it travelled."""
+    outcome = view.outcomes[one.sent.number]
+    return {
+        "index": bisect_left(view.numbers, one.sent.number),
+        "from": requester,
+        "arrived_us": None,
+        "code": outcome if outcome in CODES else None,
+        "says": None,
+        "refused": False,
+        "fate": Fate.DELIVERED if outcome != UNFINISHED else SENT,
+        "sealed": [] if one.sent.message.kind == Kind.NOTICE else ["data"],
+    } | dict.fromkeys(("id", "digest", "asked", "jws", "permit", "bytes", "subject"))
 
 
 def full_seen(trace: Trace, which: str, name: str) -> list[dict[str, Any]]:
@@ -86,7 +128,8 @@ def full_seen(trace: Trace, which: str, name: str) -> list[dict[str, Any]]:
     Raises `UsageError` if the trace has no such message, or that somebody does not have it.
     """
     view = perspective(trace, name)
-    seen = [one for one in map(view.see, named(trace, which)) if one is not None]
+    found = _numbered(trace, which, view) if isinstance(view, OfResident) else named(trace, which)
+    seen = [one for one in map(view.see, found) if one is not None]
     if not seen:
         raise UsageError(
             f"{name} does not have message {which}; see what they have with `trace show --as {name}`"
@@ -94,13 +137,20 @@ def full_seen(trace: Trace, which: str, name: str) -> list[dict[str, Any]]:
     return [row_seen(one, view) | _details_seen(trace, one, view) for one in seen]
 
 
+def _numbered(trace: Trace, which: str, view: OfResident) -> list[Transmission]:
+    """The transmission behind a resident's own number; none for what is no number of theirs."""
+    if not (which.isascii() and which.isdigit() and int(which[:18]) < len(view.numbers)):
+        return []
+    return named(trace, str(view.numbers[int(which[:18])]))
+
+
 def _details_seen(trace: Trace, one: Seen, view: Perspective | None) -> dict[str, Any]:
     made = details(trace, one.sent)
-    if not one.readable or (isinstance(view, OfResident) and one.sent.message.kind != Kind.NOTICE):
+    if not one.readable or isinstance(view, OfResident):
         # Of an exchange in their history residents know what the row has, and no more.
-        return made | {"header": {}, "attributes": {}, "permit_attributes": None, "checks": []}
-    if isinstance(view, OfResident):
-        return made | {"permit_attributes": None, "checks": []}
+        return made | {
+            "header": {}, "attributes": {}, "permit_attributes": None, "checks": [], "expectations": [],
+        }  # fmt: skip
     if isinstance(view, OfParties) and one.sent.recipient not in view.parties:
         return made | {"checks": []}
     return made

@@ -6,7 +6,6 @@ Everything comes as it is read, so that a listing of a large trace begins at onc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +20,7 @@ from mesh.trace.people import PersonFilter
 from mesh.trace.perspective import Perspective
 from mesh.trace.reader import Message, Trace, Transmission
 from mesh.trace.recheck import ANSWERS, ASKS
+from mesh.trace.tied import tied
 
 _ALWAYS: Final = (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)
 _ASKED: Final = (*_ALWAYS, Step.TIME, Step.DUPLICATE)
@@ -32,7 +32,7 @@ class Filter:
     """Which transmissions are listed; what is None lets all pass."""
 
     node: str | None = None
-    """An address or a role: sender or recipient."""
+    """An address or a role: who sent or got a line, made its message, or is whom that is for."""
     person: str | None = None
     """A resident's handle."""
     service: str | None = None
@@ -56,15 +56,26 @@ def selected(
     wanted = wanted or Filter()
     _check(wanted)
     person = None if wanted.person is None else PersonFilter(trace, wanted.person)
-    where, values = _condition(trace, wanted)
+    where, values = _condition(wanted)
     if view is not None:
         seen, more = view.condition()
         where, values = f"({where}) AND ({seen})", (*values, *more)
     if person is None:
-        return trace.transmissions(start, where=where, values=values)
-    # Answers are found by the request that they name, so every transmission has to be looked at.
-    numbers = trace.rows(_NUMBERS.format(where=where), start, *values)
-    return _among(numbers, filter(person.concerns, trace.transmissions()))
+        found = trace.transmissions(start, where=where, values=values)
+    else:
+        # Answers are found by the request that they name, so every transmission has to be looked at.
+        numbers = trace.rows(_NUMBERS.format(where=where), start, *values)
+        found = _among(numbers, filter(person.concerns, trace.transmissions()))
+    node = wanted.node
+    return found if node is None else (sent for sent in found if _touches(sent, node))
+
+
+def _touches(sent: Transmission, role: str) -> bool:
+    """Whether a party of the role has to do with a line: the broker carries what others mean for each other."""
+    if matches(role, sent.sender) or matches(role, sent.recipient):
+        return True
+    said = tied(sent.message.line)
+    return matches(role, said.source or "") or matches(role, said.recipient or "")
 
 
 _NUMBERS: Final = """
@@ -95,14 +106,9 @@ def _check(wanted: Filter) -> None:
         raise UsageError(f"there is no kind {wanted.kind!r}; it is one of {', '.join(_KINDS)}")
 
 
-def _condition(trace: Trace, wanted: Filter) -> tuple[str, tuple[Any, ...]]:
+def _condition(wanted: Filter) -> tuple[str, tuple[Any, ...]]:
     """The filter as SQL over t (transmission) and m (message)."""
     parts, values = ["1"], []
-    if wanted.node is not None:
-        numbers = [number for number, address in trace.parties.items() if matches(wanted.node, address)]
-        given = "(SELECT value FROM json_each(?))"
-        parts.append(f"(t.sender IN {given} OR t.recipient IN {given})")
-        values += [json.dumps(numbers)] * 2
     if wanted.code is not None:
         parts.append("(t.code = ? OR m.code = ?)")
         values += [wanted.code] * 2
@@ -116,7 +122,8 @@ def _condition(trace: Trace, wanted: Filter) -> tuple[str, tuple[Any, ...]]:
 def row_of(sent: Transmission) -> dict[str, Any]:
     """One transmission as a row; `time_us` and `arrived_us` count from the start of the run.
 
-    `code` is the one with which the recipient's gate refused, else the one that the message itself brings.
+    `code` is the one with which the recipient's gate refused, else the one that the message itself brings, which
+    `says` has in any case.
     """
     message = sent.message
     return {
@@ -129,6 +136,7 @@ def row_of(sent: Transmission) -> dict[str, Any]:
         "to": sent.recipient,
         "service": message.service,
         "code": sent.code or message.code,
+        "says": message.code,
         "refused": sent.code is not None,
         "fate": sent.fate,
         "jws": text(message.line),

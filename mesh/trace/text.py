@@ -36,7 +36,9 @@ def _fate_of(row: dict[str, Any]) -> str:
     if row["fate"] != Fate.DELIVERED:
         return f"{clean(row['fate'])}: {clean(row['code'])}" if row["code"] else clean(row["fate"])
     if row["refused"]:
-        return f"refused: {clean(row['code'])}"
+        # A refusal that a gate turns away brings a code of its own.
+        says = f"says {clean(row['says'])}, " if row.get("says") else ""
+        return f"{says}refused: {clean(row['code'])}"
     return f"says {clean(row['code'])}" if row["code"] is not None else "ok"
 
 

@@ -13,10 +13,10 @@ from mesh.trace.reader import Trace
 
 COLUMNS: Final = {
     "number": "I", "sent_us": "q", "sender": "I", "recipient": "I", "message": "I", "exchange": "I",
-    "service": "H", "procedure": "H", "kind": "B", "code": "B", "refused": "B", "fate": "B",
+    "service": "H", "procedure": "H", "source": "H", "meant": "H", "kind": "B", "code": "B", "refused": "B", "fate": "B",
 }  # fmt: skip
 """What is kept of each transmission, and how wide it is in `array`'s codes."""
-NAMED: Final = ("kind", "service", "procedure", "code", "refused", "fate")
+NAMED: Final = ("kind", "service", "procedure", "source", "meant", "code", "refused", "fate")
 """Columns whose numbers stand for names."""
 LEDGER_COLUMNS: Final = {"number": "I", "party": "I", "exchange": "I"}
 NONE: Final = 2**32 - 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from mesh.errors import UsageError
@@ -26,6 +27,9 @@ LISTED_MAX: Final = 1000
 
 class Missing(UsageError):
     """What was asked for by name is not here."""
+
+    more: Mapping[str, Any] = MappingProxyType({})
+    """What the answer says besides."""
 
 
 class Folder:

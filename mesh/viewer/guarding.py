@@ -10,7 +10,7 @@ Rules kept here:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -85,16 +85,16 @@ def middleware(guard: Guard) -> Middleware:
         except web.HTTPException as failure:
             return error(failure.status, failure.reason)
         except Missing as failure:
-            return error(404, str(failure))
+            return error(404, str(failure), **failure.more)
         except (UsageError, MeshError) as failure:
             return error(400, str(failure))
 
     return guarded
 
 
-def error(status: int, text: str) -> web.Response:
+def error(status: int, text: str, **more: Any) -> web.Response:
     """An error as the page shows it."""
-    return web.json_response({"error": text}, status=status)
+    return web.json_response({"error": text} | more, status=status)
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -33,9 +33,10 @@ from mesh.recorder import Fate
 from mesh.trace.opening import Damage
 from mesh.trace.perspective import Keys
 from mesh.trace.reader import Trace
+from mesh.trace.tied import UNREADABLE, tied
 from mesh.viewer.chunks import COLUMNS, NAMED, NONE, Chunk, Columns, Names, column, pieces, to_bytes
 from mesh.viewer.ledger_index import LedgerIndexing
-from mesh.viewer.message_index import UNREADABLE, Messages, read_payload
+from mesh.viewer.message_index import Messages
 
 PERCENTILES: Final = (50, 90, 95, 99)
 
@@ -151,6 +152,7 @@ class _Indexing:
         values = (
             number, sent_us, sender, recipient, message, exchange,
             map(known.service.__getitem__, message), (own or permitted for own, permitted in under),
+            map(known.source.__getitem__, message), map(known.meant.__getitem__, message),
             map(known.kind.__getitem__, message), map(known.code.__getitem__, message),
             map(names["refused"].__getitem__, code), map(names["fate"].__getitem__, fate),
         )  # fmt: skip
@@ -210,11 +212,11 @@ class _Indexing:
         for number in compress(range(len(known)), known.asks):
             if placed[number] or known.first[number] == NONE or known.root[number] != number:
                 continue
-            payload = read_payload(self._trace.message(number).line)
-            if payload.subject is None:
+            said = tied(self._trace.message(number).line)
+            if said.subject is None:
                 continue
             try:
-                code = keys.open(payload.subject, BROKER, payload.source or "")
+                code = keys.open(said.subject, BROKER, said.source or "")
             except UNREADABLE:
                 continue
             person = known.person_of.get(code, 0) if isinstance(code, str) else 0

@@ -14,8 +14,9 @@ from msgspec import Struct
 from mesh.merkle import Tree
 from mesh.names import BROKER
 from mesh.trace.reader import Trace
+from mesh.trace.tied import hex_bytes
 from mesh.viewer.chunks import BLOCK, LEDGER_COLUMNS, NONE, Chunk, column, pieces
-from mesh.viewer.message_index import Messages, hex_bytes
+from mesh.viewer.message_index import Messages
 
 _LEDGER: Final = "SELECT number, party, row FROM ledger WHERE number >= ? ORDER BY number LIMIT ?"
 _ASKED: Final = (

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any, Final
 
 from mesh.errors import CODES
-from mesh.message import Kind
 from mesh.trace.perspective import EVERYTHING, OfParties, OfResident, Perspective, Seen
 from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS, ASKS
 from mesh.trace.show import checks, parts, text
+from mesh.viewer.absent import Absent
 from mesh.viewer.copying import copies
 from mesh.viewer.folder import Missing
 from mesh.viewer.opened import Opened
 from mesh.viewer.records import key_of, record
-from mesh.viewer.rows import row, text_of, transmissions
+from mesh.viewer.rows import NUMBER_MAX, Filters, row, select, text_of
 from mesh.viewer.sight import Exchange, sight
 
 RELATED_MAX: Final = 200
@@ -24,16 +25,54 @@ _NO_COPY: Final = dict[str, None].fromkeys(("jws", "json", "curl", "openssl"))
 
 
 def message(opened: Opened, number: int, name: str) -> dict[str, Any]:
-    """Everything about one transmission; `Missing` if there is none, or it is absent for who looks."""
+    """Everything about one transmission; `Missing` if there is none, `Absent` if it is not there for who looks.
+
+    A resident names a line of their history by their own number of it.
+    """
     view = opened.perspective(name)
-    found = transmissions(opened, [number])
+    behind = _behind(view, number)
+    found = opened.transmissions([behind])
     seen = view.see(found[0]) if found else None
     if seen is None:
-        raise Missing(f"there is no message {number}" if not found else f"{name} has no message {number}")
+        if view.knows_run or isinstance(view, OfResident):
+            raise Missing(f"there is no message {number}")
+        raise Absent(f"{name} has no message {number}", "message", nearest=_nearest(opened, number, view))
     listed = row(opened, seen, view)
-    made: dict[str, Any] = {"row": listed, "sealed": list(seen.sealed), "code": _code(listed["code"])}
+    made: dict[str, Any] = {
+        "row": listed, "sealed": listed["sealed"], "code": _code(listed["code"]), "says": _code(listed["says"]),
+    }  # fmt: skip
     made |= _readable(opened, seen, view) if seen.readable else _UNREADABLE
-    return made | {"index": opened.progress}
+    return made | _neighbours(opened, behind, view) | {"index": opened.progress}
+
+
+def _behind(view: Perspective, number: int) -> int:
+    """The transmission that somebody's number names; a number of none if it names nothing."""
+    if not isinstance(view, OfResident):
+        return number
+    return view.numbers[number] if number < len(view.numbers) else NUMBER_MAX
+
+
+def _neighbours(opened: Opened, number: int, view: Perspective) -> dict[str, int | None]:
+    """What comes before and after among what the same person has, by their numbers."""
+    if isinstance(view, OfResident):
+        at, last = bisect_left(view.numbers, number), len(view.numbers) - 1
+        return {"previous": at - 1 if at else None, "next": at + 1 if at < last else None}
+    if view.knows_run and not opened.index.listed:
+        last = opened.count - 1
+        return {"previous": number - 1 if number else None, "next": number + 1 if number < last else None}
+    places, column = select(opened, Filters(as_=view.name)), opened.index.columns["number"]
+    at = bisect_left(places, opened.index.place_of(number))
+    after = at + 1 if at < len(places) and column[places[at]] == number else at
+    return {
+        "previous": column[places[at - 1]] if at else None,
+        "next": column[places[after]] if after < len(places) else None,
+    }
+
+
+def _nearest(opened: Opened, number: int, view: Perspective) -> int | None:
+    """The message of the same exchange that somebody has, nearest to one that they do not have."""
+    own = [one.sent.number for one in _exchange(opened, number, view)]
+    return min(own, key=lambda one: abs(one - number), default=None)
 
 
 _UNREADABLE: Final[dict[str, Any]] = {
@@ -44,7 +83,7 @@ _UNREADABLE: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
-_OF_RESIDENT: Final = ("basis", "person", "exchange", "sight")
+_OF_RESIDENT: Final = ("basis", "person", "exchange", "content", "sight")
 """What residents know of an exchange in their history besides its row."""
 
 
@@ -75,17 +114,10 @@ def _readable(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
         "copy": copies(line, permit, key_of(trace, line)),
         "permit_copy": _NO_COPY if permit is None else copies(permit, None, key_of(trace, permit)),
     }
-    if isinstance(view, OfResident) and sent.message.kind != Kind.NOTICE:
-        # The portal shows a resident that it was, and never the bytes (番号法23条).
-        return {name: made[name] if name in _OF_RESIDENT else none for name, none in _UNREADABLE.items()}
     if isinstance(view, OfResident):
-        made |= {
-            "permit_header": None,
-            "permit_attributes": None,
-            "permit_jws": None,
-            "permit_copy": _NO_COPY,
-        }
-    if isinstance(view, OfResident) or (isinstance(view, OfParties) and sent.recipient not in view.parties):
+        # The portal shows a resident that it was and what was written to them, never the bytes (番号法23条).
+        return {name: made[name] if name in _OF_RESIDENT else none for name, none in _UNREADABLE.items()}
+    if isinstance(view, OfParties) and sent.recipient not in view.parties:
         # Who sent a line does not see what became of it at the other end.
         made["checks"] = []
     return made
@@ -161,7 +193,7 @@ def _exchange(opened: Opened, number: int, view: Perspective) -> Iterator[Seen]:
     exchange = index.exchange_of(number)
     places = [] if exchange is None else index.places_of(exchange)
     numbers = [index.columns["number"][place] for place in places[:RELATED_MAX]]
-    for sent in transmissions(opened, numbers):
+    for sent in opened.transmissions(numbers):
         seen = view.see(sent)
         if seen is not None:
             yield seen

@@ -7,20 +7,13 @@ from collections.abc import Mapping
 from itertools import compress
 from typing import Any, Final
 
-import msgspec
-from msgspec import Struct
-
-from mesh import base64url
-from mesh.errors import MeshError
 from mesh.message import Kind
 from mesh.trace.opening import Damage
 from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS, ASKS
+from mesh.trace.tied import hex_bytes, tied
 from mesh.viewer.chunks import NONE, Names, pieces, text_of
 
-UNREADABLE: Final = (
-    MeshError, msgspec.MsgspecError, ValueError, TypeError, AttributeError, IndexError, RecursionError,
-)  # fmt: skip
 _ASKS: Final = tuple(kind.encode() for kind in ASKS)
 _ANSWERS: Final = tuple(kind.encode() for kind in ANSWERS)
 _NAMING: Final = (*_ANSWERS, Kind.PERMIT.encode())
@@ -30,19 +23,6 @@ _MESSAGES: Final = (
     "SELECT number, digest, CAST(ifnull(kind, '') AS BLOB), CAST(ifnull(id, '') AS BLOB), CAST(ifnull(service, '') AS BLOB),"
     " CAST(ifnull(code, '') AS BLOB), line FROM message WHERE number >= ? ORDER BY number LIMIT ?"
 )
-
-
-class Payload(Struct, gc=False):
-    """What a message or permit is tied to others by."""
-
-    requestdigest: str | None = None
-    subject: str | None = None
-    procedure: str | None = None
-    source: str | None = None
-
-
-_payload = msgspec.json.Decoder(Payload).decode
-_NO_PAYLOAD: Final = Payload()
 
 
 class Messages:
@@ -57,6 +37,8 @@ class Messages:
         self.person_of = person_of
         self.kind, self.code = array("B", (0,)), array("B", (0,))
         self.service, self.procedure = array("H", (0,)), array("H", (0,))
+        self.source, self.meant = array("H", (0,)), array("H", (0,))
+        """Who made a message and whom it is for, by its own word."""
         self.root = array("I", (0,))
         """The request or push that a message is or belongs to; itself where that is not known."""
         self.asks, self.answers = bytearray(1), bytearray(1)
@@ -121,31 +103,22 @@ class Messages:
 
     def _tie(self, kinds: tuple[bytes, ...], digests: tuple[Any, ...], lines: tuple[Any, ...]) -> None:
         """What the lines themselves say: which request they name, under which procedure, and about whom."""
-        procedures, asked, person_of = self._names["procedure"], self.asked, self.person_of
-        root, procedure, person = self.root, self.procedure, self.person
+        names, asked, person_of = self._names, self.asked, self.person_of
+        procedures, sources, recipients = names["procedure"], names["source"], names["meant"]
+        root, person = self.root, self.person
         for number, (kind, digest, line) in enumerate(zip(kinds, digests, lines, strict=True), len(root)):
-            payload = read_payload(line)
+            said = tied(line)
             if kind in _NAMING:
-                named = asked.get(hex_bytes(payload.requestdigest), number)
+                named = asked.get(hex_bytes(said.requestdigest), number)
             else:
                 # Bytes that nobody could read may be refused, and such a refusal names them.
                 named = asked.setdefault(digest, number)
             root.append(named)
-            procedure.append(procedures[(payload.procedure or "").encode("utf-8", "surrogatepass")])
-            person.append(person_of.get(payload.subject or "", 0))
+            self.procedure.append(procedures[_name(said.procedure)])
+            self.source.append(sources[_name(said.source)])
+            self.meant.append(recipients[_name(said.recipient)])
+            person.append(person_of.get(said.subject or "", 0))
 
 
-def read_payload(line: Any) -> Payload:
-    """What a line says that ties it to others; nothing for bytes that are no message."""
-    try:
-        return _payload(base64url.decode(line.split(b".", 2)[1]))
-    except UNREADABLE:
-        return _NO_PAYLOAD
-
-
-def hex_bytes(text: str | None) -> bytes:
-    """The bytes of hexadecimal text; none of what is no such text."""
-    try:
-        return bytes.fromhex(text or "")
-    except ValueError:
-        return b""
+def _name(text: str | None) -> bytes:
+    return (text or "").encode("utf-8", "surrogatepass")

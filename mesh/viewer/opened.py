@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
@@ -14,10 +16,13 @@ from typing import Any, Final
 import msgspec
 
 from mesh.errors import MeshError
+from mesh.ledger import Row, read_row
 from mesh.merkle import leaf_hash
 from mesh.names import BROKER, member_of
-from mesh.trace.perspective import OfParties, OfResident, Perspective, perspective
-from mesh.trace.reader import Trace
+from mesh.trace.history import shown
+from mesh.trace.perspective import OfParties, OfResident, Perspective, entries_of, perspective
+from mesh.trace.reader import Trace, Transmission
+from mesh.trace.recheck import ASKS
 from mesh.trace.show import parts
 from mesh.viewer import child
 from mesh.viewer.chunks import Chunk
@@ -130,10 +135,17 @@ class Opened:
         return found
 
     def _resident(self, name: str) -> OfResident:
-        columns, index = self.index.columns, self.index
-        places = index.select(("shown", name), lambda: [index.of(self.shown(name))])
-        numbers = columns["number"]
-        return OfResident(self.trace, name, frozenset(numbers[place] for place in places))
+        index, about = self.index, frozenset(self.index.about.get(name, ()))
+        rows = self.broker_rows_about(name)
+        known = {} if not rows else shown(self.trace, name, rows)
+        places = index.select(
+            ("passed on", name),
+            lambda: [
+                index.of(about), index.by("sender", [self.broker]), index.where("kind", ASKS.__contains__),
+            ],
+        )  # fmt: skip
+        numbers = [index.columns["number"][place] for place in places]
+        return OfResident(self.trace, name, entries_of(self.transmissions(numbers), known))
 
     def is_resident(self, name: str) -> bool:
         """Whether this is a resident's handle."""
@@ -144,18 +156,11 @@ class Opened:
         """Every resident's handle, in order."""
         return dict.fromkeys(handle for handle, _, _ in self.trace.residents())
 
-    def shown(self, handle: str) -> frozenset[int]:
-        """The exchanges that a resident's history shows."""
-        index = self.index
-        return frozenset(
-            one for one in index.about.get(handle, ()) if one in index.permitted and one not in index.hidden
-        )
-
     def seen_by(self, view: Perspective) -> Mask | None:
         """Which transmissions somebody has; None for all. It says for all what `view.see` says of one."""
         index = self.index
         if isinstance(view, OfResident):
-            return index.of(self.shown(view.name))
+            return index.at(view.numbers)
         if not isinstance(view, OfParties):
             return None
         numbers = self.numbers_of(view.parties)
@@ -184,10 +189,31 @@ class Opened:
             found.setdefault(party, []).append((size if type(size) is int else 0, token))
         return found
 
-    def ledger_rows_about(self, handle: str) -> list[int]:
-        """The numbers of all ledger rows about a resident's exchanges."""
+    def broker_rows_about(self, handle: str) -> dict[str, list[Row]]:
+        """The broker's rows of every exchange about a resident, by message id; a row that cannot be read is left out."""
         about, ledger = frozenset(self.index.about.get(handle, ())), self.index.ledger
-        return list(compress(ledger["number"], map(about.__contains__, ledger["exchange"])))
+        rows: dict[str, list[Row]] = {}
+        for number, party in compress(
+            zip(ledger["number"], ledger["party"], strict=True), map(about.__contains__, ledger["exchange"])
+        ):
+            if party == self.broker:
+                with suppress(MeshError):
+                    row = read_row(self.trace.ledger_row(number).row)
+                    rows.setdefault(row.id, []).append(row)
+        return rows
+
+    def transmissions(self, numbers: Sequence[int]) -> list[Transmission]:
+        """The transmissions with these numbers, which rise."""
+        if not numbers:
+            return []
+        if numbers[-1] - numbers[0] < 2 * len(numbers):
+            wanted = frozenset(numbers)
+            near = self.trace.transmissions(
+                numbers[0], numbers[-1] - numbers[0] + 1, "t.number <= ?", (numbers[-1],)
+            )
+            return [sent for sent in near if sent.number in wanted]
+        given = "t.number IN (SELECT value FROM json_each(?))"
+        return list(self.trace.transmissions(numbers[0], -1, given, (json.dumps(numbers),)))
 
     def path(self, party: str, position: int, size: int) -> list[bytes]:
         """The inclusion path of a party's ledger row; `IndexError` if the ledger is shorter."""

@@ -11,65 +11,62 @@ from mesh import jws
 from mesh.builtin import CONSENTS
 from mesh.consent import Consent, ConsentList
 from mesh.errors import MeshError, UsageError
-from mesh.ledger import Row, read_row
 from mesh.message import Kind
 from mesh.names import BROKER
-from mesh.trace.history import history
-from mesh.trace.perspective import EVERYTHING
+from mesh.recorder import Fate
+from mesh.trace.history import NoCode, history
+from mesh.trace.perspective import EVERYTHING, OfResident
+from mesh.trace.reader import Transmission
 from mesh.trace.show import attributes_of
+from mesh.viewer.absent import check_resident
 from mesh.viewer.opened import Opened
-from mesh.viewer.rows import text_of, transmissions
+from mesh.viewer.rows import text_of
 
 _consent_decoder = msgspec.json.Decoder(Consent)
 _list_decoder = msgspec.json.Decoder(ConsentList)
 
 
-def resident(opened: Opened, handle: str, *, hidden: bool) -> dict[str, Any]:
-    """The page of a handle; `hidden` is the inspector's view. `UsageError` for a resident who is not in the trace."""
+def resident(opened: Opened, handle: str, name: str = EVERYTHING, *, hidden: bool = False) -> dict[str, Any]:
+    """The page of a handle; `hidden` is the inspector's view, which a resident never has.
+
+    `UsageError` for a resident who is not in the trace, `Absent` for who may not see the page.
+    """
     if not opened.is_resident(handle):
         raise UsageError(f"the trace knows no resident {handle}")
+    view = opened.perspective(name)
+    check_resident(view, handle)
     return {
         "person": handle,
-        "rows": _rows(opened, handle, hidden=hidden),
-        "letters": list(_letters(opened, handle)),
+        "rows": _rows(opened, handle, hidden=hidden and view.knows_run),
+        "letters": list(_letters(opened, handle, own=not view.knows_run)),
         "consents": _consents(opened, handle),
+        "end_us": opened.index.columns["sent_us"][-1] if len(opened.index) else 0,
         "index": opened.progress,
     }
 
 
 def _rows(opened: Opened, handle: str, *, hidden: bool) -> list[dict[str, Any]]:
-    rows: dict[str, list[Row]] = {}
-    for number in opened.ledger_rows_about(handle):
-        stored = opened.trace.ledger_row(number)
-        if stored.party == BROKER:
-            row = read_row(stored.row)
-            rows.setdefault(row.id, []).append(row)
     try:
+        rows = opened.broker_rows_about(handle)
         found: list[dict[str, Any]] = history(opened.trace, handle, hidden=hidden, rows=rows)["rows"]
-    except UsageError:
-        return []  # The broker has no code for the person: nobody ever asked about them.
+    except NoCode:
+        return []
     start_us = opened.trace.start_us or 0
     return [row | {"time_us": row["time_us"] - start_us} for row in found]
 
 
-def _letters(opened: Opened, handle: str) -> Iterator[dict[str, Any]]:
-    """Letters that came to the portal, opened as the resident reads them."""
-    index, view = opened.index, opened.perspective(handle)
-    places = index.select(
-        ("letters", handle),
-        lambda: [index.of(opened.shown(handle)), index.where("kind", Kind.NOTICE.__eq__)],
-    )
-    numbers = [index.columns["number"][place] for place in places]
-    known: set[str | None] = set()
-    for sent in transmissions(opened, numbers):
-        seen = view.see(sent)
-        if seen is None or sent.permit is None or sent.fate != "delivered" or sent.message.id in known:
+def _letters(opened: Opened, handle: str, *, own: bool) -> Iterator[dict[str, Any]]:
+    """Letters that came to the portal, opened as the resident reads them; `own` numbers them as the resident does."""
+    view = opened.perspective(handle)
+    for place, sent in enumerate(opened.transmissions(view.numbers if isinstance(view, OfResident) else ())):
+        seen = view.see(sent) if sent.message.kind == Kind.NOTICE else None
+        came = None if seen is None else _delivery(opened, sent)
+        if seen is None or came is None:
             continue
-        known.add(sent.message.id)
         stated = attributes_of(sent.message)
         yield {
-            "index": sent.number,
-            "time_us": sent.arrived_us,
+            "index": place if own else sent.number,
+            "time_us": came.arrived_us,
             "id": sent.message.id,
             "from": text_of(stated, "source"),
             "to": sent.recipient,
@@ -77,6 +74,21 @@ def _letters(opened: Opened, handle: str) -> Iterator[dict[str, Any]]:
             "procedure": text_of(stated, "procedure"),
             "content": seen.content,
         }
+
+
+def _delivery(opened: Opened, sent: Transmission) -> Transmission | None:
+    """The first try by which a letter reached its inbox."""
+    exchange = opened.index.exchange_of(sent.number)
+    places = [] if exchange is None else opened.index.places_of(exchange)
+    tries = opened.transmissions([opened.index.columns["number"][place] for place in places])
+    return next(
+        (
+            one
+            for one in tries
+            if one.permit is not None and one.recipient == sent.recipient and one.fate == Fate.DELIVERED
+        ),
+        None,
+    )
 
 
 def _consents(opened: Opened, handle: str) -> list[dict[str, Any]]:
@@ -108,7 +120,7 @@ def _listings(opened: Opened) -> Iterator[tuple[int, ConsentList]]:
         ("listings",),
         lambda: [index.where("service", CONSENTS.name.__eq__), index.where("kind", Kind.REQUEST.__eq__)],
     )
-    for sent in transmissions(opened, [index.columns["number"][place] for place in places]):
+    for sent in opened.transmissions([index.columns["number"][place] for place in places]):
         seen = view.see(sent)
         token = seen.content.get("listing") if seen is not None and isinstance(seen.content, dict) else None
         listing = _read(token, _list_decoder) if isinstance(token, str) else None
@@ -122,7 +134,7 @@ def _uses(opened: Opened, handle: str) -> Iterator[str]:
     about = frozenset(index.about.get(handle, ()))
     places = index.select(("about", handle), lambda: [index.of(about)])
     consent_of: dict[int, str] = {}
-    for sent in transmissions(opened, [index.columns["number"][place] for place in places]):
+    for sent in opened.transmissions([index.columns["number"][place] for place in places]):
         exchange = index.exchange_of(sent.number)
         if exchange is None:
             continue

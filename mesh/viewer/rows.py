@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_left
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from mesh.errors import UsageError
 from mesh.names import is_role, matches
 from mesh.trace.opening import Damage
-from mesh.trace.perspective import EVERYTHING, OfParties, OnTheWire, Perspective, Seen
-from mesh.trace.reader import Transmission
+from mesh.trace.perspective import EVERYTHING, OfParties, OfResident, OnTheWire, Perspective, Seen
 from mesh.trace.seen import row_seen
-from mesh.trace.show import attributes_of
 from mesh.viewer.index import Mask, Places, both, either
 from mesh.viewer.opened import Opened, member
 
 PAGE_MAX: Final = 500
+NUMBER_MAX: Final = 2**53 - 1
 TEXT_MAX: Final = 200
 """Characters of a filter."""
 _WHOLE_ID: Final = re.compile("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -32,11 +30,13 @@ class Filters:
 
     as_: str = EVERYTHING
     node: str = ""
-    """An address, a member, or a role."""
+    """An address, a member, or a role: who sent or got a line, made its message, or is whom that is for."""
     person: str = ""
     service: str = ""
     code: str = ""
     kind: str = ""
+    whole: str = ""
+    """`1` for whole exchanges, once a line of them passes."""
     q: str = ""
     """Text in an id, an address, a service, a procedure or a code, or in what a party, service or procedure is called."""
 
@@ -56,19 +56,31 @@ def select(opened: Opened, wanted: Filters) -> Places:
     view = opened.perspective(wanted.as_)
     if wanted.person and not opened.is_resident(wanted.person):
         raise UsageError(f"the trace knows no resident {wanted.person}")
+    if wanted.whole and not isinstance(view, OnTheWire):
+        return opened.index.select(wanted, lambda: _whole(opened, view, replace(wanted, whole="")))
     return opened.index.select(wanted, lambda: _masks(opened, view, wanted))
+
+
+def _whole(opened: Opened, view: Perspective, wanted: Filters) -> list[Mask]:
+    """Every line of the exchanges of which one passes, as far as somebody has it."""
+    index, seen = opened.index, opened.seen_by(view)
+    exchange = index.columns["exchange"].__getitem__
+    passing = frozenset(map(exchange, select(opened, wanted)))
+    return [index.of(passing), *([] if seen is None else [seen])]
 
 
 def _masks(opened: Opened, view: Perspective, wanted: Filters) -> list[Mask]:
     index = opened.index
     seen = opened.seen_by(view)
     masks = [] if seen is None else [seen]
-    if wanted.node:
-        masks.append(_touching(opened, lambda address: _is(wanted.node, address)))
     if isinstance(view, OnTheWire):
+        if wanted.node:
+            masks.append(_carried(opened, lambda address: _is(wanted.node, address)))
         # Whoever cannot read a line cannot find it by what stands in it either.
         sealed = (wanted.person, wanted.service, wanted.code, wanted.kind)
         return [*masks, *_search_outside(opened, wanted.q), *([bytes(len(index))] if any(sealed) else [])]
+    if wanted.node:
+        masks.append(_touching(opened, lambda address: _is(wanted.node, address)))
     if wanted.person:
         masks.append(index.of(frozenset(index.about.get(wanted.person, ()))))
     for column, value in (("service", wanted.service), ("kind", wanted.kind)):
@@ -90,7 +102,14 @@ def _is(wanted: str, address: str) -> bool:
     )
 
 
-def _touching(opened: Opened, wanted: Any) -> Mask:
+def _touching(opened: Opened, wanted: Callable[[str], bool]) -> Mask:
+    """What goes from or to an address that is wanted, or is made by it or meant for it: the broker carries it."""
+    index = opened.index
+    meant = either(index.where("source", wanted), index.where("meant", wanted))
+    return either(_carried(opened, wanted), meant)
+
+
+def _carried(opened: Opened, wanted: Callable[[str], bool]) -> Mask:
     """What goes from or to an address that is wanted."""
     numbers = [number for number, address in opened.trace.parties.items() if wanted(address)]
     return either(opened.index.by("sender", numbers), opened.index.by("recipient", numbers))
@@ -98,6 +117,8 @@ def _touching(opened: Opened, wanted: Any) -> Mask:
 
 def _with_code(opened: Opened, view: Perspective, code: str) -> Mask:
     index = opened.index
+    if isinstance(view, OfResident):
+        return index.at(number for number, outcome in view.outcomes.items() if outcome == code)
     refused = index.where("refused", code.__eq__)
     if isinstance(view, OfParties):
         # Who sent a line does not see what the gate at the other end made of it.
@@ -105,12 +126,10 @@ def _with_code(opened: Opened, view: Perspective, code: str) -> Mask:
     return either(index.where("code", code.__eq__), refused)
 
 
-def _of_party(opened: Opened, text: str) -> Mask:
-    """What goes from or to a party in whose address or name, or its member's name, the text stands."""
+def _named(opened: Opened, text: str) -> Callable[[str], bool]:
+    """Whether the text stands in a party's address or name, or its member's name."""
     names = opened.trace.names
-    return _touching(
-        opened, lambda address: _says(text, address, names) or _says(text, member(address), names)
-    )
+    return lambda address: _says(text, address, names) or _says(text, member(address), names)
 
 
 def _says(text: str, name: str, titles: Mapping[str, tuple[str, str]]) -> bool:
@@ -118,12 +137,14 @@ def _says(text: str, name: str, titles: Mapping[str, tuple[str, str]]) -> bool:
 
 
 def _search_outside(opened: Opened, text: str) -> list[Mask]:
-    return [_of_party(opened, text.lower())] if text else []
+    return [_carried(opened, _named(opened, text.lower()))] if text else []
 
 
 def _search(opened: Opened, text: str) -> Mask:
     index = opened.index
-    found = either(_of_party(opened, text), index.where("code", lambda name: text in name.lower()))
+    found = either(
+        _touching(opened, _named(opened, text)), index.where("code", lambda name: text in name.lower())
+    )
     for column, key in (("service", "services"), ("procedure", "procedures")):
         titles = dict(opened.trace.titles(key))
         found = either(found, index.where(column, lambda name, titles=titles: _says(text, name, titles)))  # type: ignore[misc]
@@ -150,7 +171,7 @@ def page(opened: Opened, wanted: Filters, offset: int, limit: int) -> dict[str, 
         total = len(places) + len(early)
     rows, note = [], None
     try:
-        for sent in transmissions(opened, numbers):
+        for sent in opened.transmissions(numbers):
             seen = view.see(sent)
             if seen is not None:
                 rows.append(row(opened, seen, view))
@@ -167,25 +188,14 @@ def _early(opened: Opened, wanted: Filters) -> list[int]:
 
 
 def position(opened: Opened, wanted: Filters, number: int) -> int:
-    """Where a transmission stands under the filters, or where it would."""
+    """Where a transmission stands under the filters, or where it would; a resident names it by their own number."""
+    view = opened.perspective(wanted.as_)
+    if isinstance(view, OfResident):
+        number = view.numbers[number] if number < len(view.numbers) else NUMBER_MAX
     if not opened.index.listed and wanted == Filters():
         return min(number, max(opened.count - 1, 0))
     places = select(opened, wanted)
     return bisect_left(places, opened.index.place_of(number))
-
-
-def transmissions(opened: Opened, numbers: list[int]) -> list[Transmission]:
-    """The transmissions with these numbers, which rise."""
-    if not numbers:
-        return []
-    if numbers[-1] - numbers[0] < 2 * len(numbers):
-        wanted = frozenset(numbers)
-        near = opened.trace.transmissions(
-            numbers[0], numbers[-1] - numbers[0] + 1, "t.number <= ?", (numbers[-1],)
-        )
-        return [sent for sent in near if sent.number in wanted]
-    given = "t.number IN (SELECT value FROM json_each(?))"
-    return list(opened.trace.transmissions(numbers[0], -1, given, (json.dumps(numbers),)))
 
 
 def row(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
@@ -195,12 +205,11 @@ def row(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
     for name in ("jws", "permit", "subject", "content"):
         del made[name]
     made |= {"permitted": None, "exchange": None}
-    if sent.permit is not None:
-        made["bytes"] += len(sent.permit.line) + 1
-    if seen.readable:
+    if isinstance(view, OfResident):
+        # What is hidden must leave no gap, so that numbers of the whole run are nothing for a resident.
+        made["exchange"] = made["index"]
+    elif seen.readable:
         made |= {"permitted": sent.permit is not None, "exchange": opened.index.exchange_of(sent.number)}
-        if sent.permit is not None and made["procedure"] is None:
-            made["procedure"] = text_of(attributes_of(sent.permit), "procedure")
     return made
 
 

@@ -23,7 +23,7 @@ from mesh.viewer.opened import Opened, member
 from mesh.viewer.outcome import outcome
 from mesh.viewer.overview import network, timeline
 from mesh.viewer.resident import resident
-from mesh.viewer.rows import PAGE_MAX, Filters, page, position
+from mesh.viewer.rows import NUMBER_MAX, PAGE_MAX, Filters, page, position
 from mesh.viewer.runs import Runs
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -32,7 +32,6 @@ TYPES: Final = {
     ".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png", ".woff2": "font/woff2",
     ".ico": "image/x-icon",
 }  # fmt: skip
-NUMBER_MAX: Final = 2**53 - 1
 
 Answer = Callable[[Opened, web.Request], Any]
 
@@ -229,7 +228,9 @@ def _timeline(opened: Opened, request: web.Request) -> dict[str, Any]:
 
 
 def _resident(opened: Opened, request: web.Request) -> dict[str, Any]:
-    return resident(opened, request.match_info["handle"], hidden=request.query.get("hidden") == "1")
+    return resident(
+        opened, request.match_info["handle"], _as(request), hidden=request.query.get("hidden") == "1"
+    )
 
 
 def _joins(opened: Opened, request: web.Request) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -148,10 +149,16 @@ def _row(name: str, role: str, view: Perspective, exchange: Exchange, codes: lis
     return {
         "who": name,
         "role": role,
-        "index": seen[0].sent.number if seen else None,
+        "index": _index(view, seen[0]) if seen else None,
         "parts": parts,
         "codes": states,
     }
+
+
+def _index(view: Perspective, first: Seen) -> int:
+    """Under which number somebody finds a transmission: a resident's are their own."""
+    number = first.sent.number
+    return bisect_left(view.numbers, number) if isinstance(view, OfResident) else number
 
 
 def _part(part: str, seen: list[Seen], whole: list[Seen]) -> str:

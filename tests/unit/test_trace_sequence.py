@@ -155,13 +155,17 @@ def test_a_sender_does_not_see_what_became_of_a_line_at_the_other_end(trace: Tra
 def test_on_the_wire_there_are_lengths(trace: Trace) -> None:
     seen = list(see(trace, name="wire"))
     assert len(seen) == 41
-    lengths = [len(sent.message.line) for sent in trace.transmissions()]
+    lengths = [
+        len(one.message.line) + (0 if one.permit is None else 1 + len(one.permit.line))
+        for one in trace.transmissions()
+    ]
     assert [one["bytes"] for one in seen] == lengths
     for name in (
         "id",
         "kind",
         "service",
         "code",
+        "says",
         "jws",
         "permit",
         "subject",

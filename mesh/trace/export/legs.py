@@ -133,7 +133,7 @@ def legs(rows: Iterable[dict[str, Any]], only: frozenset[str] | None = None) -> 
         while under_way and under_way[0][0] <= row["time_us"]:
             yield from made.moment(heappop(under_way)[2], sends=False)
         yield from made.moment(row, sends=True)
-        if row["fate"] == Fate.DELIVERED:
+        if row["fate"] == Fate.DELIVERED and row["arrived_us"] is not None:
             heappush(under_way, (row["arrived_us"], row["index"], row))
     while under_way:
         yield from made.moment(heappop(under_way)[2], sends=False)
