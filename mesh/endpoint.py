@@ -302,9 +302,7 @@ class Endpoint:
         return MeshError("handler_failed")
 
     def log(self, error: Exception) -> None:
-        """Say on the error stream what went wrong inside this node; a dead one says nothing."""
-        if not self.host.alive:
-            return
+        """Say on the error stream what went wrong inside this node."""
         if isinstance(error, MeshError):
             print(f"{self.address}: {error}", file=sys.stderr)
         else:

@@ -357,6 +357,17 @@ def test_a_run_does_not_wait_for_a_restart_and_is_no_endless_one() -> None:
     assert waiting.error == "Deadlock: deadlock at 30000000 µs: nothing is ready and no timer is set"
 
 
+def test_the_books_of_a_node_that_is_down_at_the_end_are_signed(tmp_path: Path) -> None:
+    path = tmp_path / "down.trace"
+    assert ran(path, crash=[{"node": OFFICE, "at_s": 0.012}]).held
+    with Trace.open(path) as trace:
+        assert verify(trace).ok
+        heads = list(trace.rows("SELECT address FROM head JOIN party ON party.number = head.party"))
+        kept = list(trace.rows("SELECT address FROM sealing_key"))
+        assert (OFFICE,) in heads
+        assert (OFFICE,) in kept
+
+
 def test_waiting_for_a_restart_is_no_deadlock() -> None:
     async def until_back(sim: Simulation) -> None:
         sim.node(LISTENER)
