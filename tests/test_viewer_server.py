@@ -29,6 +29,7 @@ from mesh.trace.reader import Trace, Transmission
 from mesh.trace.recheck import ASKS
 from mesh.trace.seen import see
 from mesh.trace.show import Filter, parts, rows
+from mesh.viewer.connection import Runner
 from mesh.viewer.folder import Folder
 from mesh.viewer.guarding import POLICY
 from mesh.viewer.index import Index
@@ -81,7 +82,7 @@ async def page(folder: Path) -> AsyncIterator[Page]:
 
 async def visit(folder: Path, only: str | None = None) -> AsyncIterator[Page]:
     viewer = Viewer(Folder(folder, only, SCENARIOS), SCENARIOS, ("nodes", "scenarios"))
-    runner = web.AppRunner(viewer.app(), access_log=None)
+    runner = Runner(viewer.app())
     await runner.setup()
     await listen(viewer, runner, 0)
     async with aiohttp.ClientSession() as session:

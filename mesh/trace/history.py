@@ -88,7 +88,7 @@ def _rows_about(trace: Trace, person: str) -> dict[str, list[Row]]:
             # The row that names the person comes first: what follows it has the id alone.
             if key.subject == person or key.id in rows:
                 rows.setdefault(key.id, []).append(read_row(stored.row))
-    except (msgspec.MsgspecError, UnicodeDecodeError, MeshError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, MeshError):
         raise UsageError(
             "the broker's ledger in the trace is damaged; see what `trace verify` says"
         ) from None

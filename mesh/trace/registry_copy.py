@@ -98,5 +98,5 @@ def _read_head(token: bytes, root_der: bytes) -> Head:
 def _address_in(data: bytes) -> str:
     try:
         return _entry_decoder.decode(data).address
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""

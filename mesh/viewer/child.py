@@ -1,14 +1,23 @@
-"""Processes that work for the server: a module of this package, with its words on a pipe."""
+"""Processes that work for the server: a module of this package, with its words on a pipe.
+
+Nothing outlives the server, however it ends: each process has a pipe on which nothing ever comes but its end.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
 LINE_MAX: Final = 2**24
 """Bytes of one line that a process may print."""
+ORPHANED_S: Final = 60.0
+"""How long a process may take to end by itself once the server is gone."""
 
 
 async def start(module: str, *arguments: str) -> asyncio.subprocess.Process:
@@ -18,12 +27,31 @@ async def start(module: str, *arguments: str) -> asyncio.subprocess.Process:
     """
     return await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", module, *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         start_new_session=True,
         limit=LINE_MAX,
     )  # fmt: skip
+
+
+def end_with_parent(end: Callable[[], object] | None = None) -> None:
+    """In the process itself: end when the server does. With `end`, do that first, and leave it some time."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        if end is not None:
+            end()
+            time.sleep(ORPHANED_S)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def interrupt() -> None:
+    """Ctrl-C to this process."""
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def output(process: asyncio.subprocess.Process) -> asyncio.StreamReader:

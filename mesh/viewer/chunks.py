@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
-from mesh.trace.opening import Damage
+from mesh.trace.opening import Damage, damaged
 from mesh.trace.reader import Trace
 
 COLUMNS: Final = {
@@ -112,8 +112,12 @@ def pieces(trace: Trace, sql: str) -> Generator[list[tuple[Any, ...]], None, Non
         except Damage as error:
             damage = error
         if rows:
+            numbers = [row[0] for row in rows]
+            if numbers[0] < start or numbers != sorted(numbers):
+                # Pages that lead to each other, so that rows come again for ever.
+                raise damaged(f"{trace.name} is damaged")
             yield rows
-            start = rows[-1][0] + 1
+            start = numbers[-1] + 1
         if damage is not None:
             raise damage
         count = len(rows)

@@ -8,21 +8,33 @@ Rules kept here:
 
 from __future__ import annotations
 
+import asyncio
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mesh.errors import UsageError
 from mesh.scenario import Scenario
-from mesh.trace.opening import check_file
+from mesh.trace.opening import Steps, one_line
 from mesh.trace.reader import Trace
 from mesh.viewer.indexing import count
 from mesh.viewer.opened import Opened
+from mesh.viewer.telling import tell_error
 
 OPEN_MAX: Final = 3
 """Traces that are open at a time; the least recently used leave first."""
 LISTED_MAX: Final = 1000
+
+
+class Stamp(NamedTuple):
+    """Which file stands under a name, and as of when."""
+
+    inode: int
+    size: int
+    mtime_ns: int
 
 
 class Missing(UsageError):
@@ -39,7 +51,10 @@ class Folder:
         self.path = path.resolve()
         self._only = None if only is None else {only}
         self._scenarios = scenarios
-        self._open: dict[str, tuple[tuple[int, int, int], Opened]] = {}
+        self._open: dict[str, tuple[Stamp, Opened]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._listing = asyncio.Lock()
+        self._described: dict[str, tuple[Stamp, dict[str, Any]]] = {}
 
     def allow(self, name: str) -> None:
         """Show a trace that was recorded from the page."""
@@ -50,51 +65,77 @@ class Folder:
         """The file of a name; `Missing` for what is no file of this folder."""
         path = self.path / name
         try:
-            inside = Path(name).name == name and path.resolve() == path and path.is_file()
+            inside = Path(name).name == name and stat.S_ISREG(path.lstat().st_mode)
         except (OSError, ValueError):
             inside = False
-        if not inside or (self._only is not None and name not in self._only):
+        if not inside or name.startswith(".") or (self._only is not None and name not in self._only):
             raise Missing("there is no such trace in the folder")
         return path
 
-    def list(self) -> list[dict[str, Any]]:
+    async def listed(self) -> list[dict[str, Any]]:
         """Every trace, those that cannot be opened with the reason, newest first."""
-        found = []
-        for path in self.path.iterdir():
-            try:
-                self.file(path.name)
-                check_file(path)
-                found.append((-path.stat().st_mtime_ns, self._describe(path)))
-            except Missing:
-                continue
-            except UsageError as error:
-                if path.suffix == ".trace":
-                    found.append((0, _unopened(path, str(error))))
-        found.sort(key=lambda one: (one[0], one[1]["name"]))
-        return [one for _, one in found[:LISTED_MAX]]
+        async with self._listing:
+            return await asyncio.to_thread(self._list)
 
-    def _describe(self, path: Path) -> dict[str, Any]:
-        with Trace.open(path) as trace:
+    def _list(self) -> list[dict[str, Any]]:
+        stamps: dict[str, Stamp] = {}
+        for path in self.path.iterdir():
+            with suppress(Missing, OSError):
+                stamps[path.name] = stamp_of(self.file(path.name))
+        self._described = {
+            name: one
+            for name, one in self._described.items()
+            if stamps.get(name) == one[0] and one[1]["live"] is False
+        }
+        found: list[dict[str, Any]] = []
+        for name in sorted(stamps, key=lambda name: (-stamps[name].mtime_ns, name)):
+            _, described = self._described.get(name) or (None, self._look(name))
+            self._described[name] = (stamps[name], described)
+            if described["live"] is not None or name.endswith(".trace"):
+                found.append(described)
+            if len(found) == LISTED_MAX:
+                break
+        found.sort(key=lambda one: one["live"] is None)  # What cannot be opened comes last.
+        return [{key: value for key, value in one.items() if key != "live"} for one in found]
+
+    def _look(self, name: str) -> dict[str, Any]:
+        """A line of the list, whatever one file is like."""
+        try:
+            return self._describe(self.path / name, name)
+        except UsageError as error:
+            return _unopened(name, str(error))
+        except Exception as error:
+            tell_error("", error)
+            return _unopened(name, f"{one_line(Path(name))} is damaged; copy it again, or run it again")
+
+    def _describe(self, path: Path, name: str) -> dict[str, Any]:
+        with Trace.open(path, name, glance=True) as trace:
+            trace.steps.allow(Steps.OPENING)
             return {
-                "name": path.name,
+                "name": name,
                 **titles(trace, self._scenarios),
                 "seed": trace.meta.get("seed"),
                 "faults": None if trace.faults is None else trace.faults.as_json(),
                 "messages": count(trace, "transmission"),
                 "complete": trace.complete and trace.whole,
                 "notes": list(trace.notes),
+                "live": trace.live,
             }
 
     async def opened(self, name: str) -> Opened:
         """The trace of a name, opened again if the file has changed; `Missing` or `UsageError` if it cannot be."""
+        # One at a time for each name: what is opened twice would be closed once.
+        async with self._locks.setdefault(self.file(name).name, asyncio.Lock()):
+            return await self._opened(name)
+
+    async def _opened(self, name: str) -> Opened:
         path = self.file(name)
-        stat = path.stat()
-        stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        stamp = stamp_of(path)
         known, opened = self._open.pop(name, (None, None))
         if opened is None or (known != stamp and not opened.is_fresh()):
             if opened is not None:
                 await opened.close()
-            opened = Opened(path)
+            opened = Opened(await asyncio.to_thread(Trace.open, path, name, lenient=True))
             await opened.start()
         self._open[name] = (stamp, opened)
         if len(self._open) > OPEN_MAX:
@@ -120,8 +161,14 @@ def titles(trace: Trace, scenarios: Mapping[str, Scenario]) -> dict[str, Any]:
     }
 
 
-def _unopened(path: Path, why: str) -> dict[str, Any]:
+def stamp_of(path: Path) -> Stamp:
+    """What tells whether a file has changed."""
+    found = path.lstat()
+    return Stamp(found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _unopened(name: str, why: str) -> dict[str, Any]:
     return {
-        "name": path.name, "scenario": None, "title": "", "title_ja": "", "seed": None, "faults": None, "messages": 0,
-        "complete": False, "notes": [why],
+        "name": name, "scenario": None, "title": "", "title_ja": "", "seed": None, "faults": None, "messages": 0,
+        "complete": False, "notes": [why], "live": None,
     }  # fmt: skip

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Middleware
 
 from mesh.errors import MeshError, UsageError
 from mesh.viewer.folder import Missing
+from mesh.viewer.telling import tell_error
 
 BODY_MAX: Final = 16_384
 """Bytes of a request's body."""
@@ -88,6 +89,16 @@ def middleware(guard: Guard) -> Middleware:
             return error(404, str(failure), **failure.more)
         except (UsageError, MeshError) as failure:
             return error(400, str(failure))
+        except ConnectionError:
+            raise  # Nobody is there to be told.
+        except OSError as failure:
+            return error(400, f"what was asked for cannot be read: {failure.strerror}")
+        except Exception as failure:
+            # Mostly a file that holds what nobody thought of. The page goes on, and whoever serves it reads one line.
+            tell_error("", failure)
+            return error(
+                500, "this part of the trace cannot be shown; `trace verify` says what is wrong with it"
+            )
 
     return guarded
 

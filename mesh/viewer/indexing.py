@@ -9,7 +9,7 @@ Rules kept here:
 5. Rows are turned into columns, and columns into others, by single calls of C wherever that can be: a million
    transmissions are waited for.
 
-For a large trace it is a process of its own, `python -m mesh.viewer.indexing FILE`, so that the server answers
+For a large trace it is a process of its own, `python -m mesh.viewer.indexing FILE NAME`, so that the server answers
 meanwhile: each chunk goes to stdout as four bytes of length and MessagePack.
 """
 
@@ -34,6 +34,7 @@ from mesh.trace.opening import Damage
 from mesh.trace.perspective import Keys
 from mesh.trace.reader import Trace
 from mesh.trace.tied import UNREADABLE, tied
+from mesh.viewer import child
 from mesh.viewer.chunks import COLUMNS, NAMED, NONE, Chunk, Columns, Names, column, pieces, to_bytes
 from mesh.viewer.ledger_index import LedgerIndexing
 from mesh.viewer.message_index import Messages
@@ -62,7 +63,7 @@ def chunks(trace: Trace) -> Iterator[Chunk]:
         yield Chunk(1.0, note=f"{damage}; {indexing.reached()}")
     except ValueError:
         # What the file holds has types or numbers that no run writes.
-        yield Chunk(1.0, note=f"{trace.path.name} is damaged; {indexing.reached()}")
+        yield Chunk(1.0, note=f"{trace.name} is damaged; {indexing.reached()}")
     finally:
         indexing.close()
 
@@ -263,12 +264,12 @@ def count(trace: Trace, table: str) -> int:
     return int(last) - int(first) + 1
 
 
-def main(path: str) -> int:
-    """Write the chunks of a trace to stdout."""
+def main(path: str, name: str) -> int:
+    """Write the chunks of a trace, which texts call by the name, to stdout."""
     encode, write = msgspec.msgpack.Encoder().encode, sys.stdout.buffer.write
     gc.disable()  # Nothing here goes in circles, and sweeping through millions of numbers takes its time.
     try:
-        with Trace.open(Path(path), lenient=True) as trace:
+        with Trace.open(Path(path), name, lenient=True) as trace:
             for chunk in chunks(trace):
                 data = encode(chunk)
                 write(len(data).to_bytes(4, "big") + data)
@@ -283,4 +284,5 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    child.end_with_parent()
+    sys.exit(main(*sys.argv[1:]))

@@ -82,7 +82,7 @@ class LedgerIndexing:
         for place, (party, data) in enumerate(zip(parties, rows, strict=True), self.read):
             try:
                 row = _row(data)
-            except (msgspec.MsgspecError, ValueError, TypeError):
+            except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
                 found.append(NONE)
                 continue
             exchange = of_digest(hex_bytes(row.requestdigest))

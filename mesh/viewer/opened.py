@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import compress
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +19,7 @@ from mesh.ledger import Row, read_row
 from mesh.merkle import leaf_hash
 from mesh.names import BROKER, member_of
 from mesh.trace.history import shown
+from mesh.trace.opening import Steps
 from mesh.trace.perspective import OfParties, OfResident, Perspective, entries_of, perspective
 from mesh.trace.reader import Trace, Transmission
 from mesh.trace.recheck import ASKS
@@ -32,6 +32,8 @@ from mesh.viewer.review import Review
 
 AT_ONCE_MAX: Final = 4000
 """Transmissions that are read when the trace is opened; more are read by a process of their own."""
+STEPS_MAX: Final = 500 * Steps.UNIT
+"""What SQLite may do for one answer, or to open a small trace: some seconds, in which nobody else gets an answer."""
 FRESH_S: Final = 3.0
 PERSPECTIVES_MAX: Final = 16
 LEDGERS_MAX: Final = 8
@@ -54,14 +56,14 @@ _zone_decoder: Final = msgspec.json.Decoder(_Zone)
 class Opened:
     """A trace under its name in the folder. `start` begins to read it, `close` ends that."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
-        self.trace = Trace.open(path, lenient=True)
+    def __init__(self, trace: Trace) -> None:
+        self.name = trace.name
+        self.trace = trace
         self.index = Index()
         self._opened_s = time.monotonic()
         self.count = count(self.trace, "transmission")
         """Transmissions, by their numbers; the index counts them."""
-        self.review = Review(path)
+        self.review = Review(trace.file, trace.name)
         self._reading: asyncio.Task[None] | None = None
         self._perspectives: dict[str, Perspective] = {}
         self._ledgers: dict[str, array[int]] = {}
@@ -71,13 +73,14 @@ class Opened:
     async def start(self) -> None:
         """Read the trace: a small one now, a large one in the background."""
         if self.count <= AT_ONCE_MAX:
+            self.trace.steps.allow(STEPS_MAX)
             for chunk in chunks(self.trace):
                 self.index.take(chunk)
         else:
             self._reading = asyncio.create_task(self._read(), name=f"read {self.name}")
 
     async def _read(self) -> None:
-        process = await child.start("mesh.viewer.indexing", str(self.trace.path))
+        process = await child.start("mesh.viewer.indexing", str(self.trace.file), self.name)
         output = child.output(process)
         try:
             while not self.index.done:
@@ -254,7 +257,7 @@ def _zones(trace: Trace) -> Iterator[tuple[str, str]]:
     for _, address, data in trace.registry_entries():
         try:
             yield address, _zone_decoder.decode(data).zone
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
 
 

@@ -8,7 +8,7 @@ Rules kept here:
 3. Whom a row is about it compares too, as the commission does with the code issuer's help: every party has a code of
    its own for a person, and the trace knows which belong together.
 
-It is a process of its own, `python -m mesh.viewer.reconciling FILE`: every signature is checked again, which takes
+It is a process of its own, `python -m mesh.viewer.reconciling FILE NAME`: every signature is checked again, which takes
 minutes for a million messages. It prints one JSON object a line, `{"share"}` now and then and at last `{"result"}`.
 """
 
@@ -34,6 +34,7 @@ from mesh.trace.reader import LedgerRow, Trace
 from mesh.trace.recheck import ASKS, Recheck
 from mesh.trace.registry_copy import registry_view
 from mesh.view import View
+from mesh.viewer import child
 from mesh.viewer.wording import in_japanese
 
 ANOMALIES_MAX: Final = 200
@@ -272,14 +273,14 @@ def _read(data: bytes) -> Row | None:
         return None
 
 
-def main(path: str) -> int:
-    """Print the comparison of a trace, line by line."""
+def main(path: str, name: str) -> int:
+    """Print the comparison of a trace, which texts call by the name, line by line."""
 
     def tell(share: float) -> None:
         print(json.dumps({"share": round(share, 3)}), flush=True)
 
     try:
-        with Trace.open(Path(path)) as trace:
+        with Trace.open(Path(path), name) as trace:
             result = Reconciliation(trace, tell).run()
     except UsageError as error:
         result = {"error": str(error)}
@@ -291,4 +292,5 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    child.end_with_parent()
+    sys.exit(main(*sys.argv[1:]))

@@ -33,7 +33,7 @@ def key_of(trace: Trace, line: bytes, address: str | None = None) -> VerifyKey |
         return None
     try:
         keys = [load_public_key(one.sign) for one in _entry_decoder.decode(data).keys]
-    except (MeshError, msgspec.MsgspecError):
+    except (MeshError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return next((key for key in keys if key.kid == kid), None)
 

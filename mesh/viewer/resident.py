@@ -149,5 +149,5 @@ def _read(token: str, decoder: msgspec.json.Decoder[Any]) -> Any:
     """What a token says; whether it verifies is the message page's and `trace verify`'s to say."""
     try:
         return decoder.decode(jws.parse(token).payload)
-    except (MeshError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (MeshError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

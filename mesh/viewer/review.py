@@ -13,20 +13,24 @@ from mesh.viewer import child
 class Review:
     """How far the comparison is, and what it found."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str) -> None:
         self._path = path
+        self._name = name
         self._share = 0.0
         self._result: dict[str, Any] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def state(self) -> dict[str, Any]:
-        """`done` and `share`, and what was found once it is done; the first call begins it."""
+        """`done` and `share`, and what was found once it is done; the first call begins it, and one after a failure."""
         if self._task is None:
-            self._task = asyncio.create_task(self._watch(), name=f"review {self._path.name}")
-        return {"done": self._result is not None, "share": self._share} | (self._result or {})
+            self._task = asyncio.create_task(self._watch(), name=f"review {self._name}")
+        result = self._result
+        if result is not None and self._task.done() and "error" in result:
+            self._task, self._result, self._share = None, None, 0.0
+        return {"done": result is not None, "share": self._share} | (result or {})
 
     async def _watch(self) -> None:
-        process = await child.start("mesh.viewer.reconciling", str(self._path))
+        process = await child.start("mesh.viewer.reconciling", str(self._path), self._name)
         try:
             async for line in child.output(process):
                 said = json.loads(line)

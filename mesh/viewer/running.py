@@ -18,6 +18,7 @@ from mesh.errors import UsageError
 from mesh.guard import real_monotonic
 from mesh.loading import plans_of, scenarios_of
 from mesh.runner import run_scenario
+from mesh.viewer import child
 
 TELL_EVERY_S = 0.1
 
@@ -65,4 +66,5 @@ def main(nodes: str, scenarios: str, asked: str) -> int:
 
 
 if __name__ == "__main__":
+    child.end_with_parent(child.interrupt)
     sys.exit(main(*sys.argv[1:]))

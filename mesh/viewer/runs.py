@@ -28,7 +28,7 @@ RUNS_MAX: Final = 4
 KEPT_MAX: Final = 64
 """Finished runs whose outcome can still be asked for."""
 SEED_MAX: Final = 2**63 - 1
-STOP_S: Final = 5.0
+STOP_S: Final = 20.0
 """How long a run may take to close its trace once it is told to stop."""
 
 Event = tuple[str, dict[str, Any]]
@@ -76,6 +76,11 @@ class Runs:
         self._count = 0
         self._starting = asyncio.Lock()
 
+    @property
+    def under_way(self) -> list[Run]:
+        """Those that have not ended."""
+        return [one for one in self._runs.values() if not one.ended]
+
     async def start(self, asked: Any) -> Run:
         """Start what a page asked for; `UsageError` for what cannot be run."""
         async with self._starting:
@@ -84,7 +89,7 @@ class Runs:
     async def _start(self, asked: Any) -> Run:
         scenario, seed, settings, faults = self._read(asked)
         trace = scenario.trace_name(seed, faults)
-        under_way = [one for one in self._runs.values() if not one.ended]
+        under_way = self.under_way
         if any(one.trace == trace for one in under_way):
             raise UsageError(f"{trace} is being written by a run; wait for its end, or stop it")
         if len(under_way) >= RUNS_MAX:
@@ -92,7 +97,7 @@ class Runs:
         nodes, scenarios = self._packages
         path = self._folder.path / trace
         if path.exists():
-            check_file(path)  # A file that is no trace may be somebody's work.
+            check_file(path, trace)  # A file that is no trace may be somebody's work.
         process = await child.start(
             "mesh.viewer.running", nodes or "", scenarios or "",
             json.dumps([scenario.name, seed, settings, faults and faults.name, str(path)]),

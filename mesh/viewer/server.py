@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from mesh.viewer.folder import Folder, Missing, titles
 from mesh.viewer.guarding import BODY_MAX, Guard, add_headers, middleware
 from mesh.viewer.joining import joining
 from mesh.viewer.message import message
-from mesh.viewer.opened import Opened, member
+from mesh.viewer.opened import STEPS_MAX, Opened, member
 from mesh.viewer.outcome import outcome
 from mesh.viewer.overview import network, timeline
 from mesh.viewer.resident import resident
@@ -32,6 +33,11 @@ TYPES: Final = {
     ".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png", ".woff2": "font/woff2",
     ".ico": "image/x-icon",
 }  # fmt: skip
+BODY_S: Final = 10.0
+"""How long a body may take to come."""
+ANSWER_MAX: Final = 2**22
+TEXT_MAX: Final = 2000
+"""Bytes of an answer from which on its texts are cut, and characters that are left of each."""
 
 Answer = Callable[[Opened, web.Request], Any]
 
@@ -63,14 +69,20 @@ class Viewer:
         app.on_response_prepare.append(add_headers)
         app.on_shutdown.append(self._stop_runs)
         app.on_cleanup.append(self._close)
-        app.router.add_get("/api/traces", self._traces)
-        app.router.add_get("/api/scenarios", self._scenario_list)
-        app.router.add_post("/api/runs", self._start_run)
-        app.router.add_get("/api/runs/{run}/events", self._watch_run)
-        app.router.add_delete("/api/runs/{run}", self._stop_run)
-        for name, answer in self._answers().items():
-            app.router.add_get(f"/api/t/{{name}}{name}", self._of_trace(answer))
-        app.router.add_get("/{path:.*}", self._static)
+        routes: list[tuple[str, str, Any]] = [
+            ("GET", "/api/traces", self._traces),
+            ("GET", "/api/scenarios", self._scenario_list),
+            ("POST", "/api/runs", self._start_run),
+            ("GET", "/api/runs/{run}/events", self._watch_run),
+            ("DELETE", "/api/runs/{run}", self._stop_run),
+            *(
+                ("GET", f"/api/t/{{name}}{name}", self._of_trace(answer))
+                for name, answer in self._answers().items()
+            ),
+            ("GET", "/{path:.*}", self._static),
+        ]
+        for method, path, handler in routes:
+            app.router.add_route(method, path, handler, expect_handler=_expect)
         return app
 
     def _answers(self) -> dict[str, Answer]:
@@ -97,7 +109,7 @@ class Viewer:
 
     async def _start_run(self, request: web.Request) -> web.Response:
         try:
-            asked = json.loads(await request.text())
+            asked = json.loads(await _body(request))
         except (ValueError, RecursionError):
             raise UsageError("a run is asked for in JSON") from None
         run = await self.runs.start(asked)
@@ -119,7 +131,7 @@ class Viewer:
     # Answers.
 
     async def _traces(self, _request: web.Request) -> web.Response:
-        return _json({"traces": self.folder.list()})
+        return _json({"traces": await self.folder.listed()})
 
     async def _scenario_list(self, _request: web.Request) -> web.Response:
         scenarios, plans = self._scenarios.values(), self._plans.values()
@@ -132,7 +144,8 @@ class Viewer:
     def _of_trace(self, answer: Answer) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
             opened = await self.folder.opened(request.match_info["name"])
-            return _json(answer(opened, request))
+            opened.trace.steps.allow(STEPS_MAX)
+            return _bounded(answer(opened, request), request)
 
         return handle
 
@@ -247,6 +260,40 @@ def number(request: web.Request, name: str, default: int | None = None) -> int:
     return int(text[:17])
 
 
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    except web.RequestPayloadError:
+        raise UsageError("the request's body cannot be read") from None
+
+
+async def _expect(request: web.Request) -> None:
+    """What else a client may expect (RFC 9110, 10.1.1) is left alone, as is a body nobody has asked for yet."""
+
+
+def _bounded(value: Any, request: web.Request) -> web.Response:
+    """An answer about a trace. Long texts of a large one are cut, for a list is to be looked at; a message is whole."""
+    body = _bytes(value)
+    if len(body) > ANSWER_MAX and "index" not in request.match_info:
+        body = _bytes(_cut(value))
+    return web.Response(body=body, content_type="application/json")
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= TEXT_MAX else value[: TEXT_MAX - 1] + "…"
+    if isinstance(value, dict):
+        return {_cut(key): _cut(one) for key, one in value.items()}
+    return [_cut(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def _json(value: Any) -> web.Response:
+    return web.Response(body=_bytes(value), content_type="application/json")
+
+
+def _bytes(value: Any) -> bytes:
     # Lone surrogates, which a hostile message may hold, have no UTF-8: escaped, they pass.
-    return web.Response(body=json.dumps(value).encode("ascii"), content_type="application/json")
+    return json.dumps(value).encode("ascii")

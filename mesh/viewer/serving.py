@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import webbrowser
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from aiohttp import web
 from mesh.errors import UsageError
 from mesh.scenario import Scenario
 from mesh.trace.opening import check_file
+from mesh.viewer.connection import Runner, tell_of_loop
 from mesh.viewer.folder import Folder
 from mesh.viewer.server import Viewer
 
@@ -31,7 +33,7 @@ def serve(
     *,
     browser: bool,
 ) -> None:
-    """Serve a trace or a folder of them until SIGINT or SIGTERM; `UsageError` if the port is taken.
+    """Serve a trace or a folder of them until SIGINT, SIGTERM or SIGHUP; `UsageError` if the port is taken.
 
     `say` gets the address, once it can be visited. `packages` hold the nodes and the scenarios that a page may run.
     """
@@ -42,17 +44,20 @@ def serve(
 
 
 async def _serve(viewer: Viewer, port: int, say: Callable[[str], object], *, browser: bool) -> None:
-    runner = web.AppRunner(viewer.app(), access_log=None, shutdown_timeout=PATIENCE_S)
+    asyncio.get_running_loop().set_exception_handler(tell_of_loop)
+    runner = Runner(viewer.app(), PATIENCE_S)
     await runner.setup()
     try:
         address = f"http://{HOST}:{await listen(viewer, runner, port)}/"
         stopped = asyncio.Event()
-        for one in (signal.SIGINT, signal.SIGTERM):
+        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(one, stopped.set)
         say(address)
         if browser:
             webbrowser.open(address)
         await stopped.wait()
+        if viewer.runs.under_way:
+            print("waiting until the runs have closed their traces", file=sys.stderr, flush=True)
     finally:
         await runner.cleanup()
 
