@@ -28,7 +28,9 @@ class Runner(web.AppRunner):
     """An application's runner whose connections are of the kind below."""
 
     def __init__(self, app: web.Application, patience_s: float = 1.0) -> None:
-        super().__init__(app, access_log=None, shutdown_timeout=patience_s, keepalive_timeout=IDLE_S)
+        super().__init__(
+            app, access_log=None, shutdown_timeout=patience_s, keepalive_timeout=IDLE_S, lingering_time=1.0
+        )
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mesh.errors import UsageError
-from mesh.trace.opening import known_objects
+from mesh.trace.opening import Steps, known_objects
 from mesh.trace.reader import Trace
 from mesh.trace.schema import FORMAT
 from tests.helpers_trace import edit, make_trace
@@ -174,7 +174,10 @@ def endless(path: Path, table: str) -> None:
     path.write_bytes(whole)
 
 
-def test_pages_that_lead_to_each_other_end(trace: Path, original: Path) -> None:
+def test_pages_that_lead_to_each_other_end(
+    trace: Path, original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steps, "OPENING", 10 * Steps.UNIT)
     endless(trace, "party")
     assert "is damaged" in refusal(trace)
     shutil.copy(original, trace)
