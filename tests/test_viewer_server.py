@@ -277,6 +277,36 @@ async def test_the_timeline_counts_every_message_once(page: Page) -> None:
         assert sum(one["refusals"] for one in made["bins"]) == 8
 
 
+async def test_what_appears_is_what_somebodys_rows_show(page: Page) -> None:
+    whole = await page.ask(f"{ALLOWANCE}/present")
+    meta = await page.ask(ALLOWANCE)
+    assert [one["address"] for one in meta["parties"]] == whole["parties"]
+    assert (meta["codes"], meta["fates"]) == (whole["codes"], whole["fates"])
+    assert set(whole["kinds"]) == set(meta["kinds"]) - {"permit"}
+    for name in ("muni/28100/tax", "gov/digital/broker", "r-000001", "wire"):
+        found = await page.ask(f"{ALLOWANCE}/present?as={name}")
+        rows = (await page.ask(f"{ALLOWANCE}/rows?as={name}&limit=500"))["rows"]
+        assert set(found["parties"]) == {row[end] for row in rows for end in ("from", "to")}
+        assert set(found["kinds"]) == {row["kind"] for row in rows} - {None}
+        assert set(found["codes"]) == {row["code"] for row in rows} - {None}
+        assert found["residents"] == ([name] if name == "r-000001" else [])
+
+
+async def test_a_timeline_counts_what_the_filters_leave(page: Page) -> None:
+    for query in (
+        "as=muni/28100/tax",
+        "code=replica_missing",
+        "q=nenkin",
+        "kind=refusal&as=gov/digital/broker",
+    ):
+        rows = (await page.ask(f"{ALLOWANCE}/rows?{query}&limit=500"))["rows"]
+        bins = (await page.ask(f"{ALLOWANCE}/timeline?{query}&bins=60"))["bins"]
+        assert sum(one["messages"] for one in bins) == len(rows) > 0
+        assert sum(one["refusals"] for one in bins) == sum(
+            row["kind"] == "refusal" or bool(row["refused"]) for row in rows
+        )
+
+
 async def test_a_residents_page_has_what_their_history_has(page: Page) -> None:
     with Trace.open(page.folder / "child_allowance.trace") as trace:
         for handle in ("r-000001", "r-000002", "r-000007", "r-000013"):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final
 
+from mesh.errors import CODES
 from mesh.message import Kind
 from mesh.names import BROKER
-from mesh.trace.perspective import OnTheWire
+from mesh.trace.perspective import OfParties, OfResident, OnTheWire
 from mesh.trace.recheck import ASKS
 from mesh.viewer.index import Places, both, either
 from mesh.viewer.opened import Opened, member
-from mesh.viewer.rows import Filters, select
+from mesh.viewer.rows import PAGE_MAX, Filters, page, select
 
 BINS_MAX: Final = 2000
 
@@ -26,7 +29,7 @@ def network(opened: Opened, name: str, from_us: int, to_us: int | None) -> dict[
     pushed from one member to another, by way of the broker.
     """
     places = _between(opened, select(opened, Filters(as_=name)), from_us, to_us)
-    refused = frozenset(_between(opened, _refused(opened, name), from_us, to_us))
+    refused = frozenset(_between(opened, _refused(opened, Filters(as_=name)), from_us, to_us))
     asked = _between(opened, _asked(opened, name), from_us, to_us)
     index = opened.index
     sender, recipient, exchange = (
@@ -50,14 +53,48 @@ def network(opened: Opened, name: str, from_us: int, to_us: int | None) -> dict[
     }
 
 
-def timeline(opened: Opened, name: str, bins: int) -> dict[str, Any]:
-    """How many messages, and refusals among them, were sent in each of so many equal parts of the run."""
+def present(opened: Opened, name: str) -> dict[str, Any]:
+    """Who and what appears in what somebody sees: what there is to draw for them, and to choose from."""
+    index, view, addresses = opened.index, opened.perspective(name), opened.trace.parties
+    places = select(opened, Filters(as_=name))
+
+    def of(column: str, among: Iterable[int] = places) -> set[int]:
+        return set(map(index.columns[column].__getitem__, among))
+
+    def named(column: str, among: Iterable[int] = places) -> list[str]:
+        return sorted({index.names[column][one] for one in of(column, among)} - {""})
+
+    met = {addresses[one] for one in of("sender") | of("recipient") if one in addresses}
+    found = {"services": named("service"), "kinds": named("kind"), "fates": named("fate")}
+    codes, residents = named("code"), [name]
+    if isinstance(view, OnTheWire):
+        found, codes, residents = {key: [] for key in found}, [], []
+    elif isinstance(view, OfResident):
+        # Whom a history names, which is not by whom its messages passed.
+        rows = page(opened, Filters(as_=name), 0, PAGE_MAX)["rows"]
+        met = {row[end] for row in rows for end in ("from", "to")}
+    elif isinstance(view, OfParties):
+        own, recipient = frozenset(opened.numbers_of(view.parties)), index.columns["recipient"].__getitem__
+        codes += named("refused", (place for place in places if recipient(place) in own))
+        residents = []
+    else:
+        codes, residents = codes + named("refused"), list(opened.residents)
+    return {
+        "parties": [one for one in addresses.values() if one in met],
+        "residents": residents,
+        "codes": [one for one in CODES if one in codes],
+        **found,
+        "index": opened.progress,
+    }
+
+
+def timeline(opened: Opened, wanted: Filters, bins: int) -> dict[str, Any]:
+    """How many of the wanted messages, and refusals among them, were sent in equal parts of the run."""
     sent_us, bins = opened.index.columns["sent_us"], max(1, min(bins, BINS_MAX))
     end_us = sent_us[-1] if sent_us else 0
     edges = [end_us * number // bins for number in range(bins)]
     messages, refusals = (
-        _counts(opened, places, edges)
-        for places in (select(opened, Filters(as_=name)), _refused(opened, name))
+        _counts(opened, places, edges) for places in (select(opened, wanted), _refused(opened, wanted))
     )
     parts = zip(edges, messages, refusals, strict=True)
     return {
@@ -81,19 +118,22 @@ def _between(opened: Opened, places: Places, from_us: int, to_us: int | None) ->
     return places[start:end]
 
 
-def _refused(opened: Opened, name: str) -> Places:
-    """Refusals, and what a gate refused, as far as somebody sees them."""
-    index, view = opened.index, opened.perspective(name)
+def _refused(opened: Opened, wanted: Filters) -> Places:
+    """Refusals, and what a gate refused, among what is wanted, as far as somebody sees them."""
+    index, view = opened.index, opened.perspective(wanted.as_)
     if isinstance(view, OnTheWire):
         return range(0)
     seen = opened.seen_by(view)
-    return index.select(
-        ("refused", name),
+    refused = index.select(
+        ("refused", wanted.as_),
         lambda: [
             either(index.where("kind", Kind.REFUSAL.__eq__), index.where("refused", bool)),
             *([] if seen is None else [seen]),
         ],
     )
+    if wanted == Filters(as_=wanted.as_):
+        return refused
+    return array("I", filter(frozenset(select(opened, wanted)).__contains__, refused))
 
 
 def _asked(opened: Opened, name: str) -> Places:

@@ -22,7 +22,7 @@ from mesh.viewer.joining import joining
 from mesh.viewer.message import message
 from mesh.viewer.opened import STEPS_MAX, Opened, member
 from mesh.viewer.outcome import outcome
-from mesh.viewer.overview import network, timeline
+from mesh.viewer.overview import network, present, timeline
 from mesh.viewer.resident import resident
 from mesh.viewer.rows import NUMBER_MAX, PAGE_MAX, Filters, page, position
 from mesh.viewer.runs import Runs
@@ -90,6 +90,7 @@ class Viewer:
             "": self._meta,
             "/rows": _rows,
             "/position": _position,
+            "/present": lambda opened, request: present(opened, _as(request)),
             "/message/{index}": _message,
             "/map": _map,
             "/timeline": _timeline,
@@ -185,6 +186,7 @@ class Viewer:
             | {"codes": _titles({name: (code.text, code.text_ja) for name, code in CODES.items()})},
             "codes": [one for one in CODES if one in {*names["code"], *names["refused"]}],
             "kinds": _names(names["kind"]),
+            "fates": _names(names["fate"]),
             "index": opened.progress,
         }
 
@@ -237,7 +239,7 @@ def _map(opened: Opened, request: web.Request) -> dict[str, Any]:
 
 
 def _timeline(opened: Opened, request: web.Request) -> dict[str, Any]:
-    return timeline(opened, _as(request), number(request, "bins", 100))
+    return timeline(opened, Filters.of(request.query), number(request, "bins", 100))
 
 
 def _resident(opened: Opened, request: web.Request) -> dict[str, Any]:

@@ -95,10 +95,12 @@ def test_each_form_has_its_mark(rough_tab: Tab) -> None:
     expect(drawing(rough_tab, 13).locator(".fine")).to_have_count(1)
 
 
-def test_the_legend_explains_every_form_but_the_plain_ones_twice(rough_tab: Tab) -> None:
+def test_the_legend_explains_every_form_that_can_be_met(rough_tab: Tab) -> None:
+    page = rough_tab.open("/t/rough.trace/sequence?as=gov/digital/broker")
+    expect(page.locator(".legend")).to_contain_text("sealed")
     page = rough_tab.open("/t/rough.trace/sequence")
     shown = page.locator(".legend > span > svg").count()
-    assert shown == 12
+    assert shown == 11
     for words in ("retry", "dropped", "unreachable", "receipt", "on its way at the end"):
         expect(page.locator(".legend")).to_contain_text(words)
 

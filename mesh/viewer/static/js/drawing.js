@@ -5,7 +5,10 @@
 //   reply    dotted line, filled head            consent  solid line, diamond
 //   refusal  dotted line, crossed                drop     broken line that ends on the way
 //   refused  any line, crossed before its head   retry    any line that begins with a loop
-//   sealed   a closed envelope on the line
+//   sealed   a closed envelope on the line; a tag where only the person's code is closed
+//
+// Marks stand beside whose they are: before the sender what was sent, before the recipient what its gate made of it;
+// so none of them stands on a party's line that the arrow only crosses.
 
 import { s } from "./dom.js";
 
@@ -13,8 +16,8 @@ export const HEIGHT = 26;
 const MIDDLE = HEIGHT / 2;
 const PUSHES = ["event", "notice"];
 
-/** The forms of a row as SVG elements; `from` and `to` are x, equal for a party that writes to itself. */
-export function line(row, from, to, { retry = false } = {}) {
+/** The forms of a row as SVG elements; `from` and `to` are x, equal for a party that writes to itself; `each` lies between two lines. */
+export function line(row, from, to, { retry = false, each = Math.abs(to - from) } = {}) {
   const lost = row.fate === "dropped" || row.fate === "unreachable" || row.fate === "in-flight";
   const kind = row.readable ? row.kind : "wire";
   const classes = ["line", `k-${FORMS.includes(kind) ? kind : "other"}`, lost ? "lost" : "", row.refused ? "refused" : ""];
@@ -22,17 +25,24 @@ export function line(row, from, to, { retry = false } = {}) {
   if (from === to) made.push(...loop(from, kind));
   else {
     const way = Math.sign(to - from);
-    const start = from + way * (4 + (row.permitted ? 5 : 0) + (retry ? 11 : 0));
-    const end = lost ? from + (to - from) * (row.fate === "in-flight" ? 0.72 : 0.55) : to - way * 4;
+    let at = 4 + (row.permitted ? 5 : 0);
+    if (retry) made.push(...again(from + way * (at + 5 + (row.permitted ? 1 : 0))));
+    if (retry) at += 11;
+    const start = from + way * at;
+    const end = lost ? from + way * cutAt(row.fate, Math.abs(to - from), each) : to - way * 4;
     made.push(...shaft(kind, start, end, way, lost));
     if (row.permitted) made.push(...stamp(from));
-    if (retry) made.push(...again(from + way * (row.permitted ? 15 : 9)));
     if (lost) made.push(...broken(row.fate, end, to, way));
     else made.push(...head(kind, end, way));
-    const mid = (from + to) / 2;
-    if (kind === "refusal") made.push(cross(mid));
-    if (row.refused) made.push(cross(to - way * 26));
-    if (row.sealed?.length && Math.abs(to - from) > 40) made.push(...envelope(kind === "refusal" ? mid + 16 : mid));
+    if (kind === "refusal") {
+      made.push(cross(from + way * (at + 10)));
+      at += 14;
+    }
+    if (row.refused) made.push(cross(to - way * 21));
+    const closed = row.sealed ?? [];
+    const room = each - (lost ? each * 0.4 : 14) - at;
+    if (room > 20 && closed.some((one) => one !== "subject")) made.push(...envelope(from + way * (at + 13)));
+    else if (room > 14 && closed.length) made.push(...tag(from + way * (at + 11)));
   }
   return s("g", { class: classes.filter(Boolean).join(" ") }, made);
 }
@@ -70,6 +80,12 @@ function cross(x) {
   return s("path", { class: "cross", d: `M ${x - 5} ${MIDDLE - 5} l 10 10 m 0 -10 l -10 10` });
 }
 
+/** Where a line ends that never arrived: between two parties' lines, past the middle of its way. */
+function cutAt(fate, length, each) {
+  const columns = Math.max(1, Math.round(length / each));
+  return (Math.floor(columns * (fate === "in-flight" ? 0.7 : 0.5)) + 0.6) * (length / columns);
+}
+
 function broken(fate, end, to, way) {
   const made = [];
   if (fate === "in-flight") made.push(s("path", { class: "ghost", d: `M ${end} ${MIDDLE} H ${to}` }));
@@ -81,6 +97,10 @@ function broken(fate, end, to, way) {
 function envelope(x) {
   return [s("rect", { class: "envelope", x: x - 8, y: MIDDLE - 6, width: 16, height: 12, rx: 1.5 }),
     s("path", { class: "flap", d: `M ${x - 7.5} ${MIDDLE - 5} L ${x} ${MIDDLE + 1} L ${x + 7.5} ${MIDDLE - 5}` })];
+}
+
+function tag(x) {
+  return [s("path", { class: "envelope", d: `M ${x - 7} ${MIDDLE} l 4 -4.5 h 9 v 9 h -9 Z` }), s("circle", { class: "flap", cx: x - 2, cy: MIDDLE, r: 1.2 })];
 }
 
 function loop(x, kind) {

@@ -19,6 +19,7 @@ let turn = 0;
 
 async function visit() {
   const mine = ++turn;
+  const held = document.activeElement?.id;
   current.leave?.();
   current = {};
   const route = parse(location.hash);
@@ -39,15 +40,27 @@ async function visit() {
     current = { ...shown, leave() { aborter.abort(); shown.leave?.(); } };
     replace(main, notes(meta), seenBy(route), shown.element);
     shown.shown?.();
+    if (mine > 1) keepFocus(main, held, shown);
     say(document.title);
   } catch (error) {
     if (mine !== turn || error.name === "AbortError") return;
     bar(route, meta);
     replace(main, seenBy(route), trouble(error, route));
+    if (mine > 1) keepFocus(main, held, {});
     say(error.message);
   } finally {
     if (mine === turn) main.removeAttribute("aria-busy");
   }
+}
+
+/** Where one was, if that is still there; else the page's own place, or its title. */
+function keepFocus(main, held, shown) {
+  const again = held && held !== "main" ? document.getElementById(held) : null;
+  if (again && !again.disabled) { again.focus({ preventScroll: true }); return; }
+  const place = shown.place ?? main.querySelector("h1") ?? main;
+  if (place.tabIndex < 0) place.tabIndex = -1;
+  place.focus({ preventScroll: true });
+  if (document.activeElement?.tagName === "H1") main.scrollTop = 0;
 }
 
 function trouble(error, route) {
@@ -119,7 +132,7 @@ function other() {
 function switchLanguage() {
   setLanguage(other());
   remember("language", currentLanguage());
-  visit().then(() => document.getElementById("language")?.focus());
+  visit();
 }
 
 function theme() {
@@ -129,7 +142,7 @@ function theme() {
 function switchTheme() {
   remember("theme", THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length]);
   document.documentElement.dataset.theme = theme();
-  visit().then(() => document.getElementById("theme")?.focus());
+  visit();
 }
 
 document.documentElement.dataset.theme = theme();

@@ -101,7 +101,7 @@ function exchange(rows, here, go, meta) {
       return h("li", { "aria-current": one.index === here.index ? "true" : false },
         h("a", { href: go(one.index) }, h("span", { class: "quiet mono" }, one.index), " ", term("kind", one.kind), " ", h("span", { class: "quiet" }, dateAndClock(meta.start_us + one.time_us)[1])),
         s("svg", { width: parties.length * each, height: HEIGHT, role: "img", "aria-label": spoken(one, retry) },
-          parties.map((one) => s("path", { class: "life", d: `M ${x(one)} 0 V ${HEIGHT}` })), line(one, x(one.from), x(one.to), { retry })));
+          parties.map((one) => s("path", { class: "life", d: `M ${x(one)} 0 V ${HEIGHT}` })), line(one, x(one.from), x(one.to), { retry, each })));
     })));
 }
 

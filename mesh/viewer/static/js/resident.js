@@ -33,7 +33,7 @@ export async function show({ route, meta, signal }) {
 function choose(route, meta, handle) {
   const go = (value) => { location.hash = to(route.trace, "resident", value, asQuery(route)); };
   const at = meta.residents.indexOf(handle);
-  const step = (by) => h("button", { class: "plain", disabled: !meta.residents[at + by], "aria-label": t(by < 0 ? "resident.before" : "resident.after"), onclick: () => go(meta.residents[at + by]) }, by < 0 ? "‹" : "›");
+  const step = (by) => h("button", { class: "plain", id: by < 0 ? "before" : "after", disabled: !meta.residents[at + by], "aria-label": t(by < 0 ? "resident.before" : "resident.after"), onclick: () => go(meta.residents[at + by]) }, by < 0 ? "‹" : "›");
   const field = meta.residents.length <= LISTED_MAX
     ? h("select", { id: "resident", "aria-label": t("filter.person"), class: "mono", onchange: (event) => go(event.target.value) }, meta.residents.map((one) => h("option", { value: one, selected: one === handle }, one)))
     : h("input", { id: "resident", "aria-label": t("filter.person"), class: "mono", value: handle, onchange: (event) => go(event.target.value.trim()) });

@@ -6,11 +6,12 @@ import { get, ofTrace } from "./api.js";
 import { layOut, widthOf } from "./columns.js";
 import { data, h, replace, s, say, style, visible } from "./dom.js";
 import { HEIGHT, line } from "./drawing.js";
-import { dateAndClock, leaf, memberOf, number } from "./format.js";
+import { dateAndClock, leaf, memberOf, number, span } from "./format.js";
 import { legend } from "./legend.js";
 import { codeBadge, codeText, fullName, memberName, serviceName, systemName } from "./names.js";
 import { Pages } from "./pages.js";
 import { asQuery, to } from "./route.js";
+import { Strip } from "./strip.js";
 import { term, t } from "./words.js";
 
 export const SHEET_MAX = 8_000_000;
@@ -18,6 +19,9 @@ const [TEXT_WIDTH_MIN, TEXT_WIDTH_MAX] = [470, 640];
 const FILTERS = ["q", "person", "service", "code", "kind", "node"];
 const OPTIONS_MAX = 400;
 const POLL_MS = 700;
+const NARROW = 760;
+const STACKED = 48;
+const GAP_US = 500_000;
 
 export async function show({ route, meta, signal }) {
   return new Sequence(route, meta, signal).start();
@@ -33,20 +37,35 @@ class Sequence {
     this.top = 0;
     this.cursor = null;
     this.rows = [];
+    this.high = HEIGHT;
   }
 
   async start() {
+    await this.present();
     this.shell();
     this.load();
     const at = this.query.at;
     if (/^\d+$/.test(at ?? "")) await this.jump(Number(at));
     return {
       element: this.element,
+      place: this.scroller,
       shown: () => { this.watch = new ResizeObserver(() => this.resize()); this.watch.observe(this.scroller); this.resize(); },
       leave: () => { this.pages.close(); this.watch?.disconnect(); clearTimeout(this.polling); clearTimeout(this.typing); },
       keys: (event) => this.keys(event),
     };
   }
+
+  /** Who and what appears from this perspective: the rest has no column, and is nothing to choose. */
+  async present() {
+    const whole = !this.asPerspective;
+    const found = whole ? this.meta : await get(ofTrace(this.route.trace, "/present"), asQuery(this.route), this.signal);
+    const here = new Set(found.parties.map((one) => one.address ?? one));
+    this.parties = found.index.done ? this.meta.parties.filter((one) => here.has(one.address)) : this.meta.parties;
+    const { residents, services, kinds, codes, fates } = found;
+    this.met = { residents, services, kinds, codes, fates, whole, zones: [...new Set(this.parties.map((one) => one.zone))] };
+  }
+
+  get asPerspective() { return asQuery(this.route).as; }
 
   // What stands around the rows.
 
@@ -72,18 +91,19 @@ class Sequence {
       onscroll: () => this.scrolled(), onclick: (event) => this.clicked(event), ondblclick: (event) => this.clicked(event, true),
     }, this.sheet);
     this.scroller.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    const choice = (name, values, label = (one) => one) => this.choice(name, values, label);
+    this.strip = new Strip(this.route.trace, this.meta.start_us, (offset) => { this.moveTo(offset); this.draw(); }, this.signal);
+    const choice = (name, values, label = (one) => one) => (values.length || this.query[name] ? this.choice(name, values, label) : null);
     this.element = h("section", { class: "sequencer", "aria-label": t("nav.sequence") },
       h("div", { class: "filters", role: "search", "aria-label": t("sequence.filters") },
         h("div", { class: "searchbox" }, search, h("kbd", { "aria-hidden": "true" }, "/")),
-        h("div", { class: "narrowing" }, choice("node", [...new Set([...this.meta.parties.map((one) => one.member), ...this.meta.parties.map((one) => one.address)])], beside(fullName)),
-        choice("person", this.meta.residents),
-        choice("service", this.meta.services, beside(serviceName)),
-        choice("kind", this.meta.kinds, (one) => term("kind", one)),
-        choice("code", this.meta.codes, (one) => (codeText(one) ? `${one}  ${codeText(one)}` : one)),
+        h("div", { class: "narrowing" }, choice("node", [...new Set([...this.parties.map((one) => one.member), ...this.parties.map((one) => one.address)])], beside(fullName)),
+        choice("person", this.met.residents),
+        choice("service", this.met.services, beside(serviceName)),
+        choice("kind", this.met.kinds, (one) => term("kind", one)),
+        choice("code", this.met.codes, (one) => (codeText(one) ? `${one}  ${codeText(one)}` : one)),
         h("button", { class: "plain", id: "fold", onclick: () => this.foldAll() }, t("sequence.fold"))),
         h("span", { class: "gap" }), this.progress, this.count),
-      this.trouble, this.scroller, legend());
+      this.strip.element, this.trouble, this.scroller, legend(this.met));
   }
 
   choice(name, values, label) {
@@ -130,6 +150,7 @@ class Sequence {
     );
     this.loaded = false;
     this.pages.want(0, 1);
+    this.strip.load(asked);
   }
 
   answered(answer) {
@@ -139,6 +160,8 @@ class Sequence {
     this.size();
     this.settle();
     this.draw();
+    if (this.drawn !== answer.total && !this.progress.hidden) this.strip.load(this.asked());
+    this.drawn = answer.total;
     this.progress.hidden = answer.index.done;
     if (!answer.index.done || !this.meta.complete) this.await(answer.index);
   }
@@ -190,10 +213,13 @@ class Sequence {
 
   resize() {
     const room = this.scroller.clientWidth;
-    this.textWidth = room < 760 ? Math.max(150, Math.round(room * 0.45))
-      : Math.max(TEXT_WIDTH_MIN, Math.min(TEXT_WIDTH_MAX, room - widthOf(this.meta.parties, this.folded)));
-    this.layout = layOut(this.meta.parties, this.folded, room - this.textWidth);
-    style(this.sheet, { width: `${Math.max(room, this.textWidth + this.layout.width)}px`, "--text": `${this.textWidth}px` });
+    // Where there is no room for text and drawing side by side, one stands above the other.
+    const stacked = room < NARROW;
+    this.high = stacked ? STACKED : HEIGHT;
+    this.sheet.classList.toggle("stacked", stacked);
+    this.textWidth = stacked ? 0 : Math.max(TEXT_WIDTH_MIN, Math.min(TEXT_WIDTH_MAX, room - widthOf(this.parties, this.folded)));
+    this.layout = layOut(this.parties, this.folded, room - this.textWidth);
+    style(this.sheet, { width: `${Math.max(room, this.textWidth + this.layout.width)}px`, "--text": `${this.textWidth}px`, "--room": `${room}px`, "--high": `${this.high}px` });
     this.drawHeads();
     this.size();
     this.lifelines();
@@ -205,8 +231,8 @@ class Sequence {
     if (!this.layout) return;
     const head = this.heads.offsetHeight;
     this.room = Math.max(0, this.scroller.clientHeight - head);
-    this.fits = Math.max(1, Math.floor(this.room / HEIGHT));
-    const wanted = this.pages.total * HEIGHT + 12;
+    this.fits = Math.max(1, Math.floor(this.room / this.high));
+    const wanted = this.pages.total * this.high + 12;
     this.scaled = wanted > SHEET_MAX;
     style(this.sheet, { height: `${head + Math.max(this.room, Math.min(wanted, SHEET_MAX))}px` });
     style(this.pane, { top: `${head}px`, height: `${this.room}px` });
@@ -218,14 +244,14 @@ class Sequence {
     if (!this.layout || Math.abs(this.scroller.scrollTop - (this.own ?? -1)) < 1) { this.draw(); return; }
     this.own = undefined;
     const range = this.scroller.scrollHeight - this.scroller.clientHeight;
-    this.top = this.scaled ? (this.scroller.scrollTop / Math.max(1, range)) * this.topMax : this.scroller.scrollTop / HEIGHT;
+    this.top = this.scaled ? (this.scroller.scrollTop / Math.max(1, range)) * this.topMax : this.scroller.scrollTop / this.high;
     this.draw();
   }
 
   wheel(event) {
     if (!this.scaled || event.ctrlKey || event.shiftKey || event.deltaY === 0) return;
     event.preventDefault();
-    const rows = event.deltaMode === 1 ? event.deltaY : event.deltaMode === 2 ? event.deltaY * this.fits : event.deltaY / HEIGHT;
+    const rows = event.deltaMode === 1 ? event.deltaY : event.deltaMode === 2 ? event.deltaY * this.fits : event.deltaY / this.high;
     this.moveTo(this.top + rows);
     this.draw();
   }
@@ -234,7 +260,7 @@ class Sequence {
     if (!this.layout) return;
     this.top = Math.max(0, Math.min(this.topMax, top));
     const range = this.scroller.scrollHeight - this.scroller.clientHeight;
-    this.scroller.scrollTop = this.scaled ? (this.top / Math.max(1, this.topMax)) * range : this.top * HEIGHT;
+    this.scroller.scrollTop = this.scaled ? (this.top / Math.max(1, this.topMax)) * range : this.top * this.high;
     this.own = this.scroller.scrollTop;
   }
 
@@ -278,13 +304,15 @@ class Sequence {
     this.rows.forEach((shown, at) => {
       const offset = first + at;
       const row = this.pages.at(offset);
-      style(shown.element, { transform: `translateY(${(offset - this.top) * HEIGHT}px)` });
+      style(shown.element, { transform: `translateY(${(offset - this.top) * this.high}px)` });
       shown.element.hidden = offset >= this.pages.total;
       if (anew || shown.row !== row || shown.offset !== offset || at < 2 || (row === undefined && !shown.blank)) this.fill(shown, row, offset);
       shown.element.classList.toggle("chosen", offset === this.cursor);
       shown.element.setAttribute("aria-selected", String(offset === this.cursor));
       shown.element.classList.toggle("kin", Boolean(chosen && row && chosen.exchange !== null && row.exchange === chosen.exchange));
     });
+    const last = Math.min(this.pages.total - 1, Math.floor(this.top + this.fits));
+    if (last >= 0) this.strip.show(Math.ceil(this.top), last, this.pages.at(Math.ceil(this.top))?.time_us, this.pages.at(last)?.time_us);
     if (this.loaded && this.pages.total === 0) this.pane.dataset.empty = t(FILTERS.some((one) => this.query[one]) ? "sequence.none" : "sequence.empty");
     else delete this.pane.dataset.empty;
     const active = this.rows.find((shown) => shown.offset === this.cursor);
@@ -297,9 +325,10 @@ class Sequence {
       number: h("span", { role: "gridcell", class: "c-number" }), time: h("span", { role: "gridcell", class: "c-time" }),
       text: h("span", { role: "gridcell", class: "c-text" }), drawing: s("svg", { role: "gridcell", class: "drawing", height: HEIGHT }),
     };
-    const element = h("div", { class: "row", role: "row" }, h("div", { class: "texts" }, parts.number, parts.time, parts.text), parts.drawing);
+    const gap = h("span", { class: "between" });
+    const element = h("div", { class: "row", role: "row" }, h("div", { class: "texts" }, parts.number, parts.time, parts.text), parts.drawing, gap);
     this.pane.append(element);
-    return { element, ...parts };
+    return { element, gap, ...parts };
   }
 
   fill(shown, row, offset) {
@@ -308,19 +337,21 @@ class Sequence {
     shown.element.setAttribute("aria-rowindex", String(offset + 2));
     shown.element.classList.toggle("blank", row === undefined);
     if (row === undefined) {
-      replace(shown.number); replace(shown.time); replace(shown.text); replace(shown.drawing);
+      replace(shown.number); replace(shown.time); replace(shown.text); replace(shown.drawing); shown.gap.hidden = true;
       return;
     }
     const begins = row.exchange === null || row.exchange === row.index;
     shown.element.classList.toggle("begins", begins);
     replace(shown.number, row.index);
     replace(shown.time, dateAndClock(this.meta.start_us + row.time_us)[1]);
-    shown.day = this.day(row, offset);
-    replace(shown.text, h("span", { class: "says" }, text(row, begins, this.within(row))), shown.day);
+    const gap = this.between(row, offset);
+    shown.gap.hidden = !gap;
+    replace(shown.gap, gap);
+    replace(shown.text, h("span", { class: "says" }, text(row, begins, this.within(row))));
     shown.drawing.setAttribute("width", this.layout.width);
     const [from, goes] = [this.layout.of.get(row.from), this.layout.of.get(row.to)];
     const retry = this.isRetry(row, offset);
-    replace(shown.drawing, from && goes ? line(row, from.x, goes.x, { retry }) : null,
+    replace(shown.drawing, from && goes ? line(row, from.x, goes.x, { retry, each: this.layout.each }) : null,
       from && goes ? [from, goes].map((one) => s("circle", { class: "foot", cx: one.x, cy: HEIGHT / 2, r: 2 })) : null);
     shown.drawing.setAttribute("aria-label", spoken(row, retry));
   }
@@ -331,12 +362,12 @@ class Sequence {
     return shared.map((one) => (this.layout.of.get(one).group.bundled ? memberName(memberOf(one)) : systemName(one))).join(" → ");
   }
 
-  /** The day of a row, where another day begins or the screen does. */
-  day(row, offset) {
-    const [date] = dateAndClock(this.meta.start_us + row.time_us);
+  /** How much time passed since the row above, where it was more than an answer takes; and the day, where another begins. */
+  between(row, offset) {
     const before = this.pages.at(offset - 1);
-    const same = before && offset !== Math.ceil(this.top) && dateAndClock(this.meta.start_us + before.time_us)[0] === date;
-    return same ? null : h("time", {}, date);
+    if (!before || row.time_us - before.time_us < GAP_US) return "";
+    const [day, next] = [before, row].map((one) => dateAndClock(this.meta.start_us + one.time_us)[0]);
+    return `+${span(row.time_us - before.time_us)}${day === next ? "" : `  ${next}`}`;
   }
 
   /** The same message went the same way before: it is sent again. */
@@ -382,7 +413,7 @@ class Sequence {
   }
 
   keys(event) {
-    if (event.target.closest("input, select, button, a, summary")) return false;
+    if (event.target.closest("input, select, button, a, summary, [role=slider]")) return false;
     const at = this.cursor ?? Math.ceil(this.top) - 1;
     const steps = {
       ArrowDown: () => this.select(at + 1), ArrowUp: () => this.select(Math.max(0, at - 1)),
@@ -433,7 +464,7 @@ function text(row, begins, within) {
   const [id, title] = [row.service ?? "", serviceName(row.service ?? "")];
   const lost = row.fate !== "delivered" && row.fate !== "sent";
   return [
-    h("span", { class: "main" }, h("span", { class: `kind k-${row.kind}` }, data(term("kind", row.kind))),
+    h("span", { class: "main" }, h("span", { class: `kind k-${row.kind}` }, data(term("kind", row.kind || "null"))),
       h("span", { class: begins ? "service" : "service again", title: title === id ? id : `${title} · ${id}` }, begins || title === id ? data(title) : data(id, "mono id")),
       row.code ? codeBadge(row.code) : null, lost ? h("span", { class: "fate" }, term("fate", row.fate)) : null),
     within ? data(within, "who") : null,
