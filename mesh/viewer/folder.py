@@ -23,6 +23,7 @@ from mesh.trace.reader import Trace
 from mesh.viewer.indexing import count
 from mesh.viewer.opened import Opened
 from mesh.viewer.telling import tell_error
+from mesh.viewer.wording import note_in_japanese
 
 OPEN_MAX: Final = 3
 """Traces that are open at a time; the least recently used leave first."""
@@ -120,6 +121,7 @@ class Folder:
                 "complete": trace.complete and trace.whole,
                 "notes": list(trace.notes),
                 "live": trace.live,
+                "notes_ja": list(map(note_in_japanese, trace.notes)),
             }
 
     async def opened(self, name: str) -> Opened:
@@ -170,5 +172,5 @@ def stamp_of(path: Path) -> Stamp:
 def _unopened(name: str, why: str) -> dict[str, Any]:
     return {
         "name": name, "scenario": None, "title": "", "title_ja": "", "seed": None, "faults": None, "messages": 0,
-        "complete": False, "notes": [why], "live": None,
+        "complete": False, "notes": [why], "notes_ja": [note_in_japanese(why)], "live": None,
     }  # fmt: skip

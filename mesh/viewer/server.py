@@ -26,6 +26,7 @@ from mesh.viewer.overview import network, present, timeline
 from mesh.viewer.resident import resident
 from mesh.viewer.rows import NUMBER_MAX, PAGE_MAX, Filters, page, position
 from mesh.viewer.runs import Runs
+from mesh.viewer.wording import note_in_japanese
 
 STATIC: Final = Path(__file__).parent / "static"
 TYPES: Final = {
@@ -170,6 +171,7 @@ class Viewer:
             "messages": opened.count,
             "complete": trace.complete,
             "notes": opened.notes,
+            "notes_ja": list(map(note_in_japanese, opened.notes)),
             "parties": [
                 {
                     "number": number,

@@ -1,7 +1,12 @@
-"""What a comparison finds, in Japanese: the fixed sentences of `mesh.trace.agreement` and the code's own text for the rest."""
+"""What a comparison finds and what a file's notes say, in Japanese.
+
+Fixed sentences have their translation here; for any other finding the code's own text stands, and any other note stays
+as it is.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from mesh.errors import CODES
@@ -46,3 +51,35 @@ def in_japanese(code: str, text: str) -> str:
     """What was found, in Japanese; of a sentence that is not fixed, what its code says."""
     declared = CODES.get(code)
     return _SENTENCES.get(text) or ("" if declared is None else declared.text_ja)
+
+
+_NOTES: Final = tuple(
+    (re.compile(pattern, re.DOTALL), japanese)
+    for pattern, japanese in (
+        (
+            r"(.*) has format (\d+), and this version writes (\d+): what it lacks is left out",
+            "{0}の形式は第{1}版です（現行は第{2}版）。記載のない項目は省いて表示します。",
+        ),
+        (r"(.*) is still being written; .*", "{0}は書き込みの途中です。これまでに確定した部分を表示します。"),
+        (r"(.*) was interrupted; .*", "{0}は中断されました。中断までの記録を表示します。"),
+        (r"(.*): the scenario broke off: (.*)", "{0}：シナリオが途中で停止しました：{1}"),
+        (
+            r"(.*?) is .*: not all of its table (\w+) can be read",
+            "{0}は破損しています。表{1}の一部は読めません。",
+        ),
+        (
+            r"(.*?) is .*; what comes before the break can be read",
+            "{0}は途中で切れています。切れ目より前を表示します。",
+        ),
+        (r"(.*?) is damaged.*", "{0}は破損しています。読めるところまで表示します。"),
+    )
+)
+
+
+def note_in_japanese(note: str) -> str:
+    """What a file's note says, in Japanese; a note that is not known stays as it is."""
+    for pattern, japanese in _NOTES:
+        found = pattern.fullmatch(note)
+        if found is not None:
+            return japanese.format(*found.groups())
+    return note

@@ -103,11 +103,13 @@ def renamed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "constructor": {"title": HOSTILE, "title_ja": HOSTILE},
         "gov/portal": "no title",
     }
-    for name, said in (("hostile", names), ("wrong", ["no", "names"]), ("old", None)):
+    for name, said in (("hostile", names), ("wrong", ["no", "names"]), ("old", None), ("cut", None)):
         path = made / f"{name}.trace"
         shutil.copy(folder / "child_allowance.trace", path)
         with closing(sqlite3.connect(path)) as db, db:
             db.execute("DELETE FROM epilogue WHERE key = 'names'")
+            if name == "cut":
+                db.execute("UPDATE meta SET value = '0' WHERE key = 'complete'")
             if said is not None:
                 db.execute("INSERT INTO epilogue VALUES ('names', ?)", (json.dumps(said),))
     with serving(made) as address:
@@ -147,3 +149,12 @@ def test_without_names_the_addresses_stand(fooled: Tab, name: str) -> None:
     expect(page.locator(".node").last).to_have_text("records")
     page = fooled.open(f"/t/{name}.trace/message/13")
     expect(page.locator(".letter .lead")).to_contain_text("muni/28100/tax")
+
+
+def test_what_is_wrong_with_a_file_is_said_in_japanese(browser: Browser, renamed: str) -> None:
+    context, tab = new_tab(browser, renamed, locale="ja-JP")
+    for page in ("/", "/t/cut.trace/sequence"):
+        tab.open(page)
+        expect(tab.page.locator(".notes").first).to_contain_text("中断までの記録を表示します")
+    context.close()
+    assert tab.complaints == []

@@ -72,7 +72,7 @@ function trouble(error, route) {
 
 /** What is wrong with a trace stands above every page of it. */
 function notes(meta) {
-  const all = (meta?.notes ?? []).map((one) => data(one));
+  const all = (meta?.notes ?? []).map((one, at) => data(either(one, meta.notes_ja?.[at])));
   if (meta && !meta.complete && all.length === 0) all.push(t("trace.incomplete"));
   if (meta?.faults) all.unshift(faults(meta.faults));
   return all.length ? h("ul", { class: "notes", "aria-label": t("trace.notes") }, all.map((one) => h("li", {}, one))) : null;

@@ -28,7 +28,7 @@ function one(trace) {
       h("span", { class: "figures" }, h("span", {}, number(trace.messages), " ", t("unit.messages")),
         trace.seed === null ? null : h("span", {}, t("trace.seed"), " ", data(trace.seed)), trace.complete ? null : h("span", { class: "code" }, t("runs.open")))),
     trace.faults ? h("p", { class: "faulty" }, t("trace.faults"), " ", data(either(trace.faults.title, trace.faults.title_ja))) : null,
-    trace.notes.length ? h("ul", { class: "notes" }, trace.notes.map((note) => h("li", {}, data(note)))) : null);
+    trace.notes.length ? h("ul", { class: "notes" }, trace.notes.map((note, at) => h("li", {}, data(either(note, trace.notes_ja?.[at]))))) : null);
 }
 
 function form(scenarios, plans, live, watching) {
