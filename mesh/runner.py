@@ -81,7 +81,7 @@ def run_scenario(
         sim.report.entitle(sim.titles())
         effects = () if sim.faults is None else sim.faults.effects(sim.addresses)
         writer.epilogue(**_said(sim, scenario, elapsed_us), **_went_wrong(effects, error))
-        writer.close(complete=complete)
+        writer.close(complete=complete, refused=not usable)
         if folder is not None and not usable:
             _clear(folder, made=made)
     return Result(

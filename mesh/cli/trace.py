@@ -76,7 +76,7 @@ def _summaries(paths: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
         if not path.is_dir():
             yield _summary(path)
             continue
-        for file in sorted(path.iterdir()):
+        for file in sorted(one for one in path.iterdir() if not one.name.startswith(".")):
             try:
                 yield _summary(file)
             except UsageError as error:

@@ -6,6 +6,8 @@ Rules kept here:
    them.
 2. Never plaintext: a line is kept as it went over the wire.
 3. A file under way has `complete` = 0; it is readable at every commit.
+4. What was recorded under the same name before is kept aside until the new recording holds something, and comes back
+   if the run is refused.
 """
 
 from __future__ import annotations
@@ -80,6 +82,7 @@ class TraceWriter:
 
     def __init__(self, path: Path | None, **meta: Any) -> None:
         self.path = path
+        self._former: _Former | None = None
         self.db = self._create(path)
         self._parties: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
@@ -99,12 +102,11 @@ class TraceWriter:
         self.db.execute("COMMIT")
         self.db.execute("BEGIN")
 
-    @staticmethod
-    def _create(path: Path | None) -> sqlite3.Connection:
+    def _create(self, path: Path | None) -> sqlite3.Connection:
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.unlink(missing_ok=True)
+                self._former = _Former(path)
             db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
             db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
             db.execute("PRAGMA encoding = 'UTF-8'")
@@ -116,6 +118,8 @@ class TraceWriter:
             for statement in SCHEMA.split(";"):
                 db.execute(statement)
         except (OSError, sqlite3.Error) as error:
+            if self._former is not None:
+                self._former.restore()
             raise UsageError(
                 f"cannot write the trace {path}: {error}; name a file in a writable folder"
             ) from None
@@ -277,6 +281,9 @@ class TraceWriter:
         self._committed = self._sent
         self.db.execute("COMMIT")
         self.db.execute("BEGIN")
+        if self._former is not None and self._sent >= COMMIT_EVERY:
+            self._former.forget()
+            self._former = None
         if self.on_commit is not None:
             self.on_commit()
 
@@ -311,14 +318,53 @@ class TraceWriter:
         """How many transmissions began."""
         return self._sent
 
-    def close(self, *, complete: bool = True) -> None:
-        """Finish the file: `complete` is False for a run that was interrupted."""
+    def close(self, *, complete: bool = True, refused: bool = False) -> None:
+        """Finish the file: `complete` is False for a run that was interrupted, which keeps nothing if it sent nothing.
+
+        A run that was `refused` leaves no file, and what was recorded before under its name.
+        """
         self.meta(complete=int(complete))
-        self.commit()
+        self._insert()
         self.db.execute("COMMIT")
         self.db.close()
-        if self.path is not None:
+        if self.path is None:
+            return
+        former = self._former
+        if refused and former is None:
+            self.path.unlink(missing_ok=True)
+        elif former is not None and (refused or (former.exists and not complete and not self._sent)):
+            former.restore()
+        else:
             _settle_header(self.path)
+            if former is not None:
+                former.forget()
+
+
+class _Former:
+    """What stood under a new recording's name, aside with its journal. A name that begins with a dot is not listed."""
+
+    def __init__(self, path: Path) -> None:
+        files = (path, path.with_name(f"{path.name}-journal"))
+        self._files = [(one, one.with_name(f".{one.name}.before")) for one in files]
+        if path.is_dir():
+            path.unlink()  # Says why that cannot be.
+        self.exists = path.exists()
+        for file, aside in self._files:
+            aside.unlink(missing_ok=True)
+            if file.exists() or file.is_symlink():
+                file.replace(aside)
+
+    def restore(self) -> None:
+        """Put it back, in place of whatever stands there."""
+        for file, aside in self._files:
+            file.unlink(missing_ok=True)
+            if aside.exists() or aside.is_symlink():
+                aside.replace(file)
+
+    def forget(self) -> None:
+        """It is not needed any more."""
+        for _, aside in self._files:
+            aside.unlink(missing_ok=True)
 
 
 Index = tuple[str, str | None, str | None, str | None]
