@@ -11,6 +11,7 @@ import click
 
 from mesh.cli import output
 from mesh.cli.tracing import JSON, opened
+from mesh.visible import one_line
 
 _VALUE_WIDTH = 60
 
@@ -37,7 +38,7 @@ def diff_trace_command(a: Path, b: Path, by_meaning: bool, as_json: bool) -> int
         output.say_json(found)
     else:
         for line in _lines(found, by_meaning=by_meaning):
-            output.say(line)
+            output.say(one_line(line))
     return 0 if found["same"] else 1
 
 

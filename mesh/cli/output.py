@@ -14,10 +14,10 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, TextIO
 from unicodedata import east_asian_width
 
+from mesh.visible import json_text, visible
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 NAME_WIDTH = 30
 """Columns up to which the first cell of a row, by which one finds it, is never broken."""
@@ -31,8 +31,8 @@ def make_printable(*streams: TextIO | None) -> None:
 
 
 def clean(text: str) -> str:
-    """The text with its control characters made visible; they could rewrite the terminal."""
-    return text.translate(_CONTROLS)
+    """The text with its control and direction marks made visible; they could rewrite the terminal."""
+    return visible(text)
 
 
 def say(line: str = "") -> None:
@@ -81,7 +81,7 @@ def say_json_rows(key: str, rows: Iterable[Any]) -> None:
 
 def _json(value: Any, indent: int | None = None) -> str:
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    return json.dumps(value, ensure_ascii=not unicode, indent=indent)
+    return json_text(json.dumps(value, ensure_ascii=not unicode, indent=indent))
 
 
 @contextmanager

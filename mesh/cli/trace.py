@@ -15,6 +15,7 @@ from mesh.cli.app import LazyGroup
 from mesh.cli.progress import display
 from mesh.cli.tracing import FILE, JSON, count, opened
 from mesh.errors import UsageError
+from mesh.visible import one_line
 
 if TYPE_CHECKING:
     from mesh.trace.finding import Report
@@ -129,7 +130,7 @@ def verify_trace_command(file: Path, root: str | None, as_json: bool) -> int:
         output.say_json(report.to_dict())
     else:
         for line in _verdict(report):
-            output.say(line)
+            output.say(one_line(line))
     return 0 if report.ok else 1
 
 

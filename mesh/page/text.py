@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
-_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-"""Marks that turn the direction of writing, also of what follows (Unicode TR 9)."""
-_SEPARATORS = (0x2028, 0x2029, 0xFEFF)
-_VISIBLE = {
-    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-    for code in (*_CONTROLS, *_DIRECTIONS, *_SEPARATORS, *range(0xD800, 0xE000))
-    if chr(code) not in "\n\t"
-}
+from mesh.visible import visible
 
 
 def clean(value: object) -> object:
@@ -21,7 +13,7 @@ def clean(value: object) -> object:
     It is applied to everything that a template prints, before it is escaped.
     """
     if isinstance(value, str) and not isinstance(value, Markup):
-        return str(value).translate(_VISIBLE)
+        return visible(str(value))
     return value
 
 

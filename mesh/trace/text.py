@@ -107,4 +107,5 @@ def _section(title: str, *documents: Any) -> list[str]:
 
 def clean(text: str | None) -> str:
     """The text without control characters, line breaks and what reverses the direction of writing."""
-    return "".join(c if c.isprintable() else "�" for c in text or "")
+    text = text or ""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)

@@ -31,7 +31,7 @@ def copies(line: bytes, permit: bytes | None, key: VerifyKey | None) -> dict[str
     header, attributes = parts(line)
     sound = _is_jws(line)
     return {
-        "jws": text(line),
+        "jws": text(line) if sound else None,
         "json": None if attributes is None else _pretty({"header": header, "payload": attributes}),
         "curl": _curl(line, permit) if sound and (permit is None or _is_jws(permit)) else None,
         "openssl": openssl(line, key) if sound and key is not None else None,
