@@ -20,6 +20,8 @@ _SERVICE = re.compile(r"[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)*\.v[1-9][0-9]*")
 
 BROKER = "gov/digital/broker"
 """The broker role: デジタル庁 runs the core of 情報提供ネットワークシステム (番号法21条)."""
+CODE_ISSUER = "gov/digital/code-issuer"
+"""Who gives bodies their linkage codes (番号法21条の2). It and the broker can translate every code into any other."""
 COMMISSION = "gov/ppc"
 """The member that supervises: 個人情報保護委員会 may demand what everybody recorded (番号法33条〜35条)."""
 

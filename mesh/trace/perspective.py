@@ -7,8 +7,7 @@ Rules kept here:
    items, never values, and letters in full. What is hidden (番号法23条2項) is absent, not blank: what they see is numbered
    by itself, so that no gap tells how much that is.
 4. On the wire lines pass inside TLS: who, to whom, when and how long is all that an outsider has.
-5. Parties that collude see what each of them sees. What joins their codes of one person is an exchange between
-   them, and nothing else.
+5. Parties that collude see what each of them sees.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from typing import Any, Final, NamedTuple
 from mesh.channels import Opener
 from mesh.errors import MeshError, UsageError
 from mesh.keys import SealingKey
-from mesh.ledger import read_row
 from mesh.message import Kind
 from mesh.names import BROKER, is_role, matches, member_of
 from mesh.parsing import parse_json
@@ -223,46 +221,6 @@ def _parties(trace: Trace, part: str) -> list[str]:
             f"nobody in the trace is {part!r}; name {EVERYTHING}, {WIRE}, a resident as r-000001, or a party, one of "
             f"{', '.join(addresses[:8])}{', …' if len(addresses) > 8 else ''}"
         )
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Two bodies' codes of one person, and the exchange by which both know that."""
-
-    first: str
-    second: str
-    message: str
-
-
-def joins(trace: Trace, first: str, second: str) -> list[Join]:
-    """What two bodies can join if they lay their records together, in the order in which it happened.
-
-    Each names a party as `perspective` does. Codes differ for every body; only the id of an exchange in which both
-    took part says that two of them mean one person.
-    """
-    ours = _subjects(trace, frozenset(_parties(trace, first)))
-    theirs = _subjects(trace, frozenset(_parties(trace, second)))
-    return [Join(code, theirs[key], key[1]) for key, code in ours.items() if theirs.get(key, code) != code]
-
-
-def known_to_both(trace: Trace, first: str, second: str) -> list[str]:
-    """The residents of whom both bodies have a record, as only the whole run shows: what they cannot join too."""
-    codes = [frozenset(_subjects(trace, frozenset(_parties(trace, one))).values()) for one in (first, second)]
-    of: dict[str, set[str]] = {}
-    for handle, _, code in trace.residents():
-        of.setdefault(handle, set()).add(code)
-    return [handle for handle, own in of.items() if all(own & held for held in codes)]
-
-
-def _subjects(trace: Trace, parties: frozenset[str]) -> dict[tuple[str, str], str]:
-    """(requester, message id) → the code by which the parties recorded the person."""
-    found: dict[tuple[str, str], str] = {}
-    for party in sorted(parties):
-        for stored in trace.ledger(party):
-            row = read_row(stored.row)
-            if row.subject is not None:
-                found.setdefault((row.requester, row.id), row.subject)
     return found
 
 

@@ -18,9 +18,9 @@ COLUMNS: Final = {
 """What is kept of each transmission, and how wide it is in `array`'s codes."""
 NAMED: Final = ("kind", "service", "procedure", "source", "meant", "code", "refused", "fate")
 """Columns whose numbers stand for names."""
-LEDGER_COLUMNS: Final = {"number": "I", "party": "I", "exchange": "I"}
+LEDGER_COLUMNS: Final = {"number": "I", "party": "I", "exchange": "I", "person": "I"}
 NONE: Final = 2**32 - 1
-"""Where a ledger row's exchange is unknown."""
+"""Where a ledger row's exchange is unknown, and where it names no code of a person; a person of 0 is not known."""
 BLOCK: Final = 256
 """Leaves under one hash that is kept of a ledger's tree; a power of two, so that it is a node of the tree."""
 

@@ -39,8 +39,6 @@ from mesh.viewer.chunks import COLUMNS, NAMED, NONE, Chunk, Columns, Names, colu
 from mesh.viewer.ledger_index import LedgerIndexing
 from mesh.viewer.message_index import Messages
 
-PERCENTILES: Final = (50, 90, 95, 99)
-
 # As blobs, because the reader's way of decoding a text is a call of Python for each.
 _TRANSMISSIONS: Final = (
     "SELECT number, sent_us, arrived_us, sender, recipient, message, ifnull(permit, 0),"
@@ -76,13 +74,17 @@ class _Indexing:
         self._names = {name: Names(COLUMNS[name]) for name in NAMED}
         self._handles = [""]
         self._messages = Messages(trace, self._names, self._codes())
-        self._ledgers = LedgerIndexing(trace, self._messages)
         self._read = 0
         """Transmissions."""
         self._about: dict[str, list[int]] = {}
         self._placed = array("I")
         """Request or push → whom it is about."""
-        self._latencies: dict[int, array[int]] = {}
+        self._ledgers = LedgerIndexing(trace, self._messages, self._placed)
+        self._waits: dict[tuple[int, int], array[int]] = {}
+        """(Asker, service) → how long each answered request or push was waited for."""
+        self._refused: set[int] = set()
+        """Requests that were refused at least once."""
+        self._refusal = self._names["kind"][Kind.REFUSAL.encode()]
         self._asker, self._asked_us = array("I"), array("q")
         """Request that is not answered yet → who asked, and when; 0 for nobody."""
 
@@ -169,10 +171,15 @@ class _Indexing:
         )
 
     def _exchanges(self, rows: Iterator[tuple[Any, ...]]) -> array[int]:
-        """The exchange of each transmission; on the way it is seen how long a request was waited for."""
+        """The exchange of each transmission; on the way it is seen how long a request was waited for.
+
+        That is from its first sending to the first reply or receipt that its requester has. What was refused, and tried
+        again, still waits; in the end it was refused, or nobody answered.
+        """
         known, found = self._messages, array("I")
         roots, first, answers, asks = known.root, known.first, known.answers, known.asks
         asker, asked_us = self._grown(self._asker), self._grown(self._asked_us)
+        waits, refused = self._waits, self._refused
         for number, sent_us, arrived_us, sender, recipient, message, passed in rows:
             root = roots[message]
             exchange = first[root]
@@ -181,11 +188,12 @@ class _Indexing:
                 if asks[message]:
                     asker[root], asked_us[root] = sender, sent_us
             elif passed and asker[root] == recipient and answers[message]:
-                # From the first sending of a request to the first answer that its requester has.
-                asker[root] = 0
-                self._latencies.setdefault(known.service[root], array("q")).append(
-                    arrived_us - asked_us[root]
-                )
+                if known.kind[message] == self._refusal:
+                    refused.add(root)
+                else:
+                    key = (recipient, known.service[root])
+                    waits.setdefault(key, array("q")).append(arrived_us - asked_us[root])
+                    asker[root] = 0
             found.append(exchange)
         return found
 
@@ -231,29 +239,24 @@ class _Indexing:
     # How it ended.
 
     def _summary(self) -> dict[str, Any]:
-        services, codes, known = self._names["service"].all, self._names["code"].all, self._messages
-        latencies = [
-            {"service": services[number]} | percentiles(sorted(values))
-            for number, values in self._latencies.items()
-        ]
-        refusal = self._names["kind"][Kind.REFUSAL.encode()]
-        refused = map(refusal.__eq__, known.kind)
-        refusals = Counter(compress(zip(known.service, known.code, strict=True), refused))
+        """How long answers took, by asker and service, and of the rest, how many were refused, or never answered."""
+        known, services = self._messages, self._names["service"].all
+        refused, unfinished = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
+        for root in compress(range(len(self._asker)), self._asker):
+            (refused if root in self._refused else unfinished)[self._asker[root], known.service[root]] += 1
         return {
-            "latencies": sorted(latencies, key=lambda one: one["service"]),
-            "refusals": [
-                {"service": service, "code": code, "count": times}
-                for service, code, times in sorted(
-                    (services[service], codes[code], times) for (service, code), times in refusals.items()
-                )
-            ],
+            "waits": [
+                [
+                    asker,
+                    services[service],
+                    times.tobytes(),
+                    refused[asker, service],
+                    unfinished[asker, service],
+                ]
+                for asker, service in {**self._waits, **refused, **unfinished}
+                for times in [self._waits.get((asker, service), array("q"))]
+            ]
         }
-
-
-def percentiles(values: list[int]) -> dict[str, int]:
-    """Of sorted µs: how many, the nearest-rank percentiles, and the longest."""
-    found = {f"p{part}_us": values[-(-len(values) * part // 100) - 1] for part in PERCENTILES}
-    return {"count": len(values)} | found | {"max_us": values[-1]}
 
 
 def count(trace: Trace, table: str) -> int:

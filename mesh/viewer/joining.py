@@ -1,13 +1,21 @@
-"""What two bodies could join of the people whom both know, if they laid their records together."""
+"""What two bodies could join of the people whom both know, if they laid their records together.
+
+Rules kept here:
+1. A body knows a person if a row of its ledger names a code of theirs.
+2. Codes differ for every body; that two of them mean one person only an exchange in which both took part says.
+3. Who holds the code keys (the broker, and the code issuer) needs no exchange: it translates every code, alone.
+"""
 
 from __future__ import annotations
 
 from itertools import compress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mesh.errors import MeshError
 from mesh.ledger import read_row
-from mesh.trace.perspective import OfParties
+from mesh.names import BROKER, CODE_ISSUER
+from mesh.trace.perspective import EVERYTHING, OfParties
+from mesh.viewer.absent import check_joins
 from mesh.viewer.chunks import NONE
 from mesh.viewer.opened import Opened, member
 
@@ -15,45 +23,63 @@ JOINED_MAX: Final = 500
 """Joined pairs that are shown; all are counted."""
 
 
-def joining(opened: Opened, first: str, second: str) -> dict[str, Any]:
-    """As `mesh.trace.perspective.joins` and `known_to_both` say it, from the index.
+class _Records(NamedTuple):
+    """What the ledgers of a body say of people."""
+
+    rows: dict[int, tuple[str, int]]
+    """Exchange → a party of the body that recorded a code in it, and the row."""
+    persons: dict[int, int]
+    """The same exchange → whom the code means; 0 if the trace does not say."""
+    known: frozenset[int]
+
+
+def joining(opened: Opened, first: str, second: str, name: str = EVERYTHING) -> dict[str, Any]:
+    """What two bodies could join; each is named as a perspective is, so that a body may be several.
 
     `joined` are pairs of codes with the exchange that both took part in; `joinable` counts the residents among them,
-    `known_to_both` those of whom both have a record. `UsageError` for who is not in the trace.
+    `known_to_both` those of whom both have a record, which only the whole run shows. `translators` are those of them
+    who can translate all codes, so that everybody is joinable. `UsageError` for who is not in the trace, `Absent` for
+    who has not the records of both.
     """
-    ours, theirs = (_records(opened, name) for name in (first, second))
-    shared = sorted(ours.keys() & theirs.keys())
+    view, bodies = opened.perspective(name), [opened.perspective(one) for one in (first, second)]
+    check_joins(view, *bodies)
+    translators = [one for body in bodies if isinstance(body, OfParties) for one in sorted(body.parties)]
+    translators = [one for one in dict.fromkeys(translators) if one in (BROKER, CODE_ISSUER)]
+    ours, theirs = (_records(opened, body) for body in (first, second))
+    shared = sorted(ours.rows.keys() & theirs.rows.keys())
     # Systems of one body share its codes, so that there is nothing to join.
-    joined = [one for one in shared if member(ours[one][0]) != member(theirs[one][0])]
-    read = (_pair(opened, one, ours[one], theirs[one]) for one in joined[:JOINED_MAX])
+    joined = [one for one in shared if member(ours.rows[one][0]) != member(theirs.rows[one][0])]
+    read = (_pair(opened, one, ours.rows[one], theirs.rows[one]) for one in joined[:JOINED_MAX])
     pairs = [pair for pair in read if pair is not None]
-    people = opened.index.about
-    among = frozenset(joined)
+    known = (ours.known & theirs.known) - {0}
+    joinable = known if translators else {ours.persons[one] for one in joined} - {0}
     return {
         "joined": pairs,
         "count": len(pairs) if len(joined) <= JOINED_MAX else len(joined),
-        "joinable": sum(1 for exchanges in people.values() if not among.isdisjoint(exchanges)),
-        "known_to_both": sum(
-            1
-            for exchanges in people.values()
-            if not ours.keys().isdisjoint(exchanges) and not theirs.keys().isdisjoint(exchanges)
-        ),
+        "joinable": len(joinable),
+        "known_to_both": len(known) if view.knows_run else None,
+        "translators": translators,
         "index": opened.progress,
     }
 
 
-def _records(opened: Opened, name: str) -> dict[int, tuple[str, int]]:
-    """Exchange → a party of the body that recorded it, and the first row."""
-    view, found = opened.perspective(name), dict[int, tuple[str, int]]()
+def _records(opened: Opened, name: str) -> _Records:
+    view = opened.perspective(name)
+    records = _Records({}, {}, frozenset())
     if not isinstance(view, OfParties):
-        return found
+        return records
     ledger, addresses = opened.index.ledger, opened.trace.parties
     wanted = frozenset(opened.numbers_of(view.parties))
-    rows = zip(ledger["exchange"], ledger["party"], ledger["number"], strict=True)
-    for exchange, party, number in compress(rows, map(wanted.__contains__, ledger["party"])):
-        if exchange != NONE:
-            found.setdefault(exchange, (addresses[party], number))
-    return found
+    rows = zip(ledger["exchange"], ledger["party"], ledger["number"], ledger["person"], strict=True)
+    known = set[int]()
+    for exchange, party, number, person in compress(rows, map(wanted.__contains__, ledger["party"])):
+        if person == NONE:
+            continue
+        known.add(person)
+        if exchange != NONE and exchange not in records.rows:
+            records.rows[exchange] = (addresses[party], number)
+            records.persons[exchange] = person
+    return records._replace(known=frozenset(known))
 
 
 def _pair(

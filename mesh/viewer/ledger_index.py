@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -37,17 +38,19 @@ class _Row(Struct, gc=False):
     requestdigest: str | None = None
     code: str | None = None
     undisclosed: bool = False
+    subject: str | None = None
 
 
 _row = msgspec.json.Decoder(_Row).decode
 
 
 class LedgerIndexing:
-    """One reading of all ledgers; `messages` say which exchange a request's digest is of."""
+    """One reading of all ledgers; `messages` say which exchange a request's digest is of, `placed` about whom each is."""
 
-    def __init__(self, trace: Trace, messages: Messages) -> None:
+    def __init__(self, trace: Trace, messages: Messages, placed: array[int]) -> None:
         self._trace = trace
         self._messages = messages
+        self._placed = placed
         self._broker = next((number for number, address in trace.parties.items() if address == BROKER), 0)
         self._entries: dict[int, list[bytes]] = {}
         """Party → its rows since the last full block."""
@@ -55,8 +58,8 @@ class LedgerIndexing:
         """Rows."""
         self._marks: dict[int, tuple[int, str]] = {}
         """Place in the columns → party and message id: a mark names no digest."""
-        self._disclosed: dict[str, Counter[str]] = {}
-        self._answers: Counter[str] = Counter()
+        self._given: dict[tuple[str, str, str], tuple[Counter[str], list[int]]] = {}
+        """(Who gave, to whom, service) → how often each item, and how many answers."""
 
     def run(self) -> Iterator[Chunk]:
         """The rows in chunks, then the marks that hide an exchange later."""
@@ -68,7 +71,7 @@ class LedgerIndexing:
     def _chunk(self, found: list[tuple[Any, ...]]) -> Chunk:
         numbers, parties, rows = zip(*found, strict=True)
         chunk = Chunk()
-        columns = (numbers, parties, self._exchanges(parties, rows, chunk))
+        columns = (numbers, parties, *self._exchanges(parties, rows, chunk))
         chunk.ledger = {
             name: column(code, values).tobytes()
             for (name, code), values in zip(LEDGER_COLUMNS.items(), columns, strict=True)
@@ -76,17 +79,23 @@ class LedgerIndexing:
         self._hash(parties, rows, chunk)
         return chunk
 
-    def _exchanges(self, parties: tuple[int, ...], rows: tuple[bytes, ...], chunk: Chunk) -> list[int]:
-        """The exchange of each row; the broker says which were permitted, and which are hidden."""
-        found, of_digest, broker = list[int](), self._messages.exchange, self._broker
+    def _exchanges(
+        self, parties: tuple[int, ...], rows: tuple[bytes, ...], chunk: Chunk
+    ) -> tuple[list[int], list[int]]:
+        """The exchange of each row, and whom it names; the broker says which were permitted, and which are hidden."""
+        found, persons, broker = list[int](), list[int](), self._broker
+        asked, first = self._messages.asked, self._messages.first
         for place, (party, data) in enumerate(zip(parties, rows, strict=True), self.read):
             try:
                 row = _row(data)
             except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
                 found.append(NONE)
+                persons.append(NONE)
                 continue
-            exchange = of_digest(hex_bytes(row.requestdigest))
+            root = asked.get(hex_bytes(row.requestdigest), 0)
+            exchange = first[root]
             found.append(exchange)
+            persons.append(NONE if row.subject is None else self._person(row.subject, root))
             if row.entry == "mark":
                 self._marks[place] = (party, row.id)
             if party == broker and exchange != NONE:
@@ -97,15 +106,21 @@ class LedgerIndexing:
             if row.entry == "answered" and row.code is None:
                 self._count(row)
         self.read += len(found)
-        return found
+        return found, persons
+
+    def _person(self, code: str, root: int) -> int:
+        """Whom a code means: as the trace says, or else as its exchange shows."""
+        return self._messages.person_of.get(code) or (self._placed[root] if root < len(self._placed) else 0)
 
     def _count(self, row: _Row) -> None:
         """What an answer disclosed went to who asked; what was pushed came to who took it."""
-        service = row.service or ""
-        self._answers[service] += 1
+        service, giver, to = row.service or "", row.provider or "", row.requester
+        if service in self._pushes:
+            giver, to = to, giver
+        items, answers = self._given.setdefault((giver, to, service), (Counter(), [0]))
+        answers[0] += 1
         if row.items:
-            to = row.provider if service in self._pushes else row.requester
-            self._disclosed.setdefault(to or "", Counter()).update(row.items.split())
+            items.update(row.items.split())
 
     @cached_property
     def _pushes(self) -> frozenset[str]:
@@ -129,11 +144,10 @@ class LedgerIndexing:
         return Chunk(marks=marks, hidden=hidden)
 
     def summary(self) -> dict[str, Any]:
-        """What was disclosed to whom, and how often each service was answered."""
+        """Who gave what to whom: giver, receiver, service, answers, and how often each item."""
         return {
-            "disclosed": [
-                {"to": to, "items": list(items), "answers": dict(items)}
-                for to, items in sorted(self._disclosed.items())
-            ],
-            "answers": dict(sorted(self._answers.items())),
+            "given": [
+                [giver, to, service, answers, dict(items)]
+                for (giver, to, service), (items, (answers,)) in sorted(self._given.items())
+            ]
         }

@@ -17,10 +17,11 @@ import msgspec
 from mesh.errors import MeshError
 from mesh.ledger import Row, read_row
 from mesh.merkle import leaf_hash
+from mesh.message import Kind
 from mesh.names import BROKER, member_of
 from mesh.trace.history import shown
 from mesh.trace.opening import Steps
-from mesh.trace.perspective import OfParties, OfResident, Perspective, entries_of, perspective
+from mesh.trace.perspective import OfParties, OfResident, OnTheWire, Perspective, entries_of, perspective
 from mesh.trace.reader import Trace, Transmission
 from mesh.trace.recheck import ASKS
 from mesh.trace.show import parts
@@ -169,6 +170,21 @@ class Opened:
         numbers = self.numbers_of(view.parties)
         arrived = index.where("fate", lambda fate: fate == "delivered")
         return either(index.by("sender", numbers), both(index.by("recipient", numbers), arrived))
+
+    def refusals(self, view: Perspective) -> list[int]:
+        """Where each refusal that somebody has was first sent: one signed message is one, on however many lines."""
+        index = self.index
+        if isinstance(view, OnTheWire):
+            return []
+        seen = self.seen_by(view)
+        places = index.select(
+            ("refusals", view.name),
+            lambda: [index.where("kind", Kind.REFUSAL.__eq__), *([] if seen is None else [seen])],
+        )
+        first: dict[int, int] = {}
+        for place in places:
+            first.setdefault(index.columns["message"][place], place)
+        return list(first.values())
 
     # What was recorded.
 

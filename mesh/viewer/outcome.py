@@ -1,37 +1,151 @@
-"""What came of a run: what its report says, and what messages and ledgers say by themselves."""
+"""What came of a run: what its report says, and what messages and ledgers say by themselves.
+
+Rules kept here:
+1. What only the run knows (story, expectations, papers, visits) is there for who looks at the whole run.
+2. What a party can know follows from what it has: what it gave and got, how long it waited, and what it was refused. The
+   broker knows of all that was given; a resident knows what their history shows.
+3. A refusal is one signed message, and counted once, however many lines carry it.
+"""
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
 from typing import Any, Final
 
+from mesh.message import Kind
+from mesh.names import BROKER
+from mesh.trace.perspective import EVERYTHING, OfParties, OfResident, Perspective
+from mesh.trace.show import attributes_of
+from mesh.viewer.absent import check_outcome
 from mesh.viewer.opened import Opened
+from mesh.viewer.rows import text_of
 
+PERCENTILES: Final = (50, 90, 95, 99)
 _REPORTED: Final = ("papers", "fees_saved_yen", "visits_saved", "push", "fallbacks")
 
 
-def outcome(opened: Opened) -> dict[str, Any]:
-    """Papers, visits, push reach and story as reported; disclosures, latencies, refusals as found in the trace."""
+def outcome(opened: Opened, name: str = EVERYTHING) -> dict[str, Any]:
+    """Papers, visits, push reach and story as reported; disclosures, latencies, refusals as found in the trace.
+
+    `unknown` names what only the run as a whole knows, where somebody else looks. `Absent` for who cannot read.
+    """
+    view = opened.perspective(name)
+    check_outcome(view)
     said = opened.trace.meta.get("outcome")
-    reported = said if isinstance(said, dict) else {}
-    found = opened.index.summary
+    reported = said if isinstance(said, dict) and view.knows_run else {}
+    names = (*_REPORTED, "elapsed_us")
+    given = _given(opened, view)
     return {
-        **{name: reported.get(name) for name in _REPORTED},
-        "story": opened.trace.meta.get("story") or [],
-        "expectations": [
-            {"text": one.text, "text_ja": one.text_ja, "held": one.held, "message": one.message}
-            for one in opened.trace.expectations()
-        ],
-        "disclosed": found.get("disclosed"),
-        "answers": found.get("answers"),
-        "latencies": found.get("latencies"),
-        "refusals": found.get("refusals"),
+        **{name: reported.get(name) for name in names},
+        "story": (opened.trace.meta.get("story") or []) if view.knows_run else [],
+        "expectations": _expectations(opened) if view.knows_run else [],
+        "disclosed": _disclosed(given),
+        "answers": _answers(given),
+        "latencies": _latencies(opened, view),
+        "refusals": _refusals(opened, view),
         "services": opened.trace.meta.get("services") or {},
-        "elapsed_us": reported.get("elapsed_us"),
-        "missing": _missing(reported),
+        "missing": [name for name in names if name not in reported] if view.knows_run else [],
+        "unknown": [] if view.knows_run else [*names, "story", "expectations"],
         "index": opened.progress,
     }
 
 
-def _missing(reported: dict[str, Any]) -> list[str]:
-    """Which parts the trace does not have: a report is written at the end of a run."""
-    return [name for name in (*_REPORTED, "elapsed_us") if name not in reported]
+def _expectations(opened: Opened) -> list[dict[str, Any]]:
+    return [
+        {"text": one.text, "text_ja": one.text_ja, "held": one.held, "message": one.message}
+        for one in opened.trace.expectations()
+    ]
+
+
+# What was given.
+
+Given = list[tuple[str, str, str, int, dict[str, int]]]
+"""Who gave, to whom, by which service, in how many answers, and how often each item."""
+
+
+def _given(opened: Opened, view: Perspective) -> Given:
+    if isinstance(view, OfResident):
+        return _given_of(opened, view)
+    found: Given = opened.index.summary.get("given", [])
+    if not isinstance(view, OfParties) or BROKER in view.parties:
+        return found
+    return [one for one in found if not view.parties.isdisjoint(one[:2])]
+
+
+def _given_of(opened: Opened, view: OfResident) -> Given:
+    """What a resident's history shows: of a question its answer went to who asked."""
+    found: Given = []
+    for sent in opened.transmissions(view.numbers):
+        if view.outcomes[sent.number] != "answered":
+            continue
+        stated = attributes_of(sent.message)
+        ends = (sent.recipient, text_of(stated, "source") or "")
+        giver, to = ends if sent.message.kind == Kind.REQUEST else ends[::-1]
+        items = dict.fromkeys((text_of(stated, "items") or "").split(), 1)
+        found.append((giver, to, sent.message.service or "", 1, items))
+    return found
+
+
+def _disclosed(given: Given) -> list[dict[str, Any]]:
+    to: dict[str, Counter[str]] = {}
+    for _, receiver, _, _, items in given:
+        if items:
+            to.setdefault(receiver, Counter()).update(items)
+    return [{"to": name, "items": list(items), "answers": dict(items)} for name, items in sorted(to.items())]
+
+
+def _answers(given: Given) -> dict[str, int]:
+    answers = Counter[str]()
+    for _, _, service, count, _ in given:
+        answers[service] += count
+    return dict(sorted(answers.items()))
+
+
+# How long it took, and what was refused.
+
+
+def _latencies(opened: Opened, view: Perspective) -> list[dict[str, Any]]:
+    """For each service, how long askers waited for its answers, and how many were refused or never answered."""
+    askers = frozenset(opened.numbers_of(view.parties)) if isinstance(view, OfParties) else None
+    if isinstance(view, OfResident):
+        return []
+    times: dict[str, array[int]] = {}
+    others: dict[str, Counter[str]] = {}
+    for asker, service, waits, refused, unfinished in opened.index.summary.get("waits", ()):
+        if askers is None or asker in askers:
+            times.setdefault(service, array("q")).frombytes(waits)
+            others.setdefault(service, Counter()).update(refused=refused, unfinished=unfinished)
+    return [
+        {"service": service}
+        | percentiles(sorted(values))
+        | {name: others[service][name] for name in ("refused", "unfinished")}
+        for service, values in sorted(times.items())
+    ]
+
+
+def percentiles(values: list[int]) -> dict[str, int | None]:
+    """Of sorted µs: how many, the nearest-rank percentiles, and the longest; None where there are none."""
+
+    def at(part: int) -> int | None:
+        return values[-(-len(values) * part // 100) - 1] if values else None
+
+    return {"count": len(values)} | {f"p{part}_us": at(part) for part in PERCENTILES} | {"max_us": at(100)}
+
+
+def _refusals(opened: Opened, view: Perspective) -> list[dict[str, Any]]:
+    found = Counter[tuple[str, str]]()
+    if isinstance(view, OfResident):
+        refused = [number for number, said in view.outcomes.items() if said not in ("answered", "unfinished")]
+        found.update(
+            (one.message.service or "", view.outcomes[one.number]) for one in opened.transmissions(refused)
+        )
+    else:
+        columns, names = opened.index.columns, opened.index.names
+        found.update(
+            (names["service"][columns["service"][place]], names["code"][columns["code"][place]])
+            for place in opened.refusals(view)
+        )
+    return [
+        {"service": service, "code": code, "count": count} for (service, code), count in sorted(found.items())
+    ]

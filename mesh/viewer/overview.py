@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
 from mesh.errors import CODES
-from mesh.message import Kind
 from mesh.names import BROKER
 from mesh.trace.perspective import OfParties, OfResident, OnTheWire
 from mesh.trace.recheck import ASKS
-from mesh.viewer.index import Places, both, either
+from mesh.trace.show import attributes_of
+from mesh.viewer.index import Places, both
 from mesh.viewer.opened import Opened, member
-from mesh.viewer.rows import PAGE_MAX, Filters, page, select
+from mesh.viewer.rows import PAGE_MAX, Filters, page, select, text_of
 
 BINS_MAX: Final = 2000
 
@@ -25,11 +24,15 @@ Pair = tuple[str, str]
 def network(opened: Opened, name: str, from_us: int, to_us: int | None) -> dict[str, Any]:
     """Members with their nodes, and what went between them from one time to another.
 
-    `edges` count transmissions, so that everything goes by the broker's member; `exchanges` count what was asked or
-    pushed from one member to another, by way of the broker.
+    `edges` count transmissions, so that everything goes by the broker's member, and on each the refusals that were first
+    sent along it; `exchanges` count what was asked or pushed from one member to another, by way of the broker. A resident
+    has the exchanges alone, drawn as they are meant.
     """
+    view = opened.perspective(name)
+    if isinstance(view, OfResident):
+        return _of_resident(opened, view, from_us, to_us)
     places = _between(opened, select(opened, Filters(as_=name)), from_us, to_us)
-    refused = frozenset(_between(opened, _refused(opened, Filters(as_=name)), from_us, to_us))
+    refused = _between(opened, opened.refusals(view), from_us, to_us)
     asked = _between(opened, _asked(opened, name), from_us, to_us)
     index = opened.index
     sender, recipient, exchange = (
@@ -40,8 +43,12 @@ def network(opened: Opened, name: str, from_us: int, to_us: int | None) -> dict[
     refusals = Counter((sender(place), recipient(place)) for place in refused)
     starts = map(sender, map(index.place_of, map(exchange, asked)))
     pairs = Counter(zip(starts, map(recipient, asked), strict=True))
+    ends = list(opened.trace.parties.values())
+    if not view.knows_run:
+        near = {*map(sender, places), *map(recipient, places)}
+        ends = [address for number, address in opened.trace.parties.items() if number in near]
     return {
-        "members": _members(opened),
+        "members": _members(opened, ends),
         "edges": [
             {"from": start, "to": end, "messages": count, "refusals": among}
             for (start, end), count, among in _by_member(opened, edges, refusals)
@@ -88,6 +95,42 @@ def present(opened: Opened, name: str) -> dict[str, Any]:
     }
 
 
+def _of_resident(opened: Opened, view: OfResident, from_us: int, to_us: int | None) -> dict[str, Any]:
+    """The map of a resident's history."""
+    many, few, near = Counter[Pair](), Counter[Pair](), dict[str, None]()
+    for sent in opened.transmissions(view.numbers):
+        if from_us <= sent.sent_us and (to_us is None or sent.sent_us < to_us):
+            source = text_of(attributes_of(sent.message), "source") or "?"
+            near |= dict.fromkeys((source, sent.recipient))
+            pair = (member(source), member(sent.recipient))
+            many[pair] += 1
+            few[pair] += view.outcomes[sent.number] not in ("answered", "unfinished")
+    return {
+        "members": _members(opened, near),
+        "edges": [
+            {"from": start, "to": end, "messages": count, "refusals": few[start, end]}
+            for (start, end), count in sorted(many.items())
+        ],
+        "exchanges": [
+            {"from": start, "to": end, "count": count} for (start, end), count in sorted(many.items())
+        ],
+        "index": opened.progress,
+    }
+
+
+def _refused(opened: Opened, wanted: Filters) -> list[int]:
+    """The refusals among what is wanted, by place; a resident's are the lines of their history that were refused."""
+    view = opened.perspective(wanted.as_)
+    if isinstance(view, OfResident):
+        said = view.outcomes.items()
+        refused = [opened.index.place_of(at) for at, one in said if one not in ("answered", "unfinished")]
+    else:
+        refused = opened.refusals(view)
+    if wanted == Filters(as_=wanted.as_):
+        return refused
+    return list(filter(frozenset(select(opened, wanted)).__contains__, refused))
+
+
 def timeline(opened: Opened, wanted: Filters, bins: int) -> dict[str, Any]:
     """How many of the wanted messages, and refusals among them, were sent in equal parts of the run."""
     sent_us, bins = opened.index.columns["sent_us"], max(1, min(bins, BINS_MAX))
@@ -105,35 +148,19 @@ def timeline(opened: Opened, wanted: Filters, bins: int) -> dict[str, Any]:
     }
 
 
-def _counts(opened: Opened, places: Places, edges: list[int]) -> list[int]:
+def _counts(opened: Opened, places: Places | list[int], edges: list[int]) -> list[int]:
     sent_us = opened.index.columns["sent_us"]
     starts = [bisect_left(places, at, key=sent_us.__getitem__) for at in edges]
     return [after - before for before, after in zip(starts, [*starts[1:], len(places)], strict=True)]
 
 
-def _between(opened: Opened, places: Places, from_us: int, to_us: int | None) -> Places:
+def _between(
+    opened: Opened, places: Places | list[int], from_us: int, to_us: int | None
+) -> Places | list[int]:
     sent_us = opened.index.columns["sent_us"].__getitem__
     start = bisect_left(places, from_us, key=sent_us)
     end = len(places) if to_us is None else bisect_left(places, to_us, key=sent_us)
     return places[start:end]
-
-
-def _refused(opened: Opened, wanted: Filters) -> Places:
-    """Refusals, and what a gate refused, among what is wanted, as far as somebody sees them."""
-    index, view = opened.index, opened.perspective(wanted.as_)
-    if isinstance(view, OnTheWire):
-        return range(0)
-    seen = opened.seen_by(view)
-    refused = index.select(
-        ("refused", wanted.as_),
-        lambda: [
-            either(index.where("kind", Kind.REFUSAL.__eq__), index.where("refused", bool)),
-            *([] if seen is None else [seen]),
-        ],
-    )
-    if wanted == Filters(as_=wanted.as_):
-        return refused
-    return array("I", filter(frozenset(select(opened, wanted)).__contains__, refused))
 
 
 def _asked(opened: Opened, name: str) -> Places:
@@ -163,9 +190,9 @@ def _by_member(
     return [(pair, count, few[pair]) for pair, count in sorted(many.items())]
 
 
-def _members(opened: Opened) -> list[dict[str, Any]]:
+def _members(opened: Opened, taking_part: Iterable[str]) -> list[dict[str, Any]]:
     nodes: dict[str, list[str]] = {}
-    for address in opened.trace.parties.values():
+    for address in taking_part:
         nodes.setdefault(member(address), []).append(address)
     return [
         {

@@ -26,6 +26,7 @@ import msgspec
 from mesh.errors import MeshError, UsageError
 from mesh.ledger import Head, Row, read_head, read_row
 from mesh.merkle import Tree, leaf_hash
+from mesh.message import Kind
 from mesh.party import read_line
 from mesh.trace.agreement import Agreement
 from mesh.trace.finding import Finding, Report
@@ -55,6 +56,8 @@ class Reconciliation:
         self._report = Report(complete=trace.complete)
         self._anomalies: list[dict[str, Any]] = []
         self._more = 0
+        self._refusals = 0
+        """Signed refusals, each once."""
         self._entries: Counter[str] = Counter()
         self._books: dict[str, _Book] = {}
         self._odd: dict[tuple[str, str], None] = {}
@@ -69,6 +72,7 @@ class Reconciliation:
             self._add("", None, None, None, finding)
             return self._result(0, 0)
         seen = self._messages(view)
+        self._refusals = sum(one.kind == Kind.REFUSAL for one in seen.seen.values())
         self._heads(view)
         agreement = Agreement(seen.seen, lambda number: read_line(self._trace.message(number).line))
         try:
@@ -197,10 +201,10 @@ class Reconciliation:
             "exchanges": {
                 "opened": self._entries["opened"], "permitted": self._entries["permitted"],
                 "answered": self._entries["answered"], "closed": self._entries["closed"],
-                "refused": self._entries["refused"], "hidden": self._entries["mark"],
+                "refused": self._refusals, "hidden": self._entries["mark"],
                 "unfinished": unfinished, "retried": retried,
             },
-            "messages": {"checked": report.messages, "permits": report.permits, "refused": report.refused},
+            "messages": {"checked": report.messages, "permits": report.permits, "unsound": report.refused},
             "parties": [
                 {
                     "party": party, "rows": book.tree.size, "covered": book.covered, "heads": book.signed,

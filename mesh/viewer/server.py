@@ -16,6 +16,7 @@ from mesh.loading import plans_of
 from mesh.scenario import Scenario
 from mesh.trace.perspective import EVERYTHING
 from mesh.trace.reader import Trace
+from mesh.viewer.absent import check_commission
 from mesh.viewer.folder import Folder, Missing, titles
 from mesh.viewer.guarding import BODY_MAX, Guard, add_headers, middleware
 from mesh.viewer.joining import joining
@@ -97,8 +98,8 @@ class Viewer:
             "/timeline": _timeline,
             "/resident/{handle}": _resident,
             "/joins": _joins,
-            "/outcome": lambda opened, _: outcome(opened),
-            "/commission": lambda opened, _: opened.review.state(),
+            "/outcome": lambda opened, request: outcome(opened, _as(request)),
+            "/commission": _commission,
         }
 
     async def _stop_runs(self, _app: web.Application) -> None:
@@ -251,7 +252,13 @@ def _resident(opened: Opened, request: web.Request) -> dict[str, Any]:
 
 
 def _joins(opened: Opened, request: web.Request) -> dict[str, Any]:
-    return joining(opened, request.query.get("first", ""), request.query.get("second", ""))
+    first, second = request.query.get("first", ""), request.query.get("second", "")
+    return joining(opened, first, second, _as(request))
+
+
+def _commission(opened: Opened, request: web.Request) -> dict[str, Any]:
+    check_commission(opened.perspective(_as(request)))
+    return opened.review.state()
 
 
 def number(request: web.Request, name: str, default: int | None = None) -> int:

@@ -16,10 +16,10 @@ from msgspec import Meta, Struct
 
 from mesh import Caller, MeshError, Node, NotFound, Service, serves
 from mesh.linkage import CodeBook
-from mesh.names import Zone, member_of
+from mesh.names import CODE_ISSUER, Zone, member_of
 from mesh.service import Code
 
-ISSUER: Final = "gov/digital/code-issuer"
+ISSUER: Final = CODE_ISSUER
 ACQUISITION: Final = "code-acquisition"
 """The task under which codes are acquired."""
 RESERVATION_US: Final = 86_400_000_000

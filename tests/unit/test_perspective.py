@@ -11,7 +11,7 @@ from mesh.errors import UsageError
 from mesh.message import Kind
 from mesh.names import BROKER
 from mesh.trace.history import history
-from mesh.trace.perspective import Seen, joins, known_to_both, perspective
+from mesh.trace.perspective import Seen, perspective
 from mesh.trace.reader import Trace
 from tests.conftest import Shipped
 
@@ -96,16 +96,6 @@ def test_what_is_hidden_from_a_resident_is_absent(trace: Trace) -> None:
     for handle in protected:
         services = {row["service"] for row in hidden[handle]}
         assert not [one for one in seen(trace, handle) if one.sent.message.service in services]
-
-
-def test_two_bodies_join_whom_they_exchanged_and_nobody_else(trace: Trace) -> None:
-    found = joins(trace, "muni/01208", "muni/28100")
-    ours = {handle: code for handle, member, code in trace.residents() if member == "muni/01208"}
-    theirs = {handle: code for handle, member, code in trace.residents() if member == "muni/28100"}
-    assert found
-    assert all((one.first, one.second) in {(ours[h], theirs.get(h)) for h in ours} for one in found)
-    assert joins(trace, "muni/28100", "org/nenkin") == [], "they never exchanged"
-    assert known_to_both(trace, "muni/28100", "org/nenkin"), "though both know some of the same people"
 
 
 def test_colluding_parties_see_what_each_of_them_sees(trace: Trace) -> None:

@@ -3,7 +3,7 @@
 import { encoded } from "./route.js";
 
 export class Trouble extends Error {
-  constructor(status, text) { super(text); this.status = status; }
+  constructor(status, text, more = {}) { super(text); this.status = status; this.why = more.why; this.nearest = more.nearest; }
 }
 
 export async function get(path, query = {}, signal = undefined) {
@@ -32,7 +32,7 @@ export function ofTrace(name, rest = "") {
 async function read(answer) {
   let body = null;
   try { body = await answer.json(); } catch { /* What is no JSON says nothing. */ }
-  if (!answer.ok) throw new Trouble(answer.status, body?.error ?? `${answer.status} ${answer.statusText}`);
+  if (!answer.ok) throw new Trouble(answer.status, body?.error ?? `${answer.status} ${answer.statusText}`, body ?? {});
   return body;
 }
 

@@ -14,6 +14,7 @@ export function bars(rows, kind = "") {
 }
 
 const QUANTILES = ["p50_us", "p90_us", "p95_us", "p99_us", "max_us"];
+const OTHERS = ["refused", "unfinished"];
 
 /** Latencies of each service on one logarithmic scale: median as a dot, the rest as a line. */
 export function ranges(rows) {
@@ -22,13 +23,14 @@ export function ranges(rows) {
   const [low, high] = [Math.log10(Math.max(1, Math.min(...values)) * 0.7), Math.log10(Math.max(10, ...values) * 1.4)];
   const x = (value) => (200 * (Math.log10(Math.max(1, value)) - low)) / Math.max(0.1, high - low);
   return h("table", { class: "list ranges" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("filter.service")), h("th", { scope: "col", class: "figure" }, t("outcome.exchanges")), h("th", {}), names.map((one) => h("th", { scope: "col", class: "figure" }, one.replace("_us", "").replace("p50", t("outcome.median")))))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("filter.service")), h("th", { scope: "col", class: "figure" }, t("outcome.exchanges")), h("th", {}), names.map((one) => h("th", { scope: "col", class: "figure" }, one.replace("_us", "").replace("p50", t("outcome.median")))), OTHERS.map((one) => h("th", { scope: "col", class: "figure" }, t(`latency.${one}`))))),
     h("tbody", {}, rows.map((one) => {
       const own = names.map((name) => one[name]).filter((value) => typeof value === "number");
       return h("tr", {}, h("th", { scope: "row" }, one.title ? [data(one.title), h("br", {})] : null, h("span", { class: "mono quiet" }, data(one.service))), h("td", { class: "figure" }, number(one.count ?? one.exchanges ?? 0)),
         h("td", { class: "range" }, s("svg", { viewBox: "0 0 200 16", "aria-hidden": "true" }, s("path", { class: "scale", d: "M 0 8 H 200" }),
           own.length ? s("path", { class: "whisker", d: `M ${x(own[0])} 8 H ${x(own[own.length - 1])}` }) : null,
           own.map((value, at) => s("circle", { class: at === 0 ? "median" : "other", cx: x(value), cy: 8, r: at === 0 ? 4 : 2.2 })))),
-        names.map((name) => h("td", { class: "figure" }, span(one[name]))));
+        names.map((name) => h("td", { class: "figure" }, typeof one[name] === "number" ? span(one[name]) : "–")),
+        OTHERS.map((name) => h("td", { class: "figure" }, number(one[name] ?? 0))));
     })));
 }

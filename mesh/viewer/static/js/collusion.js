@@ -1,7 +1,7 @@
 // Two parties lay their records together: what they can join, and what not.
 
 import { get, ofTrace } from "./api.js";
-import { data, h, link, replace, s } from "./dom.js";
+import { data, h, link, replace, s, visible } from "./dom.js";
 import { number } from "./format.js";
 import { fullName, party } from "./names.js";
 import { choices } from "./perspective.js";
@@ -22,10 +22,10 @@ export async function show({ route, meta, signal }) {
   } }, input("first", first), h("span", { class: "and", "aria-hidden": "true" }, "+"), input("second", second), list, h("button", { class: "go" }, t("collusion.go")));
   if (first && second) {
     try {
-      replace(result, outcome(await get(ofTrace(route.trace, "/joins"), { first, second }, signal), first, second, route));
+      replace(result, outcome(await get(ofTrace(route.trace, "/joins"), { first, second, ...asQuery(route) }, signal), first, second, route));
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      replace(result, h("p", { class: "trouble", role: "alert" }, data(error.message)));
+      replace(result, h("p", { class: "trouble", role: "alert" }, error.why ? t(`absent.${error.why}`) : data(error.message)));
     }
   }
   return { element: h("section", { class: "page collusion" }, h("h1", {}, t("collusion.title")), h("p", { class: "lead" }, t("collusion.explain")), form, result) };
@@ -33,14 +33,17 @@ export async function show({ route, meta, signal }) {
 
 function outcome(found, first, second, route) {
   const count = found.count ?? found.joined.length;
-  const apart = Math.max(0, found.known_to_both - found.joinable);
+  // Whom both know, and so whom they cannot join, is known to the run alone.
+  const known = found.known_to_both;
   return [
-    h("div", { class: "venn" }, venn(found, first, second),
+    h("div", { class: "venn" }, known === null ? null : venn(found, first, second),
       h("dl", { class: "bigs" },
-        h("div", {}, h("dt", {}, t("collusion.known")), h("dd", {}, number(found.known_to_both))),
+        known === null ? null : h("div", {}, h("dt", {}, t("collusion.known")), h("dd", {}, number(known))),
         h("div", { class: "can" }, h("dt", {}, t("collusion.joinable")), h("dd", {}, number(found.joinable))),
-        h("div", { class: "cannot" }, h("dt", {}, t("collusion.apart")), h("dd", {}, number(apart))))),
-    h("p", {}, t(count ? "collusion.can" : "collusion.cannot")),
+        known === null ? null : h("div", { class: "cannot" }, h("dt", {}, t("collusion.apart")), h("dd", {}, number(Math.max(0, known - found.joinable)))))),
+    found.translators.length
+      ? found.translators.map((one) => h("p", { class: "notes translate" }, t("collusion.translate", { who: visible(fullName(one) === one ? one : `${fullName(one)} (${one})`) })))
+      : h("p", {}, t(count ? "collusion.can" : "collusion.cannot")),
     count ? h("table", { class: "list" }, h("caption", {}, t("collusion.pairs", { shown: number(found.joined.length), count: number(count) })),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, party(first)), h("th", { scope: "col" }, party(second)), h("th", { scope: "col" }, t("collusion.by")))),
       h("tbody", {}, found.joined.map((one) => h("tr", {}, h("td", {}, data(one.first, "mono")), h("td", {}, data(one.second, "mono")),

@@ -5,7 +5,7 @@ import { data, h, link, replace, s, say } from "./dom.js";
 import { moment, number, short } from "./format.js";
 import { card } from "./message.js";
 import { codeBadge, party, procedure, service, serviceName } from "./names.js";
-import { to } from "./route.js";
+import { asQuery, to } from "./route.js";
 import { either, term, t } from "./words.js";
 
 const POLL_MS = 400;
@@ -18,7 +18,7 @@ export async function show({ route, signal }) {
   const body = h("div", {});
   const state = { timer: null };
   const ask = async () => {
-    const found = await get(ofTrace(route.trace, "/commission"), {}, signal);
+    const found = await get(ofTrace(route.trace, "/commission"), asQuery(route), signal);
     if (found.done) { replace(body, result(found, route)); say(t("nav.commission")); return; }
     replace(body, h("p", { class: "waiting" }, t("commission.comparing"), h("progress", { max: "1", value: found.share, "aria-label": t("commission.comparing") })));
     state.timer = setTimeout(() => ask().catch(() => {}), POLL_MS);

@@ -64,8 +64,10 @@ function keepFocus(main, held, shown) {
 }
 
 function trouble(error, route) {
+  const nearest = error.nearest === null || error.nearest === undefined ? null : to(route.trace, "message", String(error.nearest), asQuery(route));
   return h("section", { class: "page" },
-    h("p", { class: "trouble", role: "alert" }, data(error.message)),
+    h("p", { class: error.why ? "notes absent" : "trouble", role: "alert" }, error.why ? t(`absent.${error.why}`) : data(error.message)),
+    nearest ? h("p", {}, link(nearest, t("absent.nearest"), ` #${error.nearest}`)) : null,
     h("p", {}, link(route.query.as ? to(route.trace, route.page, route.rest) : "#/",
       route.query.as ? t("perspective.reset") : t("nav.runs"))));
 }

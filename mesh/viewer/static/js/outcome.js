@@ -6,10 +6,11 @@ import { data, h } from "./dom.js";
 import { number, share, span } from "./format.js";
 import { card } from "./message.js";
 import { codeBadge, party, serviceName } from "./names.js";
+import { asQuery } from "./route.js";
 import { either, t } from "./words.js";
 
 export async function show({ route, meta, signal }) {
-  const found = await get(ofTrace(route.trace, "/outcome"), {}, signal);
+  const found = await get(ofTrace(route.trace, "/outcome"), asQuery(route), signal);
   const held = found.expectations.filter((one) => one.held).length;
   const title = (service) => { const one = found.services?.[service]; return one ? either(one.title, one.title_ja) : ""; };
   return {
@@ -17,7 +18,8 @@ export async function show({ route, meta, signal }) {
       h("header", {}, h("h1", {}, either(meta.title, meta.title_ja) || t("nav.outcome"))),
       found.missing?.length ? h("p", { class: "notes" }, t("outcome.missing", { parts: found.missing.map((one) => t(`outcome.part.${one}`)).join("、") })) : null,
       meta.faults && (meta.broke_off || held < found.expectations.length) ? h("p", { class: "notes" }, t("outcome.faults")) : null,
-      h("dl", { class: "bigs" },
+      found.unknown.length ? h("p", { class: "notes absent" }, t("outcome.unknown")) : null,
+      found.unknown.length ? null : h("dl", { class: "bigs" },
         big("outcome.papers", found.papers?.length), big("outcome.visits", found.visits_saved), big("outcome.fees", found.fees_saved_yen, (one) => `¥${number(one)}`),
         big("outcome.push", found.push, push), big("outcome.messages", meta.messages), big("outcome.elapsed", found.elapsed_us, span),
         big("outcome.expectations", found.expectations.length ? `${held} / ${found.expectations.length}` : undefined, (one) => one)),

@@ -11,13 +11,11 @@ import { either, term, t } from "./words.js";
 const LISTED_MAX = 400;
 
 export async function show({ route, meta, signal }) {
-  const handle = route.rest || meta.residents[0];
+  const handle = route.rest || (meta.residents.includes(route.query.as) ? route.query.as : meta.residents[0]);
   const chooser = choose(route, meta, handle);
   if (!handle) return { element: h("section", { class: "page" }, h("h1", {}, t("nav.resident")), h("p", { class: "quiet" }, t("resident.none"))) };
-  const [found, { services, elapsed_us }] = await Promise.all([
-    get(ofTrace(route.trace, `/resident/${encoded(handle)}`), {}, signal),
-    get(ofTrace(route.trace, "/outcome"), {}, signal),
-  ]);
+  const found = await get(ofTrace(route.trace, `/resident/${encoded(handle)}`), asQuery(route), signal);
+  const services = meta.titles?.services ?? {};
   const name = (service) => either(services[service]?.title, services[service]?.title_ja);
   return {
     element: h("section", { class: "page portal" },
@@ -25,7 +23,7 @@ export async function show({ route, meta, signal }) {
       h("div", { class: "cards" },
         card("resident.history", "", h("p", { class: "quiet" }, t("resident.rows", { count: number(found.rows.length) })), history(found.rows, name, meta.start_us)),
         h("div", { class: "stack" },
-          card("resident.consents", "", found.consents.length ? found.consents.map((one) => consent(one, meta, name, elapsed_us ?? 0)) : h("p", { class: "quiet" }, t("resident.noconsents"))),
+          card("resident.consents", "", found.consents.length ? found.consents.map((one) => consent(one, meta, name, found.end_us)) : h("p", { class: "quiet" }, t("resident.noconsents"))),
           card("resident.letters", "", found.letters.length ? found.letters.map((one) => letter(one, meta, route, name)) : h("p", { class: "quiet" }, t("resident.noletters")))))),
   };
 }
