@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from array import array
 from collections.abc import AsyncIterator, Callable
 from itertools import islice
 from pathlib import Path
@@ -707,7 +708,8 @@ def test_exchanges_and_waiting_are_as_the_lines_say(
             )
             request = asked.setdefault(about, sent)
             exchanges.append(request.number)
-            answers = kind not in ASKS and request.message.kind in ASKS and about not in answered
+            # Who was refused still waits: they may try again.
+            answers = kind in ("reply", "receipt") and request.message.kind in ASKS and about not in answered
             if (
                 answers
                 and sent.fate == "delivered"
@@ -717,8 +719,12 @@ def test_exchanges_and_waiting_are_as_the_lines_say(
                 answered.add(about)
                 waited.setdefault(request.message.service, []).append(sent.arrived_us - request.sent_us)
     assert list(index.columns["exchange"]) == exchanges
-    found = {one["service"]: (one["count"], one["max_us"]) for one in index.summary["latencies"]}
-    assert found == {service: (len(one), max(one)) for service, one in waited.items()}
+    found: dict[str | None, list[int]] = {}
+    for _, service, times, _, _ in index.summary["waits"]:
+        found.setdefault(service, []).extend(array("q", times))
+    assert {service: sorted(one) for service, one in found.items() if one} == {
+        service: sorted(one) for service, one in waited.items()
+    }
 
 
 async def _never(_: Opened) -> None:

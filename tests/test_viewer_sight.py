@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mesh.names import BROKER
+from mesh.trace.reader import Trace
 from mesh.viewer.message import message
 from mesh.viewer.opened import Opened
 from tests.conftest import Shipped
@@ -24,7 +25,7 @@ def path(shipped: Callable[[str], Shipped]) -> Path:
 
 @pytest.fixture
 async def opened(path: Path) -> AsyncIterator[Opened]:
-    made = Opened(path)
+    made = Opened(Trace.open(path))
     await made.start()
     yield made
     await made.close()
