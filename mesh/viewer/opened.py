@@ -171,8 +171,11 @@ class Opened:
         arrived = index.where("fate", lambda fate: fate == "delivered")
         return either(index.by("sender", numbers), both(index.by("recipient", numbers), arrived))
 
-    def refusals(self, view: Perspective) -> list[int]:
-        """Where each refusal that somebody has was first sent: one signed message is one, on however many lines."""
+    def refusals(self, view: Perspective, among: Iterable[int] | None = None) -> list[int]:
+        """Where each refusal that somebody has was first sent: one signed message is one, on however many lines.
+
+        `among` are the places that are looked at, if not all.
+        """
         index = self.index
         if isinstance(view, OnTheWire):
             return []
@@ -182,7 +185,7 @@ class Opened:
             lambda: [index.where("kind", Kind.REFUSAL.__eq__), *([] if seen is None else [seen])],
         )
         first: dict[int, int] = {}
-        for place in places:
+        for place in places if among is None else filter(frozenset(among).__contains__, places):
             first.setdefault(index.columns["message"][place], place)
         return list(first.values())
 

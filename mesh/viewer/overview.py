@@ -121,14 +121,12 @@ def _of_resident(opened: Opened, view: OfResident, from_us: int, to_us: int | No
 def _refused(opened: Opened, wanted: Filters) -> list[int]:
     """The refusals among what is wanted, by place; a resident's are the lines of their history that were refused."""
     view = opened.perspective(wanted.as_)
-    if isinstance(view, OfResident):
-        said = view.outcomes.items()
-        refused = [opened.index.place_of(at) for at, one in said if one not in ("answered", "unfinished")]
-    else:
-        refused = opened.refusals(view)
-    if wanted == Filters(as_=wanted.as_):
-        return refused
-    return list(filter(frozenset(select(opened, wanted)).__contains__, refused))
+    among = None if wanted == Filters(as_=wanted.as_) else select(opened, wanted)
+    if not isinstance(view, OfResident):
+        return opened.refusals(view, among)
+    said = view.outcomes.items()
+    refused = [opened.index.place_of(at) for at, one in said if one not in ("answered", "unfinished")]
+    return refused if among is None else list(filter(frozenset(among).__contains__, refused))
 
 
 def timeline(opened: Opened, wanted: Filters, bins: int) -> dict[str, Any]:
