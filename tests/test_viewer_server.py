@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from mesh.errors import CODES
+from mesh.errors import CODES, UsageError
 from mesh.ledger import read_row
 from mesh.loading import scenarios_of
 from mesh.names import BROKER
@@ -31,6 +31,7 @@ from mesh.trace.reader import Trace, Transmission
 from mesh.trace.recheck import ASKS
 from mesh.trace.seen import see
 from mesh.trace.show import Filter, parts, rows
+from mesh.viewer.answers import answer
 from mesh.viewer.connection import Runner
 from mesh.viewer.folder import Folder
 from mesh.viewer.guarding import POLICY
@@ -844,6 +845,27 @@ async def test_whatever_a_message_holds_is_data(page: Page) -> None:
         full = await page.ask(f"{ALLOWANCE}/message/{index}")
         assert full["row"]["index"] == index
     await wait_for(page, f"{ALLOWANCE}/commission")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["outcome?as=muni/28100", "message/13", "joins?first=muni/01208&second=muni/28100", "commission",
+     "resident/r-000001?as=r-000001", "timeline?bins=7", "rows?kind=refusal", ""],
+)  # fmt: skip
+async def test_the_command_prints_what_a_page_is_told(page: Page, path: str) -> None:
+    shown = await (
+        wait_for(page, f"{ALLOWANCE}/{path}")
+        if path == "commission"
+        else page.ask(f"{ALLOWANCE}/{path}".rstrip("/"))
+    )
+    said = await answer(page.folder / "child_allowance.trace", path, SCENARIOS)
+    assert json.loads(json.dumps(said)) == shown
+
+
+async def test_the_command_says_which_pages_there_are(page: Page) -> None:
+    for path in ("nothing", "message", "outcome/1"):
+        with pytest.raises(UsageError, match="there are rows, position"):
+            await answer(page.folder / "child_allowance.trace", path, SCENARIOS)
 
 
 async def test_every_address_is_documented_and_none_else(page: Page) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mesh.cli import output
-from mesh.cli.app import LazyGroup
+from mesh.cli.app import LazyGroup, Places
 from mesh.cli.progress import display
-from mesh.cli.tracing import FILE, JSON, count, opened
+from mesh.cli.tracing import AS, FILE, JSON, count, opened
 from mesh.errors import UsageError
 from mesh.visible import one_line
 
@@ -33,6 +33,7 @@ trace_command = LazyGroup(
         "diff": "diff",
         "export": "export",
         "history": "trace",
+        "page": "trace",
     },
     suffix="trace_command",
     help="Read recordings of runs.",
@@ -226,3 +227,32 @@ def _moment(time_us: int) -> str:
     from mesh.simulation import JST
 
     return datetime.fromtimestamp(time_us / 1_000_000, tz=JST).isoformat(sep=" ", timespec="milliseconds")
+
+
+@click.command(
+    "page",
+    epilog="\b\nExamples:\n  run_sim.py trace page run.trace outcome\n"
+    "  run_sim.py trace page run.trace message/13 --as muni/28100/tax\n"
+    "  run_sim.py trace page run.trace 'joins?first=muni/01208&second=muni/28100'\n"
+    "  run_sim.py trace page run.trace commission --json",
+)
+@FILE
+@click.argument("page", metavar="PAGE")
+@AS
+@JSON
+@click.pass_obj
+def page_trace_command(places: Places, file: Path, page: str, perspective: str | None, as_json: bool) -> None:
+    """Print what a page of the viewer shows; always as JSON.
+
+    Pages are rows, message/N, map, timeline, resident/HANDLE, joins, outcome, commission, present; behind a ? stands
+    what each takes, as docs/VIEWER_API.md says.
+    """
+    import asyncio
+    from urllib.parse import quote
+
+    from mesh.cli.choosing import scenarios_by_name
+    from mesh.viewer.answers import answer
+
+    if perspective is not None:
+        page += f"{'&' if '?' in page else '?'}as={quote(perspective)}"
+    output.say_json(asyncio.run(answer(file, page, scenarios_by_name(places.scenarios))))

@@ -10,24 +10,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from mesh.errors import CODES, UsageError
-from mesh.faults import recorded_effects
+from mesh.errors import UsageError
 from mesh.loading import plans_of
 from mesh.scenario import Scenario
-from mesh.trace.perspective import EVERYTHING
-from mesh.trace.reader import Trace
-from mesh.viewer.absent import check_commission
-from mesh.viewer.folder import Folder, Missing, titles
+from mesh.viewer.answers import ANSWERS, Answer, Asked
+from mesh.viewer.folder import Folder, Missing
 from mesh.viewer.guarding import BODY_MAX, Guard, add_headers, middleware
-from mesh.viewer.joining import joining
-from mesh.viewer.message import message
-from mesh.viewer.opened import STEPS_MAX, Opened, member
-from mesh.viewer.outcome import outcome
-from mesh.viewer.overview import network, present, timeline
-from mesh.viewer.resident import resident
-from mesh.viewer.rows import NUMBER_MAX, PAGE_MAX, Filters, page, position
+from mesh.viewer.opened import STEPS_MAX
 from mesh.viewer.runs import Runs
-from mesh.viewer.wording import note_in_japanese
 
 STATIC: Final = Path(__file__).parent / "static"
 TYPES: Final = {
@@ -40,8 +30,6 @@ BODY_S: Final = 10.0
 ANSWER_MAX: Final = 2**22
 TEXT_MAX: Final = 2000
 """Bytes of an answer from which on its texts are cut, and characters that are left of each."""
-
-Answer = Callable[[Opened, web.Request], Any]
 
 
 class Viewer:
@@ -77,30 +65,12 @@ class Viewer:
             ("POST", "/api/runs", self._start_run),
             ("GET", "/api/runs/{run}/events", self._watch_run),
             ("DELETE", "/api/runs/{run}", self._stop_run),
-            *(
-                ("GET", f"/api/t/{{name}}{name}", self._of_trace(answer))
-                for name, answer in self._answers().items()
-            ),
+            *(("GET", f"/api/t/{{name}}{name}", self._of_trace(answer)) for name, answer in ANSWERS.items()),
             ("GET", "/{path:.*}", self._static),
         ]
         for method, path, handler in routes:
             app.router.add_route(method, path, handler, expect_handler=_expect)
         return app
-
-    def _answers(self) -> dict[str, Answer]:
-        return {
-            "": self._meta,
-            "/rows": _rows,
-            "/position": _position,
-            "/present": lambda opened, request: present(opened, _as(request)),
-            "/message/{index}": _message,
-            "/map": _map,
-            "/timeline": _timeline,
-            "/resident/{handle}": _resident,
-            "/joins": _joins,
-            "/outcome": lambda opened, request: outcome(opened, _as(request)),
-            "/commission": _commission,
-        }
 
     async def _stop_runs(self, _app: web.Application) -> None:
         await self.runs.close()
@@ -148,7 +118,12 @@ class Viewer:
         async def handle(request: web.Request) -> web.Response:
             opened = await self.folder.opened(request.match_info["name"])
             opened.trace.steps.allow(STEPS_MAX)
-            return _bounded(answer(opened, request), request)
+            asked = Asked(
+                request.query,
+                request.match_info.get("index") or request.match_info.get("handle") or "",
+                self._scenarios,
+            )
+            return _bounded(answer(opened, asked), request)
 
         return handle
 
@@ -157,118 +132,6 @@ class Viewer:
         if path is None:
             raise Missing("there is no such page")
         return web.Response(body=path.read_bytes(), content_type=TYPES[path.suffix], charset="utf-8")
-
-    def _meta(self, opened: Opened, _request: web.Request) -> dict[str, Any]:
-        trace, names = opened.trace, opened.index.names
-        return {
-            "name": opened.name,
-            **titles(trace, self._scenarios),
-            "seed": trace.meta.get("seed"),
-            "settings": trace.meta.get("settings"),
-            "faults": _faults(trace),
-            "broke_off": trace.broke_off,
-            "starts": trace.meta.get("starts"),
-            "start_us": trace.start_us,
-            "messages": opened.count,
-            "complete": trace.complete,
-            "notes": opened.notes,
-            "notes_ja": list(map(note_in_japanese, opened.notes)),
-            "parties": [
-                {
-                    "number": number,
-                    "address": address,
-                    "member": member(address),
-                    "zone": opened.zones.get(address),
-                }
-                for number, address in trace.parties.items()
-            ],
-            "names": _titles(opened.names),
-            "residents": list(opened.residents),
-            "services": _names(names["service"]),
-            "titles": {key: _titles(dict(trace.titles(key))) for key in ("services", "procedures")}
-            | {"codes": _titles({name: (code.text, code.text_ja) for name, code in CODES.items()})},
-            "codes": [one for one in CODES if one in {*names["code"], *names["refused"]}],
-            "kinds": _names(names["kind"]),
-            "fates": _names(names["fate"]),
-            "index": opened.progress,
-        }
-
-
-def _titles(named: Mapping[str, tuple[str, str]]) -> dict[str, dict[str, str]]:
-    return {name: {"title": title, "title_ja": title_ja} for name, (title, title_ja) in named.items()}
-
-
-def _faults(trace: Trace) -> dict[str, Any] | None:
-    """The run's fault plan, with what each fault met once the run has ended."""
-    if trace.faults is None:
-        return None
-    effects = recorded_effects(trace.meta.get("effects"))
-    said = [one.said for one in effects or trace.faults.faults]
-    told = [{"text": text, "text_ja": text_ja} for text, text_ja in said]
-    return trace.faults.as_json() | {"faults": told}
-
-
-def _names(names: list[str]) -> list[str]:
-    return sorted(one for one in names if one)
-
-
-def _rows(opened: Opened, request: web.Request) -> dict[str, Any]:
-    offset, limit = number(request, "offset", 0), number(request, "limit", 100)
-    return page(opened, Filters.of(request.query), offset, min(limit, PAGE_MAX))
-
-
-def _position(opened: Opened, request: web.Request) -> dict[str, Any]:
-    wanted = Filters.of(request.query)
-    return {
-        "offset": position(opened, wanted, number(request, "index")),
-        "index": opened.covered(opened.perspective(wanted.as_)),
-    }
-
-
-def _message(opened: Opened, request: web.Request) -> dict[str, Any]:
-    text = request.match_info["index"]
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise Missing("a message is named by its index")
-    return message(opened, int(text), request.query.get("as") or EVERYTHING)
-
-
-def _as(request: web.Request) -> str:
-    return Filters.of(request.query).as_
-
-
-def _map(opened: Opened, request: web.Request) -> dict[str, Any]:
-    to_us = number(request, "to_us") if "to_us" in request.query else None
-    return network(opened, _as(request), number(request, "from_us", 0), to_us)
-
-
-def _timeline(opened: Opened, request: web.Request) -> dict[str, Any]:
-    return timeline(opened, Filters.of(request.query), number(request, "bins", 100))
-
-
-def _resident(opened: Opened, request: web.Request) -> dict[str, Any]:
-    return resident(
-        opened, request.match_info["handle"], _as(request), hidden=request.query.get("hidden") == "1"
-    )
-
-
-def _joins(opened: Opened, request: web.Request) -> dict[str, Any]:
-    first, second = request.query.get("first", ""), request.query.get("second", "")
-    return joining(opened, first, second, _as(request))
-
-
-def _commission(opened: Opened, request: web.Request) -> dict[str, Any]:
-    check_commission(opened.perspective(_as(request)))
-    return opened.review.state()
-
-
-def number(request: web.Request, name: str, default: int | None = None) -> int:
-    """A whole number of a URL's query; `UsageError` if it is none."""
-    text = request.query.get(name, "")
-    if not text and default is not None:
-        return default
-    if not (text.isascii() and text.isdigit() and int(text[:17]) <= NUMBER_MAX):
-        raise UsageError(f"{name} is a whole number")
-    return int(text[:17])
 
 
 async def _body(request: web.Request) -> bytes:
