@@ -314,6 +314,10 @@ async def test_a_residents_page_has_what_their_history_has(page: Page) -> None:
         for handle in ("r-000001", "r-000002", "r-000007", "r-000013"):
             made = await page.ask(f"{ALLOWANCE}/resident/{handle}")
             expected = history(trace, handle)["rows"]
+            told = ("resident.move-in.v1", "portal.letter.v1")
+            assert [(one.pop("kind") == "request") for one in made["rows"]] == [
+                one["service"] not in told for one in expected
+            ]
             assert [one | {"time_us": 0} for one in made["rows"]] == [
                 one | {"time_us": 0} for one in expected
             ]

@@ -17,6 +17,7 @@ from mesh.recorder import Fate
 from mesh.trace.history import NoCode, history
 from mesh.trace.perspective import EVERYTHING, OfResident
 from mesh.trace.reader import Transmission
+from mesh.trace.recheck import ASKS
 from mesh.trace.show import attributes_of
 from mesh.viewer.absent import check_resident
 from mesh.viewer.opened import Opened
@@ -52,7 +53,20 @@ def _rows(opened: Opened, handle: str, *, hidden: bool) -> list[dict[str, Any]]:
     except NoCode:
         return []
     start_us = opened.trace.start_us or 0
-    return [row | {"time_us": row["time_us"] - start_us} for row in found]
+    kinds = _kinds(opened, handle)
+    return [
+        row | {"time_us": row["time_us"] - start_us, "kind": kinds.get(row["service"], Kind.REQUEST)}
+        for row in found
+    ]
+
+
+def _kinds(opened: Opened, handle: str) -> dict[str, str]:
+    """Which services ask about the person, and which tell: nobody asks for an event or a letter."""
+    index, about = opened.index, frozenset(opened.index.about.get(handle, ()))
+    places = index.select(("about", handle), lambda: [index.of(about)])
+    kinds, services = (index.names[one] for one in ("kind", "service"))
+    pairs = {(index.columns["service"][place], index.columns["kind"][place]) for place in places}
+    return {services[service]: kinds[kind] for service, kind in sorted(pairs) if kinds[kind] in ASKS}
 
 
 def _letters(opened: Opened, handle: str, *, own: bool) -> Iterator[dict[str, Any]]:

@@ -64,6 +64,44 @@ def test_the_outcome_counts_papers_and_draws_latencies(tab: Tab) -> None:
     assert page.locator(".expectations .held").count() == 24
 
 
+def test_the_outcome_leads_to_the_messages_it_rests_on(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/outcome")
+    page.locator(".refusing th a", has_text="replica_missing").click()
+    expect(page.locator(".count")).to_contain_text("found")
+    assert "code=replica_missing" in page.url
+    page = tab.open(f"{TRACE}/outcome")
+    page.locator(".expectations a").nth(2).click()
+    expect(page.locator(".row:visible").first).to_be_visible()
+    assert "q=" in page.url
+
+
+def test_papers_say_their_counter_and_fee_and_items_share_a_scale(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/outcome")
+    assert "¥300" in page.locator(".outcome .bars small").first.inner_text()
+    widths = page.evaluate(
+        """() => [...document.querySelectorAll(".bars.mono tr")].map(one => [
+             Number(one.querySelector(".figure").textContent), Number(one.querySelector("rect").getAttribute("width"))])"""
+    )
+    assert len({round(width / count, 2) for count, width in widths}) == 1
+
+
+def test_the_map_leads_to_what_its_edges_are_of(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/map")
+    page.locator(".astable summary").click()
+    page.locator(".astable td a").first.click()
+    expect(page.locator(".row:visible").first).to_be_visible()
+    assert "node=" in page.url
+
+
+def test_what_was_told_is_no_question(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/resident/r-000001")
+    told = page.locator(".history > li", has_text="A person moved in")
+    expect(told.locator(".outcome")).to_have_text("told")
+    expect(told.get_by_role("img", name="told")).to_be_attached()
+    other = page.locator(".history > li", has_text="Income and inhabitant tax").first
+    expect(other.locator(".outcome")).to_have_text("answered")
+
+
 def test_a_run_is_started_watched_and_opened(tab: Tab, folder: Path) -> None:
     page = tab.open("/")
     page.select_option("#scenario", "child_allowance")

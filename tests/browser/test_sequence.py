@@ -206,3 +206,14 @@ def test_the_broker_passes_on_what_it_cannot_open(tab: Tab) -> None:
 def test_a_perspective_that_is_nobodys_is_refused_in_words(tab: Tab) -> None:
     page = tab.open(f"{TRACE}/sequence?as=muni%2F99999")
     expect(page.get_by_role("alert")).to_contain_text("muni/99999")
+
+
+def test_neighbours_are_those_of_who_looks(tab: Tab) -> None:
+    page = tab.open(f"{TRACE}/message/13?as=muni/28100/tax")
+    expect(page.locator(".crumbs a")).to_have_count(2)  # Back, and on: nothing of theirs comes before.
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("h1")).to_contain_text("#14")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("h1")).to_contain_text("#17")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("h1")).to_contain_text("#14")

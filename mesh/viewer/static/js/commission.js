@@ -126,8 +126,9 @@ function shown(name, value) {
 
 /** What the three wrote about all exchanges: opened by the asker, permitted by the broker, answered, closed. */
 function flow(exchanges) {
-  const max = Math.max(1, ...FLOW.map((one) => exchanges[one]));
-  return h("ol", { class: "flow" }, FLOW.map((one) => h("li", {}, s("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, s("rect", { width: (100 * exchanges[one]) / max, height: 10 })),
+  // Two close each exchange, so that twice as many rows fill the room.
+  const max = Math.max(1, ...FLOW.map((one) => exchanges[one] / (one === "closed" ? 2 : 1)));
+  return h("ol", { class: "flow" }, FLOW.map((one) => h("li", {}, s("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, s("rect", { width: (100 * exchanges[one]) / (one === "closed" ? 2 * max : max), height: 10 })),
     h("span", {}, term("entry", one), " ", h("span", { class: "quiet" }, t(`commission.by.${one}`))), h("strong", { class: "figure" }, number(exchanges[one])))));
 }
 

@@ -2,7 +2,7 @@
 
 import { get, ofTrace } from "./api.js";
 import { bundled, GROUPS_MAX, ZONES } from "./columns.js";
-import { data, h, replace, s, say } from "./dom.js";
+import { data, h, link, replace, s, say } from "./dom.js";
 import { moment, number } from "./format.js";
 import { memberName, party } from "./names.js";
 import { asQuery, to } from "./route.js";
@@ -32,6 +32,7 @@ export async function show({ route, meta, signal }) {
   const play = h("button", { class: "go", id: "play", onclick: () => toggle() }, t("map.play"));
   const bars = histogram(time);
   const table = h("div", {});
+  const see = (one) => to(route.trace, "sequence", "", one.from.includes("*") ? as : { ...as, node: one.from, q: one.to.replace("/*", "/") });
 
   function draw() {
     replace(drawing, symbols(), grounds(places), edges(places, whole, state.now, state.how, state.bin !== null), nodes(places, route, as));
@@ -41,7 +42,7 @@ export async function show({ route, meta, signal }) {
     counts.textContent = t("map.counts", { messages: number(sum("messages")), refusals: number(sum("refusals")) });
     slider.setAttribute("aria-valuetext", `${when.textContent}, ${counts.textContent}`);
     bars.querySelectorAll("rect").forEach((bar) => bar.classList.toggle("now", Number(bar.dataset.bin) === state.bin));
-    replace(table, list(state));
+    replace(table, list(state, see));
   }
 
   function range() {
@@ -239,8 +240,8 @@ function histogram(time) {
   return svg;
 }
 
-function list(state) {
+function list(state, see) {
   const rows = pairsOf(state.now, state.how).slice().sort((a, b) => b.messages - a.messages).slice(0, 200);
   return h("table", { class: "list" }, h("thead", {}, h("tr", {}, ["from", "to", "messages", "refusals"].map((one) => h("th", { scope: "col" }, t(`map.${one}`))))),
-    h("tbody", {}, rows.map((one) => h("tr", {}, h("td", {}, party(one.from)), h("td", {}, party(one.to)), h("td", { class: "figure" }, number(one.messages)), h("td", { class: "figure" }, one.refusals ? number(one.refusals) : "–")))));
+    h("tbody", {}, rows.map((one) => h("tr", {}, h("td", {}, party(one.from)), h("td", {}, party(one.to)), h("td", { class: "figure" }, link(see(one), number(one.messages))), h("td", { class: "figure" }, one.refusals ? number(one.refusals) : "–")))));
 }

@@ -21,21 +21,23 @@ export async function show({ route, meta, signal }) {
     h("header", {},
       h("p", { class: "crumbs" }, link(to(route.trace, "sequence", "", { ...asQuery(route), at: row.index }), `← ${t("message.back")}`),
         h("span", { class: "gap" }),
-        row.index > 0 ? link(go(row.index - 1), "‹ ", row.index - 1) : null,
-        row.index + 1 < meta.messages ? link(go(row.index + 1), row.index + 1, " ›") : null),
+        found.previous === null ? null : link(go(found.previous), "‹ ", found.previous),
+        found.next === null ? null : link(go(found.next), found.next, " ›")),
       h("h1", {}, row.readable ? term("kind", row.kind) : t("sealed.line"), " ", h("span", { class: "quiet" }, `#${row.index}`)),
       h("p", { class: "lead" }, row.service ? service(row.service, "subject") : null,
         h("span", { class: "way" }, party(row.from), h("span", { class: "goes" }, h("span", { class: "arrow", "aria-hidden": "true" }, "→"), party(row.to)))),
       h("p", { class: "quiet" }, when(meta, row), row.arrived_us === null ? null : ` · ${t("message.took", { span: span(row.arrived_us - row.time_us) })}`,
-        ` · ${number(row.bytes)} ${t("unit.bytes")}`, row.fate === "delivered" ? null : ` · ${term("fate", row.fate)}`),
-      found.code ? verdict(found.code) : null),
+        row.bytes === null ? null : ` · ${number(row.bytes)} ${t("unit.bytes")}`, row.fate === "delivered" ? null : ` · ${term("fate", row.fate)}`),
+      // What a refusal says, and what the gate at its other end made of it, are two things.
+      found.says && found.says.name !== found.code?.name ? verdict(found.says, t("verdict.says")) : null,
+      found.code ? verdict(found.code, found.says && found.says.name !== found.code.name ? t("verdict.gate") : null) : null),
     row.readable ? readable(found, meta, route, go) : sealedLine());
   return {
     element,
     keys: (event) => {
       if (event.target.closest("input, select, button, summary, a") && event.key !== "Escape") return false;
       const goes = {
-        ArrowLeft: row.index > 0 ? go(row.index - 1) : null, ArrowRight: row.index + 1 < meta.messages ? go(row.index + 1) : null,
+        ArrowLeft: found.previous === null ? null : go(found.previous), ArrowRight: found.next === null ? null : go(found.next),
         Escape: to(route.trace, "sequence", "", { ...asQuery(route), at: row.index }),
       }[event.key];
       if (goes) location.hash = goes;
@@ -48,8 +50,8 @@ function when(meta, row) {
   return h("time", {}, instant(meta.start_us + row.time_us));
 }
 
-function verdict(code) {
-  return h("div", { class: "verdict" }, h("span", { class: "code" }, data(code.name)),
+function verdict(code, about = null) {
+  return h("div", { class: "verdict" }, h("p", {}, about ? h("span", { class: "label" }, about) : null, h("span", { class: "code" }, data(code.name))),
     h("p", {}, data(either(code.text, code.text_ja))),
     h("p", { class: "quiet" }, t("code.fault"), ": ", term("fault", code.fault), " · ", t(code.definite ? "code.definite" : "code.indefinite")),
     h("p", {}, data(either(code.fix, code.fix_ja))));

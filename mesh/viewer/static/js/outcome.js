@@ -2,17 +2,18 @@
 
 import { get, ofTrace } from "./api.js";
 import { bars, ranges } from "./charts.js";
-import { data, h } from "./dom.js";
+import { data, h, link } from "./dom.js";
 import { number, share, span } from "./format.js";
 import { card } from "./message.js";
 import { codeBadge, party, serviceName } from "./names.js";
-import { asQuery } from "./route.js";
+import { asQuery, to } from "./route.js";
 import { either, t } from "./words.js";
 
 export async function show({ route, meta, signal }) {
   const found = await get(ofTrace(route.trace, "/outcome"), asQuery(route), signal);
   const held = found.expectations.filter((one) => one.held).length;
   const title = (service) => { const one = found.services?.[service]; return one ? either(one.title, one.title_ja) : ""; };
+  const see = (query) => to(route.trace, "sequence", "", { ...asQuery(route), ...query });
   return {
     element: h("section", { class: "page outcome" },
       h("header", {}, h("h1", {}, either(meta.title, meta.title_ja) || t("nav.outcome"))),
@@ -26,13 +27,13 @@ export async function show({ route, meta, signal }) {
       h("div", { class: "cards" },
         h("div", { class: "stack" },
           found.story?.length ? card("outcome.story", "", h("ol", { class: "story" }, found.story.map((one) => h("li", {}, data(either(one.text, one.text_ja)))))) : null,
-          found.refusals?.length ? card("outcome.refusals", "", bars(refusals(found.refusals), "refusing")) : null,
-          found.expectations.length ? card("outcome.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) => h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)))))) : null),
+          found.refusals?.length ? card("outcome.refusals", "", bars(refusals(found.refusals, see), "refusing")) : null,
+          found.expectations.length ? card("outcome.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) => h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)), one.message ? [" ", h("a", { href: see({ q: one.message }), "aria-label": t("outcome.see"), title: t("outcome.see") }, "→")] : null)))) : null),
         h("div", { class: "stack" },
-          found.papers?.length ? card("outcome.papers", "", bars(counted(found.papers, (one) => either(one.name, one.name_ja)))) : null,
+          found.papers?.length ? card("outcome.papers", "", papers(found.papers)) : null,
           found.fallbacks?.length ? card("outcome.fallbacks", "", h("ul", { class: "plainlist" }, found.fallbacks.map((one) => h("li", {}, fallback(one))))) : null,
           found.push && pushRows(found.push).length ? card("outcome.push", "", bars(pushRows(found.push))) : null,
-          found.disclosed?.length ? card("outcome.disclosed", "", h("p", { class: "quiet" }, t("outcome.disclosed.about")), disclosures(found.disclosed)) : null),
+          found.disclosed?.length ? card("outcome.disclosed", "", h("p", { class: "quiet" }, t("outcome.disclosed.about")), disclosures(found.disclosed, see)) : null),
         found.latencies?.length ? card("outcome.latencies", "wide", ranges(found.latencies.map((one) => ({ ...one, title: title(one.service) })))) : null),
     ),
   };
@@ -50,19 +51,24 @@ function pushRows(value) {
   return Object.entries(value).filter(([, count]) => count > 0).map(([name, count]) => ({ name: t(`push.${name}`), count }));
 }
 
-function counted(values, name) {
-  const counts = new Map();
-  for (const one of values) counts.set(name(one), (counts.get(name(one)) ?? 0) + 1);
-  return [...counts].map(([label, count]) => ({ name: label, count })).sort((a, b) => b.count - a.count);
+/** Each paper with its counter, its fee and where that is written. */
+function papers(all) {
+  const kinds = new Map();
+  for (const one of all) kinds.set(one.name, { one, count: (kinds.get(one.name)?.count ?? 0) + 1 });
+  const about = (one) => [either(one.counter, one.counter_ja), one.fee_yen ? t("outcome.fee", { fee: number(one.fee_yen) }) : t("outcome.nofee")].filter(Boolean).join(" · ");
+  return bars([...kinds.values()].sort((a, b) => b.count - a.count).map(({ one, count }) => ({
+    count, name: [data(either(one.name, one.name_ja)), h("small", {}, data(about(one))), one.source ? h("small", { class: "source" }, data(one.source)) : null],
+  })));
 }
 
-function refusals(found) {
-  return found.map((one) => ({ name: [codeBadge(one.code), " ", data(serviceName(one.service), "quiet")], count: one.count })).sort((a, b) => b.count - a.count);
+function refusals(found, see) {
+  return found.map((one) => ({ name: link(see({ code: one.code, service: one.service }), codeBadge(one.code), " ", data(serviceName(one.service), "quiet")), count: one.count })).sort((a, b) => b.count - a.count);
 }
 
-/** Who was told which items, and how often. */
-function disclosures(disclosed) {
-  return disclosed.map((one) => [h("h3", {}, party(one.to)), bars(Object.entries(one.answers ?? {}).map(([name, count]) => ({ name, count })), "mono")]);
+/** Who was told which items, and how often; all on one scale. */
+function disclosures(disclosed, see) {
+  const max = Math.max(1, ...disclosed.flatMap((one) => Object.values(one.answers ?? {})));
+  return disclosed.map((one) => [h("h3", {}, link(see({ node: one.to }), party(one.to))), bars(Object.entries(one.answers ?? {}).map(([name, count]) => ({ name, count })), "mono", max)]);
 }
 
 function fallback(one) {

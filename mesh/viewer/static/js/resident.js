@@ -42,22 +42,37 @@ function history(rows, name, start_us) {
   if (!rows.length) return h("p", { class: "quiet" }, t("resident.nohistory"));
   return h("ol", { class: "history" }, rows.slice(0, 500).map((one) => h("li", { class: one.hidden ? "hidden" : "" },
     h("time", {}, dateAndClock(start_us + one.time_us)[0], h("small", {}, dateAndClock(start_us + one.time_us)[1].slice(0, 8))),
-    h("div", {}, h("p", {}, h("strong", {}, name(one.service) ? data(name(one.service)) : data(one.service)), " ", outcome(one.outcome)),
-      h("p", { class: "way" }, party(one.requester), h("span", { class: "goes" }, h("span", { class: "arrow", role: "img", "aria-label": t("resident.to") }, "→"), party(one.provider))),
-      h("p", { class: "quiet" }, one.procedure ? [t("resident.for"), " ", procedure(one.procedure), " "] : null, one.items.length ? [" · ", t("resident.items"), " ", data(one.items.join(", "))] : null,
+    h("div", {}, h("p", {}, h("strong", {}, name(one.service) ? data(name(one.service)) : data(one.service)), " ", outcome(one.outcome, one.kind)),
+      h("p", { class: "way" }, party(one.requester), h("span", { class: "goes" }, h("span", { class: "arrow", role: "img", "aria-label": t(one.kind === "request" ? "resident.to" : "resident.told") }, "→"), party(one.provider))),
+      h("p", { class: "quiet" }, one.procedure ? [t("resident.for"), " ", procedure(one.procedure), " "] : null, one.items.length ? [" · ", t("resident.items"), " ", data(inOneLanguage(one.items).join(t("list.comma")))] : null,
         one.hidden ? [" · ", t("resident.hidden")] : null)))));
 }
 
 /** What became of a question: in words, also where it was a code. */
-function outcome(name) {
+function outcome(name, kind) {
   const said = codeText(name);
-  return h("span", { class: `outcome ${said ? "o-refused" : ""}`, title: said ? name : null }, data(said || term("outcome", name)));
+  // Of what was told, nobody asked: it came, or is on its way.
+  const told = kind !== "request" && ["answered", "unfinished"].includes(name) ? t(`resident.${kind}.${name}`) : "";
+  return h("span", { class: `outcome ${said ? "o-refused" : ""}`, title: said ? name : null }, data(said || told || term("outcome", name)));
 }
 
 function letter(one, meta, route, name) {
   return h("article", { class: "notice" }, h("p", { class: "quiet" }, h("time", {}, moment(meta.start_us + one.time_us)), " · ", party(one.from)),
-    h("h3", {}, data(titleOf(one.content) || name(one.service) || one.service)), one.content ? tree(one.content) : null,
-    h("p", {}, link(to(route.trace, "message", String(one.index), asQuery(route)), `#${one.index}`)));
+    h("h3", {}, data(titleOf(one.content) || name(one.service) || one.service)), letterFields(one.content),
+    h("p", {}, link(to(route.trace, "message", String(one.index), asQuery(route)), t("resident.letter"))));
+}
+
+/** What a letter says besides its title, each line in the reader's language. */
+function letterFields(content) {
+  if (!content || typeof content !== "object") return null;
+  const fields = inOneLanguage(Object.keys(content)).filter((one) => one !== "title");
+  const text = (one) => (typeof content[one] === "string" ? data(either(content[one], typeof content[`${one}_ja`] === "string" ? content[`${one}_ja`] : "")) : tree(content[one]));
+  return fields.length ? h("dl", { class: "fields" }, fields.map((one) => [h("dt", {}, data(term("field", one))), h("dd", {}, text(one))])) : null;
+}
+
+/** Names without those that say the same in Japanese. */
+function inOneLanguage(names) {
+  return names.filter((one) => !(one.endsWith("_ja") && names.includes(one.slice(0, -3))));
 }
 
 /** A letter's own title, in the reader's language. */

@@ -466,7 +466,7 @@ function text(row, begins, within) {
   return [
     h("span", { class: "main" }, h("span", { class: `kind k-${row.kind}` }, data(term("kind", row.kind || "null"))),
       h("span", { class: begins ? "service" : "service again", title: title === id ? id : `${title} · ${id}` }, begins || title === id ? data(title) : data(id, "mono id")),
-      row.code ? codeBadge(row.code) : null, lost ? h("span", { class: "fate" }, term("fate", row.fate)) : null),
+      row.says && row.says !== row.code ? [codeBadge(row.says), h("span", { class: "again" }, t("verdict.gate"))] : null, row.code ? codeBadge(row.code) : null, lost ? h("span", { class: "fate" }, term("fate", row.fate)) : null),
     within ? data(within, "who") : null,
     begins && title !== id ? data(id, "mono id") : null,
     row.items?.length ? h("span", { class: "quiet items" }, data(row.items.join(" "))) : null,

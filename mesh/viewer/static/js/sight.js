@@ -37,7 +37,7 @@ function codeBelow(code) {
 }
 
 function who(row, route, pushed) {
-  const kind = row.role === "answerer" && row.index === null ? "unreached" : pushed && ["asker", "answerer"].includes(row.role) ? `push.${row.role}` : row.role;
+  const kind = row.index === null && ["asker", "answerer"].includes(row.role) ? { asker: "claimed", answerer: "unreached" }[row.role] : pushed && ["asker", "answerer"].includes(row.role) ? `push.${row.role}` : row.role;
   const role = h("small", { class: "role" }, t(`sight.role.${kind}`));
   if (row.role === "others") return t("sight.others", { count: number(row.count) });
   const name = row.role === "wire" ? h("span", {}, t("perspective.wire")) : row.role === "resident" ? data(row.who, "mono") : party(row.who);
