@@ -120,7 +120,8 @@ def _yes(truth: bool) -> str:
 def verify_trace_command(file: Path, root: str | None, as_json: bool) -> int:
     """Check a trace from the file alone: signatures, certificates, digests, permits, ledgers.
 
-    Names the first fault by its index, and exits 1 if there is one.
+    Names the first fault by its index, and exits 1 if there is one. What nobody signed is the recorder's own word:
+    times, what became of a line on the way, where the run ended, story, expectations and outcome.
     """
     from mesh.trace.verify import verify
 

@@ -6,20 +6,22 @@ Rules kept here:
    each subscriber.
 2. A missing `closed` is unfinished, a superseded permit retried; both are counted. Everything else is a
    fault: `MeshError` ledger_broken.
-3. What a party says it received must be in the trace, and must have passed a gate's first steps. What it
+3. Of what passed a gate in a run that came to its end, every permit is in the broker's ledger and every reply in its
+   provider's: both are recorded before they are sent.
+4. What a party says it received must be in the trace, and must have passed a gate's first steps. What it
    recorded and never sent may be missing: the run ended, or the party crashed in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mesh.errors import CODES, MeshError
 from mesh.ledger import Row
 from mesh.message import Kind
 from mesh.names import BROKER
-from mesh.trace.recheck import ANSWERS, ASKS, Seen
+from mesh.trace.recheck import ANSWERS, ASKS, Passed, Seen
 
 
 class _Exchange:
@@ -47,6 +49,8 @@ class Agreement:
         self._seen = seen
         self._document = document
         self._exchanges: dict[tuple[str, str], _Exchange] = {}
+        self._recorded: set[str] = set()
+        """Digests of the permits and answers that those who made them wrote down."""
         self._enter = {
             "opened": self._opened,
             "permitted": self._permitted,
@@ -85,6 +89,7 @@ class Agreement:
         permit = self._own(row.permitdigest, (Kind.PERMIT,))
         _check(permit is None or permit.about == row.requestdigest, "the permit is of another request")
         exchange.permits[row.permitdigest or ""] = row
+        self._recorded.add(row.permitdigest or "")
 
     def _answered(self, party: str, row: Row) -> None:
         _check(party == row.provider, "an exchange is answered by its provider")
@@ -101,6 +106,7 @@ class Agreement:
         self._received(row.permitdigest, (Kind.PERMIT,))
         self._answer_of(row, self._own(row.replydigest, ANSWERS))
         exchange.answers[party] = row
+        self._recorded.add(row.replydigest or "")
 
     def _closed(self, party: str, row: Row) -> None:
         _check(party in (row.requester, BROKER), "requester and broker close an exchange")
@@ -170,6 +176,13 @@ class Agreement:
         _check(answer is None or answer.about == row.requestdigest, "its answer is to another request")
 
     # The end.
+
+    def unrecorded(self, passed: Mapping[str, Passed]) -> Iterator[tuple[int, MeshError]]:
+        """The transmissions of permits and replies that nobody wrote down, of a run that came to its end."""
+        for digest, (index, kind) in passed.items():
+            if digest not in self._recorded:
+                what = "the broker did not record the permit that came with it"
+                yield index, _broken(what if kind == Kind.PERMIT else "its provider did not record the reply")
 
     def unfinished(self) -> int:
         """How many exchanges lack a `closed` of the requester, or of the broker for what it permitted."""

@@ -23,7 +23,7 @@ from mesh.party import read_line
 from mesh.trace.agreement import Agreement
 from mesh.trace.finding import Finding, Report
 from mesh.trace.reader import LedgerRow, Trace
-from mesh.trace.recheck import Seen
+from mesh.trace.recheck import Passed, Seen
 from mesh.view import View
 
 _row_decoder = msgspec.json.Decoder(Row)
@@ -45,12 +45,20 @@ class _Book:
 class Ledgers:
     """The ledgers of one trace. `seen` holds its messages by digest."""
 
-    def __init__(self, trace: Trace, view: View, seen: dict[str, Seen], report: Report) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        view: View,
+        seen: dict[str, Seen],
+        report: Report,
+        passed: dict[str, Passed] | None = None,
+    ) -> None:
         self._trace = trace
         self._view = view
         self._report = report
         self._books: dict[str, _Book] = {}
         self._agreement = Agreement(seen, lambda number: read_line(trace.message(number).line))
+        self._passed = passed or {}
         self._number = 0
 
     def read_heads(self) -> None:
@@ -121,6 +129,9 @@ class Ledgers:
                 raise Finding("ledger_broken", text)
             report.unsigned += uncovered
             report.trees += 1
+        if self._trace.complete:
+            for index, error in self._agreement.unrecorded(self._passed):
+                raise Finding(error.code, error.text, index=index)
         report.unfinished = self._agreement.unfinished()
         report.retried = self._agreement.retried()
 

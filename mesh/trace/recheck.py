@@ -75,6 +75,10 @@ class Seen(NamedTuple):
     code: str | None
 
 
+Passed = tuple[int, str]
+"""The first transmission of a permit or reply that passed a gate, and which of them it is."""
+
+
 class Recheck:
     """The transmissions of one trace, in order. `seen` holds every message by its digest, in hex."""
 
@@ -87,6 +91,8 @@ class Recheck:
         self._next = 0
         self._sent_us = 0
         self.seen: dict[str, Seen] = {}
+        self.passed: dict[str, Passed] = {}
+        """Permits and replies that passed a gate, by digest."""
 
     def transmission(self, sent: Transmission) -> None:
         """Check one transmission; raises `Finding`, which names its index."""
@@ -98,6 +104,10 @@ class Recheck:
                 self._compare(sent, head, permit)
                 if sent.code is None:
                     self._passed(sent, head, permit)
+                    if permit is not None:
+                        self.passed.setdefault(permit.digest, (sent.number, Kind.PERMIT))
+                    elif head.kind == Kind.REPLY:
+                        self.passed.setdefault(head.digest, (sent.number, Kind.REPLY))
         except (MeshError, Finding) as error:
             raise Finding(error.code, error.text, index=sent.number, message=sent.message.id) from None
         self._report.messages += 1

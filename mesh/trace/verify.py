@@ -2,6 +2,9 @@
 
 The order is: registry, transmissions, ledgers. It stops at the first thing that does not hold, because what
 follows rests on it; among transmissions that is the one with the lowest index.
+
+What nobody signed is the recorder's own word and cannot be proven: when a line was sent and came, what became of it on
+the way, where the run ended, the story, expectations and outcome, which residents the codes mean.
 """
 
 from __future__ import annotations
@@ -40,6 +43,14 @@ def verify(trace: Trace, root_der: bytes | None = None, progress: Progress | Non
     return report
 
 
+def never_sent(trace: Trace) -> Finding | None:
+    """What is wrong with a message that no transmission carried; None, as it should be, if there is none."""
+    number = trace.unsent()
+    if number is None:
+        return None
+    return Finding("correlation_mismatch", f"message {number} was never transmitted")
+
+
 def _verify(trace: Trace, root_der: bytes | None, report: Report, progress: Progress | None) -> None:
     if trace.root_der:
         report.root = sha256(trace.root_der).hexdigest()
@@ -53,8 +64,8 @@ def _verify(trace: Trace, root_der: bytes | None, report: Report, progress: Prog
         recheck.transmission(sent)
         if progress is not None and done % PROGRESS_EVERY == 0:
             progress(done, total)
-    if (number := trace.unsent()) is not None:
-        raise Finding("correlation_mismatch", f"message {number} was never transmitted")
+    if (unsent := never_sent(trace)) is not None:
+        raise unsent
     _verify_ledgers(trace, view, recheck, report, progress, total)
     trace.read_beside()
     if progress is not None:
@@ -64,7 +75,7 @@ def _verify(trace: Trace, root_der: bytes | None, report: Report, progress: Prog
 def _verify_ledgers(
     trace: Trace, view: View, recheck: Recheck, report: Report, progress: Progress | None, total: int
 ) -> None:
-    ledgers = Ledgers(trace, view, recheck.seen, report)
+    ledgers = Ledgers(trace, view, recheck.seen, report, recheck.passed)
     ledgers.read_heads()
     for done, row in enumerate(trace.ledger(), report.messages):
         ledgers.row(row)

@@ -34,6 +34,7 @@ from mesh.trace.opening import Damage
 from mesh.trace.reader import LedgerRow, Trace
 from mesh.trace.recheck import ASKS, Recheck
 from mesh.trace.registry_copy import registry_view
+from mesh.trace.verify import never_sent
 from mesh.view import View
 from mesh.viewer import child
 from mesh.viewer.wording import in_japanese
@@ -60,6 +61,7 @@ class Reconciliation:
         """Signed refusals, each once."""
         self._entries: Counter[str] = Counter()
         self._books: dict[str, _Book] = {}
+        self._number = 0
         self._odd: dict[tuple[str, str], None] = {}
         self._residents = {code: handle for handle, _, code in trace.residents()}
         self._about: dict[tuple[str, str], str] = {}
@@ -82,6 +84,9 @@ class Reconciliation:
         except Damage as damage:
             self._add("", None, None, None, Finding("message_malformed", str(damage)))
         self._close()
+        if self._trace.complete:
+            for index, error in agreement.unrecorded(seen.passed):
+                self._add("", None, None, index, error)
         return self._result(agreement.unfinished(), agreement.retried())
 
     def _step(self) -> None:
@@ -100,6 +105,9 @@ class Reconciliation:
                     self._add(sent.sender, None, None, sent.number, finding)
         except Damage as damage:
             self._add("", None, None, damage.index, Finding("message_malformed", str(damage)))
+        else:
+            if (unsent := never_sent(self._trace)) is not None:
+                self._add("", None, None, None, unsent)
         return recheck
 
     # Ledgers.
@@ -120,7 +128,9 @@ class Reconciliation:
     def _row(self, stored: LedgerRow, agreement: Agreement) -> None:
         book = self._books.setdefault(stored.party, _Book())
         try:
-            if stored.position != book.tree.size:
+            follows = stored.number > self._number
+            self._number = stored.number
+            if stored.position != book.tree.size or not follows:
                 raise MeshError("ledger_broken", f"row {book.tree.size} is missing, or not in its place")
         except MeshError as error:
             text_ja = f"{book.tree.size}行目が欠けているか、順序が違います"

@@ -42,6 +42,8 @@ _SENTENCES: Final = {
     "it names a message that does not verify": "署名などの検証に通らないメッセージを指しています",
     "it names a message that was never transmitted": "送信されていないメッセージを指しています",
     "its answer is to another request": "提供が別の照会に対するものです",
+    "the broker did not record the permit that came with it": "交付された許可証が、情報提供ネットワークシステムの記録にありません",
+    "its provider did not record the reply": "提供が、情報提供者の記録にありません",
     "its records name different persons": "記録の間で対象者が異なります",
     "a head was signed by another party": "ツリーヘッドに別の機関が署名しています",
 }
