@@ -12,7 +12,7 @@ import subprocess
 import sys
 from array import array
 from collections.abc import AsyncIterator, Callable
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -504,15 +504,19 @@ def records_of(trace: Trace, name: str) -> dict[tuple[str, str], str]:
 
 
 @pytest.mark.usefixtures("disaster")
-async def test_whom_both_know_is_found_where_a_code_is_known_by_permits_alone(page: Page) -> None:
-    # The codes of no member but the broker and some cities stand in the table of this trace.
-    made = await page.ask("/api/t/disaster.trace/joins?first=gov/digital&second=pref/01")
-    with Trace.open(page.folder / "disaster.trace") as trace:
+@pytest.mark.parametrize("name", ["disaster", "hostile_mesh"])
+async def test_a_body_knows_whom_a_row_of_its_ledger_names_and_nobody_else(page: Page, name: str) -> None:
+    with Trace.open(page.folder / f"{name}.trace") as trace:
+        bodies = sorted({"/".join(address.split("/")[:2]) for address in trace.parties.values()})
+        books = {body: records_of(trace, body) for body in bodies}
         whose = {code: handle for handle, _, code in trace.residents()}
-        brokers, theirs = (records_of(trace, name) for name in (BROKER, "pref/01"))
-        assert any(code not in whose for code in theirs.values())
-    # The broker took part in every exchange, and all its codes are in the table.
-    assert made["known_to_both"] == len({whose[brokers[key]] for key in theirs}) > 0
+    # A code that is not in the table is known by another's in the same exchange.
+    person = {key: whose[book[key]] for book in books.values() for key in book if book[key] in whose}
+    known = {body: {person[key] for key in book if key in person} for body, book in books.items()}
+    assert any(code not in whose for book in books.values() for code in book.values()) == (name == "disaster")
+    for first, second in combinations(bodies, 2):
+        made = await page.ask(f"/api/t/{name}.trace/joins?first={first}&second={second}")
+        assert made["known_to_both"] == len(known[first] & known[second]), (first, second)
 
 
 @pytest.mark.usefixtures("disaster")
