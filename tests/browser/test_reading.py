@@ -114,6 +114,15 @@ def test_a_phone_never_scrolls_sideways(phone: Tab, page_name: str) -> None:
     assert page.evaluate("document.getElementById('main').scrollWidth <= 390")
 
 
+def test_a_phone_shows_every_count_of_the_records(phone: Tab) -> None:
+    page = phone.open(f"{TRACE}/commission")
+    page.locator(".seal-of").wait_for()
+    for figure in page.locator(".flow .figure").all():
+        box = figure.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 376
+
+
 @pytest.mark.parametrize("page_name", ["outcome", "message/13"])
 def test_paper_has_the_whole_page(tab: Tab, page_name: str) -> None:
     page = tab.open(f"{TRACE}/{page_name}")
