@@ -243,9 +243,9 @@ async def test_what_nobody_thought_of_is_one_line_of_json(
     def fail(*_: Any) -> None:
         raise RuntimeError("a client's words\x1b[2J")
 
-    monkeypatch.setattr(server, "position", fail)
+    monkeypatch.setattr(server, "timeline", fail)
     for _ in range(3):
-        said = await page.ask(f"{STORY}/position?index=1", 500)
+        said = await page.ask(f"{STORY}/timeline", 500)
         assert "cannot be shown" in said["error"]
     told = capfd.readouterr().err
     assert told.count("\n") == 1

@@ -21,7 +21,7 @@ from mesh.channels import Opener
 from mesh.errors import MeshError, UsageError
 from mesh.keys import SealingKey
 from mesh.message import Kind
-from mesh.names import BROKER, is_role, matches, member_of
+from mesh.names import BROKER, is_address, is_role, matches, member_of
 from mesh.parsing import parse_json
 from mesh.party import decode_body, read_line
 from mesh.trace.history import NoCode, shown
@@ -211,10 +211,15 @@ def parties_of(trace: Trace, name: str) -> frozenset[str] | None:
     return view.parties if isinstance(view, OfParties) else None
 
 
+def _member(address: str) -> str:
+    """The member of an address, or the text itself when it is none: one odd name must not hide all others."""
+    return member_of(address) if is_address(address) else address
+
+
 def _parties(trace: Trace, part: str) -> list[str]:
     addresses = list(trace.parties.values())
     found = [
-        one for one in addresses if part in (one, member_of(one)) or (is_role(part) and matches(part, one))
+        one for one in addresses if part in (one, _member(one)) or (is_role(part) and matches(part, one))
     ]
     if not found:
         raise UsageError(

@@ -12,7 +12,7 @@ Rules kept here:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -382,7 +382,7 @@ class Trace:
 
     # Reading.
 
-    def rows(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def rows(self, sql: str, *values: Any) -> Generator[tuple[Any, ...], None, None]:
         """The rows of a statement; `Damage` where SQLite cannot go on."""
         try:
             found = self._db.execute(sql, values)

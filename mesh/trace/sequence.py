@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from mesh.errors import MeshError
 from mesh.message import Kind
-from mesh.names import BROKER, member_of
+from mesh.names import BROKER, is_address, member_of
 from mesh.recorder import Fate
 from mesh.trace.naming import Names, parts_of
 from mesh.trace.recheck import ASKS
@@ -161,6 +161,8 @@ def _member(party: str) -> str:
 
 
 def _role(party: str) -> str:
+    if not is_address(party):
+        return party
     kind, *_, system = party.split("/")
     return f"{kind}/*/{system}"
 

@@ -6,7 +6,8 @@ Everything comes as it is read, so that a listing of a large trace begins at onc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -84,15 +85,16 @@ WHERE t.number >= ? AND ({where}) ORDER BY t.number"""
 
 
 def _among(
-    numbers: Iterator[tuple[Any, ...]], transmissions: Iterator[Transmission]
+    numbers: Generator[tuple[Any, ...], None, None], transmissions: Iterator[Transmission]
 ) -> Iterator[Transmission]:
     """The transmissions whose index is among the numbers; both rise, so neither is held."""
-    (following,) = next(numbers, (None,))
-    for sent in transmissions:
-        while following is not None and following < sent.number:
-            (following,) = next(numbers, (None,))
-        if following == sent.number:
-            yield sent
+    with closing(numbers):  # Damage ends one of them, and the other must not outlive the file.
+        (following,) = next(numbers, (None,))
+        for sent in transmissions:
+            while following is not None and following < sent.number:
+                (following,) = next(numbers, (None,))
+            if following == sent.number:
+                yield sent
 
 
 def _check(wanted: Filter) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mesh.names import COMMISSION, member_of
+from mesh.names import COMMISSION
 from mesh.trace.perspective import OfParties, OnTheWire, Perspective
 from mesh.viewer.folder import Missing
 
@@ -33,7 +33,7 @@ def check_resident(view: Perspective, handle: str) -> None:
 def check_commission(view: Perspective) -> None:
     """`Absent` unless the comparison of all records is for who looks."""
     parties = view.parties if isinstance(view, OfParties) else frozenset[str]()
-    if not view.knows_run and not any(member_of(one) == COMMISSION for one in parties):
+    if not view.knows_run and not any(one.startswith(f"{COMMISSION}/") for one in parties):
         raise Absent(f"only {COMMISSION} compares everybody's records, and not {view.name}", "commission")
 
 

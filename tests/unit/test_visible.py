@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 from pathlib import Path
@@ -69,3 +70,30 @@ def test_lines_stay_lines_only_where_they_may() -> None:
 
 def test_what_is_no_jws_is_not_copied_as_one() -> None:
     assert copies(b"\x1b[31m\nrm -rf ~/x\n", None, None)["jws"] is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("show", "--as", "muni/28100"), ("show", "--sequence", "--members"), ("show", "--person", "r-000001")],
+)
+@pytest.mark.parametrize("address", ["odd", "", "a/b/c/d"])
+def test_one_odd_address_spoils_no_other_partys_view(
+    odd: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], command: tuple[str, ...], address: str
+) -> None:
+    path = make_trace(tmp_path / "story.trace")
+    edit(path, "UPDATE party SET address = ? WHERE address = 'muni/01208/child-allowance'", address)
+    with pytest.raises(SystemExit) as ended:
+        make_root(nodes=None, scenarios=None).main(["trace", command[0], str(path), *command[1:]])
+    assert ended.value.code == 0
+    assert "tax.income.v1" in capfd.readouterr().out
+
+
+def test_damage_among_a_persons_messages_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = make_trace(tmp_path / "story.trace")
+    edit(path, "UPDATE transmission SET sent_us = 'soon' WHERE number = 4")
+    with pytest.raises(SystemExit):
+        make_root(nodes=None, scenarios=None).main(["trace", "show", str(path), "--person", "r-000001"])
+    gc.collect()
+    assert "Traceback" not in capfd.readouterr().err
