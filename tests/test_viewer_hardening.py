@@ -243,7 +243,7 @@ async def test_what_nobody_thought_of_is_one_line_of_json(
     def fail(*_: Any) -> None:
         raise RuntimeError("a client's words\x1b[2J")
 
-    monkeypatch.setattr(server, "timeline", fail)
+    monkeypatch.setattr("mesh.viewer.answers.timeline", fail)
     for _ in range(3):
         said = await page.ask(f"{STORY}/timeline", 500)
         assert "cannot be shown" in said["error"]
