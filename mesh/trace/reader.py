@@ -11,8 +11,9 @@ Rules kept here:
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -318,6 +319,17 @@ class Trace:
         for found, owner, position, row in self._typed(sql, tuple[int, int, int, bytes], number):
             return LedgerRow(found, self._address(owner), position, row)
         raise self._damage(f": there is no ledger row {number}")
+
+    def ledger_rows(self, numbers: Sequence[int]) -> Iterator[LedgerRow]:
+        """The ledger rows with these numbers, in the order of commits; those that there are not are left out."""
+        sql = (
+            "SELECT number, party, position, row FROM ledger WHERE number IN (SELECT value FROM json_each(?))"
+            " ORDER BY number"
+        )
+        for found, owner, position, row in self._typed(
+            sql, tuple[int, int, int, bytes], json.dumps(list(numbers))
+        ):
+            yield LedgerRow(found, self._address(owner), position, row)
 
     def heads(self) -> Iterator[tuple[str, bytes]]:
         """Every signed head: party and token, in the order of signing."""

@@ -170,22 +170,22 @@ class Index:
         wanted = frozenset((party,))
         return array("I", compress(self.ledger["number"], map(wanted.__contains__, self.ledger["party"])))
 
-    def path(self, party: int, position: int, size: int, leaf: Callable[[int], bytes]) -> list[bytes]:
-        """The inclusion path of a ledger row in the tree of the first `size`; `leaf(position)` gives a leaf's hash.
+    def path(self, party: int, position: int, size: int, leaves: Callable[[range], list[bytes]]) -> list[bytes]:
+        """The inclusion path of a ledger row in the tree of the first `size`; `leaves(positions)` gives their hashes.
 
         Within its block the leaves are asked for; above, the blocks' own hashes serve.
         """
         block = position // BLOCK
 
-        def leaves(number: int) -> list[bytes]:
-            return [leaf(one) for one in range(number * BLOCK, min((number + 1) * BLOCK, size))]
+        def of_block(number: int) -> list[bytes]:
+            return leaves(range(number * BLOCK, min((number + 1) * BLOCK, size)))
 
         kept = self._blocks.get(party, b"")
         full = min(size // BLOCK, len(kept) // HASH_BYTES)
         blocks = [kept[at * HASH_BYTES : (at + 1) * HASH_BYTES] for at in range(full)]
         while len(blocks) * BLOCK < size:
-            blocks.append(Tree(leaves(len(blocks))).root())
-        within = FixedTree(leaves(block)).path(position % BLOCK)
+            blocks.append(Tree(of_block(len(blocks))).root())
+        within = FixedTree(of_block(block)).path(position % BLOCK)
         return within + FixedTree(blocks).path(block)
 
 

@@ -214,14 +214,14 @@ class Opened:
     def broker_rows_about(self, handle: str) -> dict[str, list[Row]]:
         """The broker's rows of every exchange about a resident, by message id; a row that cannot be read is left out."""
         about, ledger = frozenset(self.index.about.get(handle, ())), self.index.ledger
-        rows: dict[str, list[Row]] = {}
-        for number, party in compress(
+        among = compress(
             zip(ledger["number"], ledger["party"], strict=True), map(about.__contains__, ledger["exchange"])
-        ):
-            if party == self.broker:
-                with suppress(MeshError):
-                    row = read_row(self.trace.ledger_row(number).row)
-                    rows.setdefault(row.id, []).append(row)
+        )
+        rows: dict[str, list[Row]] = {}
+        for stored in self.trace.ledger_rows([number for number, party in among if party == self.broker]):
+            with suppress(MeshError):
+                row = read_row(stored.row)
+                rows.setdefault(row.id, []).append(row)
         return rows
 
     def transmissions(self, numbers: Sequence[int]) -> list[Transmission]:
@@ -245,8 +245,12 @@ class Opened:
         self._ledgers[party] = rows
         if size > len(rows):
             raise IndexError
-        read = self.trace.ledger_row
-        return self.index.path(self._numbers[party], position, size, lambda at: leaf_hash(read(rows[at]).row))
+
+        def leaves(positions: range) -> list[bytes]:
+            wanted = rows[positions.start : positions.stop]
+            return [leaf_hash(stored.row) for stored in self.trace.ledger_rows(wanted)]
+
+        return self.index.path(self._numbers[party], position, size, leaves)
 
     # Names.
 

@@ -68,11 +68,11 @@ def test_a_path_needs_only_the_rows_of_its_block(size: int) -> None:
     for position in sorted({0, size // 2, size - 1, min(size - 1, 256)}):
         asked: list[int] = []
 
-        def leaf(at: int, asked: list[int] = asked) -> bytes:
-            asked.append(at)
-            return leaves[at]
+        def of(positions: range, asked: list[int] = asked) -> list[bytes]:
+            asked.extend(positions)
+            return leaves[positions.start : positions.stop]
 
-        path = index.path(7, position, size, leaf)
+        path = index.path(7, position, size, of)
         assert path == inclusion_path(leaves[:size], position)
         verify_inclusion(leaves[position], position, size, path, root_of(leaves[:size]))
         assert len(asked) <= 2 * BLOCK
