@@ -170,7 +170,9 @@ class Index:
         wanted = frozenset((party,))
         return array("I", compress(self.ledger["number"], map(wanted.__contains__, self.ledger["party"])))
 
-    def path(self, party: int, position: int, size: int, leaves: Callable[[range], list[bytes]]) -> list[bytes]:
+    def path(
+        self, party: int, position: int, size: int, leaves: Callable[[range], list[bytes]]
+    ) -> list[bytes]:
         """The inclusion path of a ledger row in the tree of the first `size`; `leaves(positions)` gives their hashes.
 
         Within its block the leaves are asked for; above, the blocks' own hashes serve.
