@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -56,6 +57,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
     Not as `addopts`, which would make `-p no:xdist` an error, and one file wait for workers to start.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     option = config.option
     if not config.pluginmanager.hasplugin("xdist") or hasattr(config, "workerinput"):
         return

@@ -29,6 +29,7 @@ NODES: Final = 200
 SLICE: Final = 500
 TIMES: Final = 20
 """Questions of each kind."""
+SHOWS: Final = 5
 WAIT_S: Final = 1800.0
 
 Progress = Callable[[str, int, int], None]
@@ -67,19 +68,38 @@ def measure(path: Path, places: Places, progress: Progress) -> dict[str, Any]:
             figures[f"{name}_ms"] = _figure(asking.times(questions), "ms")
         figures["memory_mib"] = _figure([_memory_mib(process.pid)], "MiB")
         messages = asking.meta["messages"]
+    progress("measuring trace show", len(_QUESTIONS), len(_QUESTIONS) + 1)
+    figures["show_ms"] = _figure([_show_ms(path, places) for _ in range(SHOWS)], "ms")
     return {"figures": figures, "counts": {"messages": messages}}
 
 
-@contextmanager
-def _server(path: Path, places: Places) -> Iterator[tuple[int, subprocess.Popen[str], float]]:
+def _start(places: Places, *words: str) -> subprocess.Popen[str]:
+    """The command line with these words, in a process of its own."""
     code = f"from mesh.cli import main; main(nodes={places.nodes!r}, scenarios={places.scenarios!r})"
-    began_s = time.monotonic()
-    process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-c", code, "view", str(path), "--json"],
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-P", "-c", code, *words],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
+
+
+def _show_ms(path: Path, places: Places) -> float:
+    """The milliseconds from starting `trace show` to its first line."""
+    began_s = time.monotonic()
+    with _start(places, "trace", "show", str(path)) as process:
+        line = "" if process.stdout is None else process.stdout.readline()
+        took_s = time.monotonic() - began_s
+        process.kill()
+    if not line:
+        raise UsageError(f"`trace show {path}` prints nothing; see what it says")
+    return took_s * 1000
+
+
+@contextmanager
+def _server(path: Path, places: Places) -> Iterator[tuple[int, subprocess.Popen[str], float]]:
+    began_s = time.monotonic()
+    process = _start(places, "view", str(path), "--json")
     try:
         text = ""
         for line in process.stdout or ():
