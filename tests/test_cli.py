@@ -208,6 +208,19 @@ def test_a_setting_that_the_scenario_itself_finds_wrong_leaves_no_trace_behind(
     assert not (folder / "w.trace").exists()
 
 
+@pytest.mark.parametrize("wrong", [("wrong.py",), ("small.py", "--data", "small.py")])
+def test_a_run_that_is_refused_leaves_what_was_recorded_under_its_name(
+    cli: Cli, folder: Path, wrong: tuple[str, ...]
+) -> None:
+    text = SMALL.replace('sim.add(Node, "muni/28100/asker")', 'sim.add(Node, "muni/28100/asker", nothing=1)')
+    (folder / "wrong.py").write_text(text, encoding="utf-8")
+    assert cli("run", "small.py", "--trace", "kept.trace").exit_code == 0
+    recorded = (folder / "kept.trace").read_bytes()
+    assert cli("run", *wrong, "--trace", "kept.trace").exit_code == 2
+    assert (folder / "kept.trace").read_bytes() == recorded
+    assert sorted(folder.glob(".*.before")) == []
+
+
 def usage_error_after_print(result: Result) -> str:
     assert result.exit_code == 2
     return result.stderr

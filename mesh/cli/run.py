@@ -262,12 +262,6 @@ def run_one(plan: Plan, places: Places, progress: Any = None) -> Result:
         )
     except KeyboardInterrupt:
         raise Interrupted(plan.trace) from None
-    except UsageError:
-        # What could not run leaves no half-written trace behind.
-        if plan.trace is not None and plan.trace.is_file():
-            check_replaceable(plan.trace)
-            plan.trace.unlink()
-        raise
 
 
 def say_result(result: Result) -> None:
