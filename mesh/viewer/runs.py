@@ -144,7 +144,7 @@ class Runs:
             async for line in child.output(run.process):
                 kind, said = json.loads(line)
                 ended = kind != "progress"
-                run.tell((kind, said | ({"trace": run.trace} if kind == "done" else {})))
+                run.tell((kind, said | ({} if kind == "failed" else {"trace": run.trace})))
         except (ValueError, TypeError) as error:
             run.tell(("failed", {"text": f"the run's words cannot be read: {error}"}))
             ended = True

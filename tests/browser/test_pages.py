@@ -117,6 +117,21 @@ def test_a_run_is_started_watched_and_opened(tab: Tab, folder: Path) -> None:
             made.unlink()
 
 
+def test_a_run_is_looked_at_while_it_goes_on(tab: Tab, folder: Path) -> None:
+    page = tab.open("/")
+    page.select_option("#scenario", "nationwide_notice")
+    page.get_by_role("button", name="Run", exact=True).click()
+    with page.expect_popup() as opening:
+        page.click("#growing-run", timeout=60_000)
+    growing = opening.value
+    expect(growing.locator(".count")).to_contain_text("messages")
+    growing.close()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator("#growing-run")).to_have_count(0)
+    for made in folder.glob("nationwide_notice*"):
+        made.unlink()
+
+
 def test_a_run_with_faults_is_started_and_what_failed_is_drawn(tab: Tab, folder: Path) -> None:
     page = tab.open("/")
     page.select_option("#scenario", "child_allowance")

@@ -87,6 +87,7 @@ function watch(run, scenario, live, watching, ended) {
   const count = h("strong", { class: "big" }, "0");
   const elapsed = h("span", { class: "quiet" });
   const pulse = h("progress", { "aria-label": t("runs.running") });
+  const growing = h("a", { class: "go", id: "growing-run", target: "_blank", rel: "noopener" }, t("runs.growing"));
   const stop = h("button", { class: "plain", onclick: () => { remove(`/api/runs/${encoded(run)}`).catch(() => {}); } }, t("runs.stop"));
   replace(live, h("h3", {}, data(either(scenario.title, scenario.title_ja))), pulse,
     h("p", {}, count, " ", t("unit.messages"), " ", elapsed), stop);
@@ -96,13 +97,19 @@ function watch(run, scenario, live, watching, ended) {
   const over = (...children) => {
     source.close();
     ended();
+    growing.parentElement?.remove();
     pulse.remove();
     stop.remove();
     live.append(...children);
   };
   let spoken = 0;
   source.addEventListener("progress", (event) => {
-    const { messages, mesh_time_us } = JSON.parse(event.data);
+    const { messages, mesh_time_us, trace } = JSON.parse(event.data);
+    // Progress is told with what was committed, so that the trace can be opened from then on.
+    if (messages && !growing.isConnected) {
+      growing.href = to(trace);
+      live.append(h("p", {}, growing));
+    }
     count.textContent = number(messages);
     elapsed.textContent = t("runs.meshtime", { span: span(mesh_time_us) });
     if (Date.now() - spoken > 5000) { spoken = Date.now(); say(`${number(messages)} ${t("unit.messages")}`); }
