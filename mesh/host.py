@@ -13,6 +13,7 @@ from contextvars import Context
 from random import Random
 from typing import Any, Protocol
 
+from mesh.commit_point import CommitPoint
 from mesh.errors import MeshError
 from mesh.exchange import Turn, Write
 from mesh.ledger import Ledger, Row, row_bytes
@@ -41,6 +42,7 @@ class Host:
         store: Store,
         ledger: Ledger,
         loop: asyncio.AbstractEventLoop,
+        commit_point: CommitPoint,
         carrier: Carrier,
         recorder: Recorder,
         random: Random,
@@ -61,6 +63,7 @@ class Host:
         self.going_down: Callable[[], None] | None = None
         """Called by `kill`, when nothing has an effect any more."""
         self._loop = loop
+        self._commit_point = commit_point
         self._carrier = carrier
         self._recorder = recorder
         self._turns: list[Turn] = []
@@ -82,7 +85,7 @@ class Host:
                 self._effect_turns.append(turn)
                 return
             if not self._turns:
-                self._loop.call_soon(self.flush)
+                self._commit_point.call(self.flush)
             self._turns.append(turn)
 
     def begin_effect(self) -> int:
@@ -106,7 +109,7 @@ class Host:
         await, and is undone. Returns the storage_unavailable of a commit that failed: then nothing of it
         happened.
         """
-        if not effect:
+        if not effect and self.store.effect:
             self.undo_effect()
         turns, self._turns = self._turns, []
         if self._effect_turns:
@@ -149,7 +152,7 @@ class Host:
         """The one sync point: everything durable passes here. Raises sqlite3.Error and OSError."""
         if not self.alive:
             return
-        entries = [row_bytes(row) for row in rows]
+        entries = list(map(row_bytes, rows))
         position = self.ledger.size
         self.store.commit(writes, entries, position)
         if entries:

@@ -19,6 +19,7 @@ from mesh import names
 from mesh.broker import Broker
 from mesh.channels import Sealer
 from mesh.clock import VirtualLoop
+from mesh.commit_point import CommitPoint
 from mesh.endpoint import last_message
 from mesh.errors import CODES, MeshError, UsageError
 from mesh.faults import Crash, Disturbance, Faults, InForce, Plan
@@ -100,6 +101,7 @@ class Simulation:
         self.authority = Authority(derive(self._root, "authority"), self.start_us)
         self.registry = Registry(self.authority, self.now_us, source=self._make_entry)
         self._shared = Shared()
+        self._commit_point = CommitPoint(loop)
         self.transport = MemoryTransport(loop, self.trace, self._reach, self.disturbance, latency_us)
         self.report = Report()
         self._name_of: Callable[[str], tuple[str, str] | None] = lambda member: None
@@ -255,6 +257,7 @@ class Simulation:
             store=store,
             ledger=Ledger(address, store.ledger_rows()),
             loop=self.loop,
+            commit_point=self._commit_point,
             carrier=self.transport,
             recorder=self.trace,
             random=self.stream(stream),

@@ -108,6 +108,9 @@ class Store:
 
     def commit(self, writes: Sequence[Write], rows: Sequence[bytearray] = (), position: int = 0) -> None:
         """Commit the writes, rows of the ledger from `position` on, and an effect that is open, all or nothing."""
+        if len(rows) == 1 and not writes and not self.effect:  # The commonest: a transaction by itself.
+            self._write(_LEDGER_ROW, (position, rows[0]))
+            return
         if self.effect or not self._commit_alone(writes, rows, position):
             self._commit_together(writes, rows, position)
         for name, values in writes:
@@ -116,9 +119,7 @@ class Store:
 
     def _commit_alone(self, writes: Sequence[Write], rows: Sequence[bytearray], position: int) -> bool:
         """Commit what is one statement, and so a transaction by itself; False if it is more."""
-        if len(rows) == 1 and not writes:
-            self._write(_LEDGER_ROW, (position, rows[0]))
-        elif len(rows) == 1 == len(writes) and writes[0][0] == "outcome":
+        if len(rows) == 1 == len(writes) and writes[0][0] == "outcome":
             self._write(_ANSWER, (position, rows[0], *writes[0][1]))
         elif len(writes) == 1 and not rows:
             name, values = writes[0]
