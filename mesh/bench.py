@@ -6,6 +6,7 @@ Rules kept here:
 2. The limit is an exchange's own cryptography: the same signatures and verifications, over bytes of the
    same lengths, without anything else. They are counted in the exchange too, so nothing can be skipped.
 3. Process CPU time, with the trace on disk. Worlds are built and warmed before anything is measured.
+4. A plain loop that makes the same documents is measured beside it: how near to the limit anything could come.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from mesh.errors import NotFound
 from mesh.keys import COUNTS, SigningKey
 from mesh.message import Kind
 from mesh.node import Node
+from mesh.plain_loop import PlainLoop
 from mesh.policy import LegalBasis
 from mesh.runner import calm_collector
 from mesh.service import Caller, PersonalService, serves
@@ -194,7 +196,10 @@ def run_bench(
         progress("warming a small mesh", 1, 5)
         small = World("small", FEW, folder)
         small.run(SHORT)
-        counts = _measure_exchange(small, figures)
+        plain = PlainLoop(folder, IN_FLIGHT)
+        plain.run(SHORT)
+        counts = _measure_exchange(small, plain, figures)
+        plain.close()
         progress("warming 2,000 nodes", 2, 5)
         before_kib = _peak_kib()
         large = World("large", MANY, folder)
@@ -217,29 +222,27 @@ def run_bench(
     return {"figures": figures, "counts": counts}
 
 
-def _measure_exchange(world: World, figures: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """The exchange against its own cryptography, slice by slice, and the counts of one exchange."""
+def _measure_exchange(world: World, plain: PlainLoop, figures: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The exchange and a plain loop against their cryptography, slice by slice, and the counts of one exchange."""
     cryptography = Cryptography(world)
-    shares, beyond_us, whole_us = [], [], []
+    slices = [(_slice(world), _slice(plain), _slice(cryptography)) for _ in range(PAIRS)]
+    for _, beside, limit in slices:
+        if beside[1:] != limit[1:] or limit[1:] != (SIGNATURES, VERIFICATIONS):
+            raise AssertionError("the limit did not make the cryptography of an exchange")
+    figures["exchange_to_crypto"] = _figure([limit[0] / whole[0] for whole, _, limit in slices], "ratio")
+    figures["overhead_us"] = _figure([whole[0] - limit[0] for whole, _, limit in slices], "µs")
+    figures["plain_loop_to_crypto"] = _figure([limit[0] / beside[0] for _, beside, limit in slices], "ratio")
+    figures["plain_loop_us"] = _figure([beside[0] - limit[0] for _, beside, limit in slices], "µs")
+    figures["exchange_us"] = _figure([whole[0] for whole, _, _ in slices], "µs")
+    signed, verified = (sum(whole[place] for whole, _, _ in slices) / PAIRS for place in (1, 2))
+    return {"sign": signed, "verify": verified}
+
+
+def _slice(work: World | PlainLoop | Cryptography) -> tuple[float, float, float]:
+    """For each exchange of a slice: CPU in µs, signatures and verifications."""
     signed, verified = COUNTS.sign, COUNTS.verify
-    own = [0, 0]
-    for _ in range(PAIRS):
-        before = (COUNTS.sign, COUNTS.verify)
-        whole = world.run(SLICE)
-        own[0] += COUNTS.sign - before[0]
-        own[1] += COUNTS.verify - before[1]
-        limit = cryptography.run(SLICE)
-        shares.append(limit / whole)
-        beyond_us.append((whole - limit) / SLICE * 1e6)
-        whole_us.append(whole / SLICE * 1e6)
-    limits = (COUNTS.sign - signed - own[0], COUNTS.verify - verified - own[1])
-    exchanges = PAIRS * SLICE
-    if limits != (SIGNATURES * exchanges, VERIFICATIONS * exchanges):
-        raise AssertionError("the limit did not make the cryptography of an exchange")
-    figures["exchange_to_crypto"] = _figure(shares, "ratio")
-    figures["overhead_us"] = _figure(beyond_us, "µs")
-    figures["exchange_us"] = _figure(whole_us, "µs")
-    return {"sign": own[0] / exchanges, "verify": own[1] / exchanges}
+    cpu_s = work.run(SLICE)
+    return cpu_s / SLICE * 1e6, (COUNTS.sign - signed) / SLICE, (COUNTS.verify - verified) / SLICE
 
 
 def _rates(larger: World, smaller: World) -> list[float]:
