@@ -33,8 +33,7 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 # Every digit reads as 0 and every opening bracket as [, so that one pass serves two questions.
 _OUTLINE = bytes.maketrans(b"123456789{", b"000000000[")
 _LONG_DIGITS = b"0" * len(str(INTEGER_MAX))
-_ENCODER = msgspec.json.Encoder()
-_encode = _ENCODER.encode
+_encode = msgspec.json.Encoder().encode
 
 
 def parse_json(data: bytes) -> object:
@@ -50,7 +49,7 @@ def parse_json(data: bytes) -> object:
     try:
         value: object = _SCANNER.decode(document.decode())
         if _SURROGATE_ESCAPE.search(document):
-            _ENCODER.encode(value)  # A lone surrogate has no UTF-8.
+            _encode(value)  # A lone surrogate has no UTF-8.
     except ValueError:  # JSONDecodeError and both Unicode errors
         raise MeshError("message_malformed", "not a JSON document in UTF-8") from None
     return value
@@ -70,7 +69,7 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     A document that encodes back to the same bytes hid nothing: a duplicate key, an unknown field or an
     escape would be missing. Others are parsed a second time.
     """
-    document = _document(data)
+    document = data if type(data) is bytes and len(data) <= DOCUMENT_BYTES_MAX else _document(data)
     outline = document.translate(_OUTLINE)
     if outline.find(_LONG_DIGITS) >= 0 or outline.count(b"[") > DEPTH_MAX:
         parse_json(document)
@@ -79,8 +78,12 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         parse_json(document)
         raise MeshError("schema_invalid") from None
-    if not _encodes_to(value, document):
-        parse_json(document)
+    try:
+        if _encode(value) == document:
+            return value
+    except (TypeError, ValueError, OverflowError):  # a type that only its decoder's hook knows
+        pass
+    parse_json(document)
     return value
 
 
@@ -113,13 +116,6 @@ def _bytes_of(data: object) -> bytes:
         except ValueError:  # a memoryview that was released
             pass
     raise MeshError("message_malformed", "a document is bytes")
-
-
-def _encodes_to(value: object, document: bytes) -> bool:
-    try:
-        return _ENCODER.encode(value) == document
-    except (TypeError, ValueError, OverflowError):  # a type that only its decoder's hook knows
-        return False
 
 
 def _check_depth(document: bytes) -> None:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar, overload
@@ -83,7 +84,8 @@ class Simulation:
         self.trace = TraceWriter(None) if trace is None else trace
         self.start_us = start_us = parse_time(starts)
         self._true_us: Callable[[], int] = lambda: start_us + loop.now_us
-        self._monotonic_us: Callable[[], int] = lambda: loop.now_us
+        # Asked for at every seal; this needs no frame of the interpreter.
+        self._monotonic_us: Callable[[], int] = partial(getattr, loop, "now_us")
         self._data = data
         self._root = derive(seed.to_bytes(16, "big", signed=True), "simulation")
         self.faults = None if faults is None else Faults(faults, self.stream("faults"))

@@ -7,7 +7,7 @@ repeat, change or drop it. A party that is down is `unreachable`, and its sender
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Protocol
 
@@ -49,27 +49,23 @@ class MemoryTransport:
 
     def send(self, sender: str, recipient: str, line: bytes) -> None:
         """Put a line on its way."""
-        disturbance = self._disturbance
+        disturbance, now_us = self._disturbance, self._loop.now_us
+        copies: Iterable[tuple[int | None, bytes]] = ((0, line),)
         if disturbance.rules or disturbance.standing is not None:
-            for delay_us, changed in disturbance.apply(sender, recipient, line, self._loop.now_us):
-                self._send(sender, recipient, changed, delay_us)
-        else:
-            self._send(sender, recipient, line, 0)
-
-    def _send(self, sender: str, recipient: str, line: bytes, delay_us: int | None) -> None:
-        index = self._recorder.sent()
-        now_us = self._loop.now_us
-        if delay_us is None:
-            self._recorder.transmission(
-                index, now_us, now_us, sender, recipient, line, Fate.DROPPED, NO_PASSAGE
-            )
-            return
-        when_us = now_us + self.latency_us + delay_us
-        arriving = self._arriving.get(when_us)
-        if arriving is None:
-            arriving = self._arriving[when_us] = deque()
-            self._loop.call_at_us(when_us, self._arrive, when_us)
-        arriving.append((index, now_us, sender, recipient, line))
+            copies = disturbance.apply(sender, recipient, line, now_us)
+        for delay_us, sent in copies:
+            index = self._recorder.sent()
+            if delay_us is None:
+                self._recorder.transmission(
+                    index, now_us, now_us, sender, recipient, sent, Fate.DROPPED, NO_PASSAGE
+                )
+                continue
+            when_us = now_us + self.latency_us + delay_us
+            arriving = self._arriving.get(when_us)
+            if arriving is None:
+                arriving = self._arriving[when_us] = deque()
+                self._loop.call_at_us(when_us, self._arrive, when_us)
+            arriving.append((index, now_us, sender, recipient, sent))
 
     def _arrive(self, when_us: int) -> None:
         """Deliver what arrives at one microsecond: one timer serves all of it."""
