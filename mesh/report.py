@@ -14,7 +14,7 @@ from msgspec import to_builtins
 
 from mesh.faults import Effect, Plan
 from mesh.ledger import Row
-from mesh.trace.writer import Expectation
+from mesh.trace.rows import Expectation
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ from mesh.policy import LegalBasis, Policy, ZonePath
 from mesh.registry import Entry, Registry, key_record
 from mesh.report import Fallback, Paper, Reach, Report
 from mesh.store import Store
-from mesh.trace.writer import Expectation, TraceWriter
+from mesh.trace.rows import Expectation
+from mesh.trace.writer import TraceWriter
 from mesh.transport.memory import LATENCY_US, MemoryTransport
 from mesh.view import Shared, View
 

@@ -14,7 +14,7 @@ from mesh.runner import run_scenario
 from mesh.scenario import Scenario
 from mesh.simulation import Simulation
 from mesh.testing import simulation
-from mesh.trace.writer import Expectation
+from mesh.trace.rows import Expectation
 
 Sabotaging = Callable[[pytest.MonkeyPatch, Simulation], None]
 """A way to break what some expectation watches, in a simulation that is about to tell its story."""

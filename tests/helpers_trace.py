@@ -20,7 +20,8 @@ from mesh.node import Node
 from mesh.policy import LegalBasis
 from mesh.service import Caller, EventType, PersonalService, receives, serves
 from mesh.simulation import STARTS, Simulation
-from mesh.trace.writer import TraceWriter, index_of
+from mesh.trace.columns import index_of
+from mesh.trace.writer import TraceWriter
 
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ from mesh.page.write import MARK, TEMPLATES, Section, render
 from mesh.report import Fallback, Paper, Reach, Report, Use
 from mesh.report import Result as RunResult
 from mesh.runner import run_scenario
-from mesh.trace.writer import Expectation
+from mesh.trace.rows import Expectation
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "rect", "line", "wbr"}
 HOSTILE = (

@@ -27,8 +27,9 @@ from mesh.loading import scenarios_of
 from mesh.names import BROKER
 from mesh.trace.history import history
 from mesh.trace.perspective import OfParties, perspective
-from mesh.trace.reader import Trace, Transmission
+from mesh.trace.reader import Trace
 from mesh.trace.recheck import ASKS
+from mesh.trace.rows import Transmission
 from mesh.trace.seen import see
 from mesh.trace.show import Filter, parts, rows
 from mesh.viewer.answers import answer

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mesh.cli.output import clean, ruled
 from mesh.report import AS_WITHOUT_FAULTS, Reach, Result, UnderFaults
-from mesh.trace.writer import Expectation
+from mesh.trace.rows import Expectation
 
 
 def render(result: Result, console: Console) -> None:

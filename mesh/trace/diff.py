@@ -20,8 +20,9 @@ from mesh.party import read_line
 from mesh.trace.digest import tables_of
 from mesh.trace.people import PersonFilter
 from mesh.trace.perspective import EVERYTHING, perspective
-from mesh.trace.reader import Trace, Transmission
+from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS
+from mesh.trace.rows import Transmission
 from mesh.trace.show import attributes_of
 
 FOLLOWING_MAX: Final = 100

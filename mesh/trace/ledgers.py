@@ -22,8 +22,9 @@ from mesh.parsing import decode
 from mesh.party import read_line
 from mesh.trace.agreement import Agreement
 from mesh.trace.finding import Finding, Report
-from mesh.trace.reader import LedgerRow, Trace
+from mesh.trace.reader import Trace
 from mesh.trace.recheck import Passed, Seen
+from mesh.trace.rows import LedgerRow
 from mesh.view import View
 
 _row_decoder = msgspec.json.Decoder(Row)

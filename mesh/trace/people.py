@@ -12,8 +12,9 @@ from mesh.message import Kind
 from mesh.names import BROKER
 from mesh.parsing import parse_json
 from mesh.party import decode_body, read_line
-from mesh.trace.reader import Message, Trace, Transmission
+from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS, ASKS
+from mesh.trace.rows import Message, Transmission
 from mesh.trace.tied import hex_bytes, tied
 
 

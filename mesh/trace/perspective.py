@@ -25,7 +25,8 @@ from mesh.names import BROKER, is_address, is_role, matches, member_of
 from mesh.parsing import parse_json
 from mesh.party import decode_body, read_line
 from mesh.trace.history import NoCode, shown
-from mesh.trace.reader import Trace, Transmission
+from mesh.trace.reader import Trace
+from mesh.trace.rows import Transmission
 
 EVERYTHING: Final = "everything"
 WIRE: Final = "wire"

@@ -23,9 +23,10 @@ from mesh.names import BROKER
 from mesh.parsing import decode
 from mesh.party import PERMIT_LIFE_US
 from mesh.recorder import Fate
+from mesh.trace.columns import index_of
 from mesh.trace.finding import Finding, Report
-from mesh.trace.reader import Message, Trace, Transmission
-from mesh.trace.writer import index_of
+from mesh.trace.reader import Trace
+from mesh.trace.rows import Message, Transmission
 from mesh.view import KnownKey, View
 
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {

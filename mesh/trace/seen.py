@@ -16,8 +16,9 @@ from mesh.errors import CODES, UsageError
 from mesh.message import Kind
 from mesh.recorder import Fate
 from mesh.trace.perspective import WIRE, OfParties, OfResident, Perspective, Seen, perspective
-from mesh.trace.reader import Trace, Transmission
+from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS, ASKS
+from mesh.trace.rows import Transmission
 from mesh.trace.show import Filter, attributes_of, details, named, row_of, selected
 
 UNFINISHED: Final = "unfinished"

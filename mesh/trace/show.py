@@ -19,8 +19,9 @@ from mesh.parsing import parse_json
 from mesh.recorder import Fate
 from mesh.trace.people import PersonFilter
 from mesh.trace.perspective import Perspective
-from mesh.trace.reader import Message, Trace, Transmission
+from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS, ASKS
+from mesh.trace.rows import Message, Transmission
 from mesh.trace.tied import tied
 
 _ALWAYS: Final = (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)

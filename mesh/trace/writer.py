@@ -15,20 +15,19 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
 from mesh.bulk import insert_rows
-from mesh.errors import MeshError, UsageError
+from mesh.errors import UsageError
 from mesh.exchange import digest_of
-from mesh.jws import parse as parse_token
 from mesh.keys import SealingKey
 from mesh.message import Kind
 from mesh.party import Admitted
 from mesh.recorder import Passage
+from mesh.trace.columns import index_of
+from mesh.trace.former import Former
+from mesh.trace.rows import Expectation
 from mesh.trace.schema import APPLICATION_ID, COMMIT_EVERY, FORMAT, PAGE_SIZE, SCHEMA
 
 # sqlite3 looks for an adapter for None, as it does for bytes; empty values become NULL in SQLite instead.
@@ -43,28 +42,6 @@ _NEWLINE = 0x0A
 """As a number: asking `in` with bytes makes CPython raise and drop an error first."""
 RECENT_MAX = 2**17
 """Digests remembered to keep a message once; far more than are under way at a time."""
-
-
-class _Index(msgspec.Struct, gc=False):
-    """The attributes that a trace lists messages by; a permit has `service` where others have `type`."""
-
-    id: str | None = None
-    type: str | None = None
-    service: str | None = None
-    code: str | None = None
-
-
-_index_decoder = msgspec.json.Decoder(_Index)
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """What a scenario expected, whether it held, and the message that it is about."""
-
-    text: str
-    text_ja: str
-    held: bool
-    message: str | None
 
 
 class RegistryRows(Protocol):
@@ -82,7 +59,7 @@ class TraceWriter:
 
     def __init__(self, path: Path | None, **meta: Any) -> None:
         self.path = path
-        self._former: _Former | None = None
+        self._former: Former | None = None
         self.db = self._create(path)
         self._parties: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
@@ -106,7 +83,7 @@ class TraceWriter:
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._former = _Former(path)
+                self._former = Former(path)
             db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
             db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
             db.execute("PRAGMA encoding = 'UTF-8'")
@@ -338,47 +315,6 @@ class TraceWriter:
             _settle_header(self.path)
             if former is not None:
                 former.forget()
-
-
-class _Former:
-    """What stood under a new recording's name, aside with its journal. A name that begins with a dot is not listed."""
-
-    def __init__(self, path: Path) -> None:
-        files = (path, path.with_name(f"{path.name}-journal"))
-        self._files = [(one, one.with_name(f".{one.name}.before")) for one in files]
-        if path.is_dir():
-            path.unlink()  # Says why that cannot be.
-        self.exists = path.exists()
-        for file, aside in self._files:
-            aside.unlink(missing_ok=True)
-            if file.exists() or file.is_symlink():
-                file.replace(aside)
-
-    def restore(self) -> None:
-        """Put it back, in place of whatever stands there."""
-        for file, aside in self._files:
-            file.unlink(missing_ok=True)
-            if aside.exists() or aside.is_symlink():
-                aside.replace(file)
-
-    def forget(self) -> None:
-        """It is not needed any more."""
-        for _, aside in self._files:
-            aside.unlink(missing_ok=True)
-
-
-Index = tuple[str, str | None, str | None, str | None]
-"""Kind, id, service and code of a line."""
-
-
-def index_of(line: bytes) -> Index:
-    """Kind, id, service and code of a line as a trace lists it; kind is empty for bytes that are no message."""
-    try:
-        token = parse_token(line)
-        index = _index_decoder.decode(token.payload)
-    except (MeshError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return "", None, None, None
-    return token.typ, index.id, index.type or index.service, index.code
 
 
 def _settle_header(path: Path) -> None:

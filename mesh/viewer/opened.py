@@ -22,8 +22,9 @@ from mesh.names import BROKER, member_of
 from mesh.trace.history import shown
 from mesh.trace.opening import Steps
 from mesh.trace.perspective import OfParties, OfResident, OnTheWire, Perspective, entries_of, perspective
-from mesh.trace.reader import Trace, Transmission
+from mesh.trace.reader import Trace
 from mesh.trace.recheck import ASKS
+from mesh.trace.rows import Transmission
 from mesh.trace.show import parts
 from mesh.viewer import child
 from mesh.viewer.chunks import Chunk

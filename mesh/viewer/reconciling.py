@@ -31,9 +31,10 @@ from mesh.party import read_line
 from mesh.trace.agreement import Agreement
 from mesh.trace.finding import Finding, Report
 from mesh.trace.opening import Damage
-from mesh.trace.reader import LedgerRow, Trace
+from mesh.trace.reader import Trace
 from mesh.trace.recheck import ASKS, Recheck
 from mesh.trace.registry_copy import registry_view
+from mesh.trace.rows import LedgerRow
 from mesh.trace.verify import never_sent
 from mesh.view import View
 from mesh.viewer import child

@@ -12,7 +12,8 @@ from mesh.keys import VerifyKey, load_public_key
 from mesh.ledger import read_head, read_row, verify_inclusion
 from mesh.merkle import leaf_hash
 from mesh.registry import Entry
-from mesh.trace.reader import LedgerRow, Trace
+from mesh.trace.reader import Trace
+from mesh.trace.rows import LedgerRow
 from mesh.trace.show import parts
 from mesh.viewer.opened import Opened
 

@@ -16,8 +16,8 @@ from mesh.names import BROKER
 from mesh.recorder import Fate
 from mesh.trace.history import NoCode, history
 from mesh.trace.perspective import EVERYTHING, OfResident
-from mesh.trace.reader import Transmission
 from mesh.trace.recheck import ASKS
+from mesh.trace.rows import Transmission
 from mesh.trace.show import attributes_of
 from mesh.viewer.absent import check_resident
 from mesh.viewer.opened import Opened

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from mesh.names import BROKER
 from mesh.trace.perspective import EVERYTHING, WIRE, OfParties, OfResident, Perspective, Seen
-from mesh.trace.reader import Transmission
 from mesh.trace.recheck import ANSWERS, ASKS
+from mesh.trace.rows import Transmission
 from mesh.trace.show import attributes_of
 from mesh.viewer.opened import Opened, member
 

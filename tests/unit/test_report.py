@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mesh.ledger import Row
 from mesh.report import Fallback, Paper, Reach, Report, Result, Totals
-from mesh.trace.writer import Expectation
+from mesh.trace.rows import Expectation
 
 CERTIFICATE = Paper("Certificate", "証明書", "counter", "窓口", 300, "illustrative")
 

@@ -1,0 +1,32 @@
+"""What stood under a recording's name before: kept aside until the new recording holds something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class Former:
+    """What stood under a new recording's name, aside with its journal. A name that begins with a dot is not listed."""
+
+    def __init__(self, path: Path) -> None:
+        files = (path, path.with_name(f"{path.name}-journal"))
+        self._files = [(one, one.with_name(f".{one.name}.before")) for one in files]
+        if path.is_dir():
+            path.unlink()  # Says why that cannot be.
+        self.exists = path.exists()
+        for file, aside in self._files:
+            aside.unlink(missing_ok=True)
+            if file.exists() or file.is_symlink():
+                file.replace(aside)
+
+    def restore(self) -> None:
+        """Put it back, in place of whatever stands there."""
+        for file, aside in self._files:
+            file.unlink(missing_ok=True)
+            if aside.exists() or aside.is_symlink():
+                aside.replace(file)
+
+    def forget(self) -> None:
+        """It is not needed any more."""
+        for _, aside in self._files:
+            aside.unlink(missing_ok=True)

@@ -1,0 +1,50 @@
+"""What a trace holds, row by row, as reader and writer give it to others."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    """One line, kept once, and the columns that list it."""
+
+    number: int
+    digest: bytes
+    kind: str
+    id: str | None
+    service: str | None
+    code: str | None
+    line: bytes
+
+
+class Transmission(NamedTuple):
+    """One way of one message; `number` is its index, times are µs since the run began."""
+
+    number: int
+    sent_us: int
+    arrived_us: int
+    sender: str
+    recipient: str
+    fate: str
+    code: str | None
+    """Why the recipient's gate refused it; None when every check passed or it came to none."""
+    message: Message
+    permit: Message | None
+
+
+class LedgerRow(NamedTuple):
+    """One row of a party's ledger, in the order of all commits."""
+
+    number: int
+    party: str
+    position: int
+    row: bytes
+
+
+class Expectation(NamedTuple):
+    """What a scenario expected, and whether it held."""
+
+    text: str
+    text_ja: str
+    held: bool
+    message: str | None
