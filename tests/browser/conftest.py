@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 ARGUMENTS = [
@@ -129,27 +129,26 @@ class Tab:
         self.page.wait_for_selector("#main > *", state="attached")
 
 
-def new_tab(browser: Browser, address: str, **settings: Any) -> tuple[BrowserContext, Tab]:
-    """A tab in a context of its own, English unless told."""
+@contextmanager
+def new_tab(browser: Browser, address: str, **settings: Any) -> Iterator[Tab]:
+    """A tab in a context of its own, English unless told; it is an error if the page complained."""
     given = {"locale": "en-GB", "viewport": {"width": 1440, "height": 900}} | settings
-    context = browser.new_context(**given)
-    context.set_default_timeout(15_000)
-    return context, Tab(context.new_page(), address)
+    with browser.new_context(**given) as context:
+        context.set_default_timeout(15_000)
+        tab = Tab(context.new_page(), address)
+        yield tab
+    assert tab.complaints == []
 
 
 @pytest.fixture
 def tab(browser: Browser, address: str) -> Iterator[Tab]:
     """A fresh tab; the test fails if the page complained."""
-    context, made = new_tab(browser, address)
-    yield made
-    context.close()
-    assert made.complaints == []
+    with new_tab(browser, address) as made:
+        yield made
 
 
 @pytest.fixture
 def japanese(browser: Browser, address: str) -> Iterator[Tab]:
     """A fresh tab of a browser that asks for Japanese."""
-    context, made = new_tab(browser, address, locale="ja-JP", color_scheme="dark")
-    yield made
-    context.close()
-    assert made.complaints == []
+    with new_tab(browser, address, locale="ja-JP", color_scheme="dark") as made:
+        yield made

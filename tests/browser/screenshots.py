@@ -41,11 +41,10 @@ def main() -> int:
         with serving(folder) as address:
             browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
             for name, (locale, colours, page) in PICTURES.items():
-                context, tab = new_tab(browser, address, locale=locale, color_scheme=colours, viewport=SIZE)
-                tab.open(page)
-                tab.page.wait_for_load_state("networkidle")
-                tab.page.screenshot(path=FOLDER / f"{name}.png", animations="disabled")
-                context.close()
+                with new_tab(browser, address, locale=locale, color_scheme=colours, viewport=SIZE) as tab:
+                    tab.open(page)
+                    tab.page.wait_for_load_state("networkidle")
+                    tab.page.screenshot(path=FOLDER / f"{name}.png", animations="disabled")
                 print(FOLDER / f"{name}.png")
             browser.close()
     return 0

@@ -23,12 +23,10 @@ def dishonest_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 @pytest.fixture
 def found(browser: Browser, dishonest_address: str) -> Iterator[Tab]:
-    context, opened = new_tab(browser, dishonest_address)
-    opened.open(PAGE)
-    opened.page.locator(".seal-of.unsound").wait_for()
-    yield opened
-    context.close()
-    assert opened.complaints == []
+    with new_tab(browser, dishonest_address) as opened:
+        opened.open(PAGE)
+        opened.page.locator(".seal-of.unsound").wait_for()
+        yield opened
 
 
 def record(tab: Tab, text: str) -> Locator:
@@ -81,26 +79,23 @@ def test_a_damaged_row_is_named_by_its_ledger_and_place(found: Tab) -> None:
 
 
 def test_findings_are_said_in_japanese(browser: Browser, dishonest_address: str) -> None:
-    context, tab = new_tab(browser, dishonest_address, locale="ja-JP", color_scheme="dark")
-    page = tab.open(PAGE)
-    page.locator(".seal-of.unsound").wait_for()
-    text = page.locator("#main").inner_text()
-    for said in (
-        "情報照会者に照会開始の記録がありません", "届いた提供を、情報提供者が記録していません",
-        "記録の間で対象者が異なります", "記録の行が壊れていて読めません", "北見市　児童手当",
-    ):  # fmt: skip
-        assert said in text
-    assert "never opened" not in text
-    context.close()
-    assert tab.complaints == []
+    with new_tab(browser, dishonest_address, locale="ja-JP", color_scheme="dark") as tab:
+        page = tab.open(PAGE)
+        page.locator(".seal-of.unsound").wait_for()
+        text = page.locator("#main").inner_text()
+        for said in (
+            "情報照会者に照会開始の記録がありません", "届いた提供を、情報提供者が記録していません",
+            "記録の間で対象者が異なります", "記録の行が壊れていて読めません", "北見市　児童手当",
+        ):  # fmt: skip
+            assert said in text
+        assert "never opened" not in text
 
 
 def test_the_page_keeps_its_room_on_a_telephone(browser: Browser, dishonest_address: str) -> None:
-    context, tab = new_tab(browser, dishonest_address, viewport={"width": 400, "height": 800})
-    page = tab.open(PAGE)
-    page.locator(".seal-of.unsound").wait_for()
-    assert page.evaluate("document.querySelector('#main').scrollWidth <= 400")
-    hanko = page.locator(".hanko").bounding_box()
-    assert hanko is not None
-    assert abs(hanko["width"] - hanko["height"]) < 1
-    context.close()
+    with new_tab(browser, dishonest_address, viewport={"width": 400, "height": 800}) as tab:
+        page = tab.open(PAGE)
+        page.locator(".seal-of.unsound").wait_for()
+        assert page.evaluate("document.querySelector('#main').scrollWidth <= 400")
+        hanko = page.locator(".hanko").bounding_box()
+        assert hanko is not None
+        assert abs(hanko["width"] - hanko["height"]) < 1

@@ -38,10 +38,8 @@ def rough_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def rough_tab(browser: Browser, rough_address: str) -> Iterator[Tab]:
-    context, opened = new_tab(browser, rough_address, viewport={"width": 1440, "height": 1000})
-    yield opened
-    context.close()
-    assert opened.complaints == []
+    with new_tab(browser, rough_address, viewport={"width": 1440, "height": 1000}) as opened:
+        yield opened
 
 
 def drawing(tab: Tab, index: int) -> Locator:

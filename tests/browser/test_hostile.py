@@ -70,12 +70,10 @@ def poison(route: Route) -> None:
 @pytest.fixture
 def hostile(browser: Browser, address: str) -> Iterator[Tab]:
     """A tab that is told nothing without a payload."""
-    context, made = new_tab(browser, address)
-    made.page.route("**/api/**", poison)
-    yield made
-    made.page.unroute_all(behavior="ignoreErrors")
-    context.close()
-    assert made.complaints == []
+    with new_tab(browser, address) as made:
+        made.page.route("**/api/**", poison)
+        yield made
+        made.page.unroute_all(behavior="ignoreErrors")
 
 
 @pytest.mark.parametrize("path", PAGES.values(), ids=PAGES.keys())

@@ -42,12 +42,10 @@ def many(route: Route) -> None:
 @pytest.fixture
 def large(browser: Browser, address: str) -> Iterator[Tab]:
     """A tab over a million rows."""
-    context, made = new_tab(browser, address)
-    made.page.route("**/rows?*", many)
-    made.page.route("**/position?*", many)
-    yield made
-    context.close()
-    assert made.complaints == []
+    with new_tab(browser, address) as made:
+        made.page.route("**/rows?*", many)
+        made.page.route("**/position?*", many)
+        yield made
 
 
 def first_number(page: Page) -> int:

@@ -63,14 +63,12 @@ def test_a_row_says_who_of_a_folded_column_it_was(tab: Tab) -> None:
 
 
 def test_the_map_can_be_read_on_a_telephone(browser: Browser, address: str) -> None:
-    context, tab = new_tab(browser, address, viewport={"width": 400, "height": 800})
-    page = tab.open(f"{TRACE}/map")
-    name = page.locator(".dot .name", has_text="Kitami City").bounding_box()
-    assert name is not None
-    assert name["height"] > 10
-    assert page.evaluate("document.querySelector('#main').scrollWidth <= 400")
-    context.close()
-    assert tab.complaints == []
+    with new_tab(browser, address, viewport={"width": 400, "height": 800}) as tab:
+        page = tab.open(f"{TRACE}/map")
+        name = page.locator(".dot .name", has_text="Kitami City").bounding_box()
+        assert name is not None
+        assert name["height"] > 10
+        assert page.evaluate("document.querySelector('#main').scrollWidth <= 400")
 
 
 def test_somebody_is_chosen_by_name(japanese: Tab) -> None:
@@ -118,10 +116,8 @@ def renamed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def fooled(browser: Browser, renamed: str) -> Iterator[Tab]:
-    context, made = new_tab(browser, renamed)
-    yield made
-    context.close()
-    assert made.complaints == []
+    with new_tab(browser, renamed) as made:
+        yield made
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -152,9 +148,7 @@ def test_without_names_the_addresses_stand(fooled: Tab, name: str) -> None:
 
 
 def test_what_is_wrong_with_a_file_is_said_in_japanese(browser: Browser, renamed: str) -> None:
-    context, tab = new_tab(browser, renamed, locale="ja-JP")
-    for page in ("/", "/t/cut.trace/sequence"):
-        tab.open(page)
-        expect(tab.page.locator(".notes").first).to_contain_text("中断までの記録を表示します")
-    context.close()
-    assert tab.complaints == []
+    with new_tab(browser, renamed, locale="ja-JP") as tab:
+        for page in ("/", "/t/cut.trace/sequence"):
+            tab.open(page)
+            expect(tab.page.locator(".notes").first).to_contain_text("中断までの記録を表示します")

@@ -15,10 +15,8 @@ TRACE = "/t/child_allowance.trace"
 
 @pytest.fixture
 def phone(browser: Browser, address: str) -> Iterator[Tab]:
-    context, made = new_tab(browser, address, viewport={"width": 390, "height": 844})
-    yield made
-    context.close()
-    assert made.complaints == []
+    with new_tab(browser, address, viewport={"width": 390, "height": 844}) as made:
+        yield made
 
 
 def test_time_that_passed_stands_between_rows(tab: Tab) -> None:
