@@ -8,8 +8,9 @@ Rules kept in this room:
 """
 
 from mesh.faults.disturbance import Disturbance, Fates, Rule, change, drop, repeat
+from mesh.faults.fault import Crash
 from mesh.faults.force import Effect, Faults, InForce, recorded_effects
-from mesh.faults.plan import Crash, Plan, read_plan, recorded_plan
+from mesh.faults.plan import Plan, read_plan, recorded_plan
 
 __all__ = [
     "Crash",

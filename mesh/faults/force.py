@@ -13,19 +13,9 @@ from typing import Any, Final, Generic, TypeVar, cast
 from msgspec import Struct, ValidationError, convert, to_builtins
 
 from mesh.faults.disturbance import Fates
-from mesh.faults.plan import (
-    Clock,
-    Crash,
-    Delay,
-    Duplicate,
-    Fault,
-    Loss,
-    OnTheWay,
-    Outage,
-    Partition,
-    Plan,
-    Span,
-)
+from mesh.faults.fault import Clock, Crash, Delay, Duplicate, Fault, Loss, OnTheWay, Outage, Partition
+from mesh.faults.plan import Plan
+from mesh.faults.span import Span
 from mesh.names import matches
 
 AnyFault = TypeVar("AnyFault", bound=Fault)

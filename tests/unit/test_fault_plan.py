@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mesh.errors import UsageError
 from mesh.faults import Faults, Plan, read_plan, recorded_plan
-from mesh.faults.plan import KINDS, SIZE_MAX, Span
+from mesh.faults.plan import KINDS, SIZE_MAX
+from mesh.faults.span import Span
 from mesh.loading import plans_of
 
 TITLES = 'title = "Mishap"\ntitle_ja = "事故"\n'
