@@ -342,12 +342,15 @@ class Endpoint:
             if isinstance(message, Notice):
                 push = self._read_notice(message.type, pushed.data)
             await self._methods[message.type](push, caller, permit.subject)
+            self.host.undo_effect()  # Another handler's, which awaited in it.
             # A handler that had nothing to write is done as well.
             self.host.commit([("inbox_done", (message.id, message.source))])
         except Exception as error:
             # It stays in the inbox, unhandled, and is handled again later, or when the node next comes up.
             self.host.undo_effect()
             self.log(error)
+            if self.host.store.is_handled(message.source, message.id):
+                return  # It failed after its effect, which may not happen a second time.
             pause_us = min(BACKOFF_FIRST_US << min(failures, 16), HANDLE_AGAIN_MAX_US)
             self.host.call_later(pause_us, lambda: self._spawn_push(pushed, failures + 1))
 

@@ -175,6 +175,13 @@ class Store:
         ).fetchone()
         return None if row is None else (row[0], row[1])
 
+    def is_handled(self, source: str, message_id: str) -> bool:
+        """Whether the effect of a push was committed."""
+        row = self._execute(
+            "SELECT done FROM mesh_inbox WHERE id = ? AND source = ?", (message_id, source)
+        ).fetchone()
+        return row is not None and row[0] == 1
+
     def unhandled(self) -> list[tuple[bytes, bytes]]:
         """Line and permit of every push that was taken in and not handled yet."""
         rows = self._execute("SELECT line, permit FROM mesh_inbox WHERE done = 0 ORDER BY number")

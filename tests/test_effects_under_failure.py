@@ -88,6 +88,10 @@ class Hall(Recording):
                 await asyncio.sleep(1)
             elif self.handled == 1 and body.word == "fail":
                 raise ZeroDivisionError
+        if body.word == "fail-after":
+            raise ZeroDivisionError
+        if body.word == "ask-after":
+            await self.ask("muni/99999/office", ECHO, Query())
 
 
 class Listener(Office):
@@ -250,6 +254,31 @@ async def test_a_push_whose_handler_failed_is_handled_again_and_has_one_effect(
         assert (done(sim, HALL), hall.handled) == ([2], 2)
         assert hall.host.store.unhandled() == []
         assert await heard(sim) == [100, 200]
+
+
+@pytest.mark.parametrize("word", ["fail-after", "ask-after"])
+async def test_a_push_whose_handler_fails_after_its_effect_is_not_handled_again(
+    word: str, trace_path: Path, failures: list[str]
+) -> None:
+    """As after a restart: the effect marks the push as handled."""
+    with recorded(trace_path, failures) as sim:
+        hall = enrol_hall(sim)
+        note(sim, word)
+        assert await heard(sim) == [100, 200]
+        assert (done(sim, HALL), hall.handled) == ([2], 1)
+        assert hall.host.store.unhandled() == []
+
+
+async def test_a_push_handled_in_the_turn_of_an_effect_left_open_does_not_commit_it(
+    trace_path: Path, failures: list[str]
+) -> None:
+    with recorded(trace_path, failures) as sim:
+        hall = enrol_hall(sim)
+        note(sim, "quiet")
+        note(sim, "nothing")
+        await asyncio.sleep(30)
+        assert done(sim, HALL) == [2]
+        assert hall.host.store.unhandled() == []
 
 
 @pytest.mark.parametrize("other", ["answer", "push", "effect", "flush", "write"])
