@@ -54,10 +54,17 @@ class Endpoint:
     """One party on the mesh. A subclass declares its handlers; `declarations` is read from it."""
 
     declarations: ClassVar[dict[str, tuple[service.Declaration, str]]] = {}
+    always: ClassVar[dict[str, frozenset[str]]] = {}
+    """Of each service about a person: the items that every answer has."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.declarations = service.declarations_of(cls)
+        cls.always = {
+            name: one.fixed_items
+            for name, (one, _) in cls.declarations.items()
+            if isinstance(one, PersonalService)
+        }
 
     @classmethod
     def offers(cls) -> tuple[str, ...]:
@@ -78,7 +85,7 @@ class Endpoint:
         self._methods = {name: getattr(self, method) for name, (_, method) in self.declarations.items()}
         self._requester = Requester(party)
         uses = ConsentUses(self._signer, self._is_portal, lambda one: host.store.number(f"consent {one}"))
-        self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses)
+        self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses, self.always)
         self._subscriber = Subscriber(party, frozenset(self.takes()), host.store.received, self._read_notice)
         self._publisher = Publisher(party, Outbox(host.random.randrange))
         self._deadlines = Deadlines(host, self._requester)
@@ -250,8 +257,6 @@ class Endpoint:
         """Read the question and hand it to its handler; what is wrong with it has no effect there."""
         declaration = self.declarations[asked.request.type][0]
         assert isinstance(declaration, Service | PersonalService)  # noqa: S101
-        if declaration.personal and asked.permit.subject is None:
-            raise MeshError("no_legal_basis", "the service is about a person, and none is named")
         query = declaration.decode_query(asked.data)
         if declaration.batched and len(query.subjects) > asked.permit.subjectsmax:
             raise MeshError("over_broad")

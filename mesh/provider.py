@@ -6,7 +6,7 @@ outcome with the effect until they can no longer be asked for: a repeat gets tho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 
 from msgspec import Struct
 
@@ -49,7 +49,8 @@ class Provider:
     """Questions put to one party.
 
     `kept(source, id)` looks up digest and outcome of a question that was answered before; `consents` knows
-    how often each was used.
+    how often each was used; `always` names the services about a person, and the items that every answer of
+    them has.
     """
 
     def __init__(
@@ -58,9 +59,11 @@ class Provider:
         offers: Container[str],
         kept: Callable[[str, str], tuple[str, bytes] | None],
         consents: ConsentUses,
+        always: Mapping[str, frozenset[str]],
     ) -> None:
         self._party = party
         self._consents = consents
+        self._always = always
         self._offers = offers
         self._kept = kept
         self._handling: dict[tuple[str, str], str] = {}
@@ -81,12 +84,24 @@ class Provider:
             raise MeshError("message_from_future", "the permit is dated ahead")
         if self._is_repeat(request, admitted.digest, turn):
             return None
+        if request.type in self._always:
+            self._check_person(permit)
         consent = None if permit.consent is None else self._check_consent(permit.consent, request, now_us)
         data = self._party.unseal(request.data, request)
         check_no_personal_number(data)
         if len(self._handling) >= HANDLING_MAX:
             raise MeshError("overloaded")
         return Asked(request, admitted.digest, permit, permit_digest, data, consent)
+
+    def _check_person(self, permit: Permit) -> None:
+        """What the broker cannot know: that the service is about a person, and what cannot be left out."""
+        if permit.subject is None:
+            raise MeshError("no_legal_basis", "the service is about a person, and none is named")
+        missing = self._always[permit.service] - items_of(permit.items or "")
+        if missing:
+            raise MeshError(
+                "item_not_permitted", f"every answer has {' '.join(sorted(missing))}, which was not asked for"
+            )
 
     def _check_consent(self, token: str, request: Request, now_us: int) -> str:
         return self._consents.check(

@@ -50,7 +50,13 @@ class Income(Struct, frozen=True):
     dependants: int | UnsetType = UNSET
 
 
+class Status(Struct, frozen=True):
+    alive: bool
+    city: Word | UnsetType = UNSET
+
+
 INCOME = PersonalService("test.income.v1", Query, Income, title="Income", title_ja="所得")
+STATUS = PersonalService("test.status.v1", Query, Status, title="Status", title_ja="状況")
 PLACES = Service("test.places.v1", Query, Income, title="Places", title_ja="空き")
 OUTCOMES = {
     "missing": NotFound,
@@ -72,6 +78,10 @@ class Tax(Node):
     @serves(INCOME)
     async def income(self, query: Query, caller: Caller, person: str) -> Income:
         return await self._answer(query)
+
+    @serves(STATUS)
+    async def status(self, query: Query, caller: Caller, person: str) -> Status:
+        return Status(alive=True, city="Kobe")
 
     @serves(PLACES)
     async def places(self, query: Query, caller: Caller) -> Income:
@@ -416,6 +426,11 @@ async def about_nobody(world: World) -> bytes:
     return world.forger.send(world.request(subject=None))
 
 
+@case("no_legal_basis", TAX)
+async def about_nobody_under_a_broken_seal(world: World) -> bytes:
+    return world.forger.send(world.request(subject=None, data="x"))
+
+
 @case("assessment_missing")
 async def not_assessed(world: World) -> bytes:
     return world.forger.send(world.request(procedure="assessed"))
@@ -424,6 +439,18 @@ async def not_assessed(world: World) -> bytes:
 @case("item_not_permitted")
 async def another_item(world: World) -> bytes:
     return world.forger.send(world.request(items=f"income {CANARY}"))
+
+
+@case("item_not_permitted", TAX)
+async def an_item_that_cannot_be_left_out(world: World) -> bytes:
+    world.sim.allow(LegalBasis("muni/*/desk", "allowance", TAX, STATUS.name, ("city",)))
+    return world.forger.send(world.request(service=STATUS.name, items="city"))
+
+
+@case("item_not_permitted", TAX)
+async def no_item_at_all_under_a_broken_seal(world: World) -> bytes:
+    world.sim.allow(LegalBasis("muni/*/desk", "allowance", TAX, STATUS.name, ("city",)))
+    return world.forger.send(world.request(service=STATUS.name, items=None, data="x"))
 
 
 @case("consent_required")
