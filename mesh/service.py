@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from inspect import iscoroutinefunction, signature
 from itertools import combinations, pairwise
 from typing import Annotated, Any, Final, Generic, TypeVar, get_args, overload
 
@@ -180,7 +181,12 @@ def serves(service: Any) -> Any:
     linkage code of whom it is about; it returns the reply or raises NotFound, Withheld, ManualReview or
     ReplicaMissing.
     """
-    return partial(_mark, declaration=service)
+    if not isinstance(service, _Question):
+        raise DeclarationError(
+            f"@serves takes a Service or PersonalService, not {service!r}; a push is for @receives"
+        )
+    takes = ("query", "caller", "person") if service.personal else ("query", "caller")
+    return partial(_mark, declaration=service, takes=takes)
 
 
 def receives(push: Push) -> Callable[[Handler], Handler]:
@@ -189,10 +195,25 @@ def receives(push: Push) -> Callable[[Handler], Handler]:
     The method takes `(self, push, caller, person)` for an event and `(self, body, caller, person)` for a
     notice. It may ask first; what it writes goes into `with self.effect():`.
     """
-    return partial(_mark, declaration=push)
+    if not isinstance(push, Push):
+        raise DeclarationError(
+            f"@receives takes an EventType or NoticeType, not {push!r}; a service is for @serves"
+        )
+    first = "body" if isinstance(push, NoticeType) else "push"
+    return partial(_mark, declaration=push, takes=(first, "caller", "person"))
 
 
-def _mark(method: Handler, declaration: Declaration | Push) -> Handler:
+def _mark(method: Handler, declaration: _Question[Any, Any] | Push, takes: tuple[str, ...]) -> Handler:
+    """Check the method now: what it lacks would show only as a `handler_failed` of the first question."""
+    name = getattr(method, "__qualname__", repr(method))
+    if not iscoroutinefunction(method):
+        raise DeclarationError(f"{name} is for {declaration.name}: write it as async def")
+    try:
+        signature(method).bind(None, *takes)
+    except TypeError:
+        raise DeclarationError(
+            f"{name} is for {declaration.name}: it takes (self, {', '.join(takes)})"
+        ) from None
     method.__mesh_declaration__ = declaration  # type: ignore[attr-defined]
     return method
 

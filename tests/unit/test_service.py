@@ -262,3 +262,39 @@ def test_a_node_offers_what_its_class_and_bases_serve() -> None:
     assert Office.takes() == Branch.takes() == (BIRTH.name,)
     assert declarations_of(Branch)[INCOME.name] == (INCOME, "other_income")
     assert list(Branch.declarations) == sorted(Branch.declarations)
+
+
+async def _asked(self: Any, query: Query, caller: Caller) -> Answer: ...
+
+
+async def _about_a_person(self: Any, query: Query, caller: Caller, person: str) -> Answer: ...
+
+
+def _at_once(self: Any, query: Query, caller: Caller) -> Answer: ...
+
+
+@pytest.mark.parametrize(
+    ("mark", "method", "says"),
+    [
+        (serves(PLACES), _at_once, "write it as async def"),
+        (serves(PLACES), _about_a_person, r"it takes \(self, query, caller\)"),
+        (serves(INCOME), _asked, r"it takes \(self, query, caller, person\)"),
+        (
+            receives(EventType("t.x.v1", title="x", title_ja="x")),
+            _asked,
+            r"it takes \(self, push, caller, person\)",
+        ),
+    ],
+)
+def test_a_method_that_could_not_be_called_is_not_declared(mark: Any, method: Any, says: str) -> None:
+    with pytest.raises(DeclarationError, match=says):
+        mark(method)
+
+
+def test_a_service_is_served_and_a_push_received() -> None:
+    push: Any = EventType("t.x.v1", title="x", title_ja="x")
+    question: Any = PLACES
+    with pytest.raises(DeclarationError, match="a push is for @receives"):
+        serves(push)
+    with pytest.raises(DeclarationError, match="a service is for @serves"):
+        receives(question)
