@@ -49,14 +49,18 @@ def load_file(path: Path) -> ModuleType:
 
 
 def _explain(path: Path, error: BaseException) -> str:
-    where = ""
+    """In one line; the place is the last in the file, or in one beside it that it imports."""
+    file, line = path, None
     for frame in traceback.extract_tb(error.__traceback__):
-        if Path(frame.filename).resolve() == path:
-            where = f", line {frame.lineno}"
+        if Path(frame.filename).resolve().parent == path.parent:
+            file, line = Path(frame.filename).resolve(), frame.lineno
+    said = str(error)
     if isinstance(error, SyntaxError) and error.lineno:
-        where = f", line {error.lineno}"
-    said = " ".join(str(error).split())
-    return f"{path}{where} cannot be imported: {type(error).__name__}: {said}; mend the file and run it again"
+        file, line = Path(error.filename or file), error.lineno
+        said = error.msg
+    where = "" if line is None else f", line {line}"
+    said = " ".join(said.split())
+    return f"{file}{where} cannot be imported: {type(error).__name__}: {said}; mend the file and run it again"
 
 
 def scenarios_in(module: ModuleType) -> list[Scenario]:

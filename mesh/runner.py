@@ -20,7 +20,7 @@ from mesh.ledger import read_row
 from mesh.report import Result, UnderFaults
 from mesh.scenario import Scenario
 from mesh.simulation import Simulation
-from mesh.trace.writer import TraceWriter
+from mesh.trace.writer import TraceWriter, is_of_place
 
 COLLECT_AFTER = 50_000
 """Allocations between two sweeps of the youngest garbage: messages hold no cycles, so sweeps find nothing."""
@@ -43,18 +43,45 @@ def run_scenario(
     `faults` is what goes wrong besides: what the scenario cannot bear then ends it, with the reason in one line.
     `progress(messages, mesh time in µs)` is called every thousand transmissions. An interrupted run
     (KeyboardInterrupt) leaves a readable trace of what happened so far. Raises `UsageError` if trace or data
-    cannot be written.
+    cannot be written; then nothing is left of either.
     """
     values = {setting.name: setting.default for setting in scenario.settings} | (settings or {})
     made = data is not None and not data.exists()
     folder = _folder(data)
-    starts = scenario.start(values)
     under = {} if faults is None else {"faults": to_builtins(faults)}
-    writer = TraceWriter(trace, scenario=scenario.name, seed=seed, settings=values, starts=starts, **under)
-    loop = VirtualLoop()
+    writer = None
+    try:
+        starts = scenario.start(values)
+        writer = TraceWriter(
+            trace, scenario=scenario.name, seed=seed, settings=values, starts=starts, **under
+        )
+        sim = Simulation(
+            loop=VirtualLoop(), seed=seed, starts=starts, trace=writer, data=folder, faults=faults
+        )
+        return _play(sim, scenario, values, nodes, progress)
+    except Exception as error:
+        full = is_of_place(error)
+        if full and writer is not None:
+            writer.discard()
+        if folder is not None and (full or isinstance(error, UsageError)):
+            _clear(folder, made=made)
+        if not full:
+            raise
+        where = " and ".join(str(one) for one in (trace, data) if one is not None)
+        raise UsageError(f"cannot write {where}: {error}; name a place with room") from None
+
+
+def _play(
+    sim: Simulation,
+    scenario: Scenario,
+    values: dict[str, Any],
+    nodes: str | None,
+    progress: Callable[[int, int], None] | None,
+) -> Result:
+    loop, writer = sim.loop, sim.trace
+    faults = None if sim.faults is None else sim.faults.plan
     failures: list[BaseException] = []
     complete, usable, error = False, True, None
-    sim = Simulation(loop=loop, seed=seed, starts=starts, trace=writer, data=folder, faults=faults)
     if progress is not None:
         writer.on_commit = lambda: progress(writer.transmissions, loop.now_us)
     try:
@@ -65,13 +92,13 @@ def run_scenario(
     except UsageError:
         usable = False
         raise
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
+        if is_of_place(failure):
+            raise
         complete = True
-        error = f"{type(failure).__name__}: {failure}"
+        error = _first_line(f"{type(failure).__name__}: {failure}") + _place(failure, scenario)
         if faults is None:
             traceback.print_exception(failure)
-        else:
-            error = _first_line(error) + _place(failure, scenario)
     finally:
         sim.close()
         elapsed_us = loop.now_us
@@ -82,17 +109,15 @@ def run_scenario(
         effects = () if sim.faults is None else sim.faults.effects(sim.addresses)
         writer.epilogue(**_said(sim, scenario, elapsed_us), **_went_wrong(effects, error))
         writer.close(complete=complete, refused=not usable)
-        if folder is not None and not usable:
-            _clear(folder, made=made)
     return Result(
         scenario=scenario.name,
         title=scenario.title,
         title_ja=scenario.title_ja,
-        seed=seed,
+        seed=sim.seed,
         settings=values,
         expectations=tuple(writer.expectations),
         report=sim.report,
-        trace=None if trace is None else str(trace),
+        trace=None if writer.path is None else str(writer.path),
         messages=writer.transmissions,
         refusals=refusals,
         elapsed_us=elapsed_us,
@@ -110,7 +135,12 @@ async def _main(
 ) -> None:
     if nodes is not None:
         importlib.import_module(nodes).establish(sim)
-    await scenario.run(sim, **values)
+    try:
+        await scenario.run(sim, **values)
+    except Exception:
+        if failures:  # What went wrong unseen: the scenario met what came of it.
+            raise failures[0] from None
+        raise
     if failures:
         raise failures[0]
 
@@ -137,7 +167,7 @@ def _said(sim: Simulation, scenario: Scenario, elapsed_us: int) -> dict[str, Any
 def _went_wrong(effects: Sequence[Effect], error: str | None) -> dict[str, Any]:
     """What the run's faults met, and why the scenario broke off; nothing of a run in which neither was."""
     said: dict[str, Any] = {"effects": [one.as_json() for one in effects]} if effects else {}
-    return said if error is None else said | {"broke_off": _first_line(error)}
+    return said if error is None else said | {"broke_off": error}
 
 
 def _first_line(text: str) -> str:

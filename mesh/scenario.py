@@ -121,6 +121,10 @@ def scenario(
     """
 
     def declare(run: Run) -> Scenario:
+        if not inspect.iscoroutinefunction(run):
+            raise UsageError(
+                f"a scenario is an async function; write async def {run.__name__}(sim: Simulation)"
+            )
         name = run.__module__.rpartition(".")[2]
         settings = _settings_of(run)
         by_rules = {} if isinstance(starts, str) else {key: _instant(text) for key, text in starts.items()}
@@ -149,9 +153,13 @@ def _instant(starts: str) -> str:
 def _settings_of(run: Run) -> tuple[Setting, ...]:
     hints = get_type_hints(run)
     settings = []
-    for parameter in inspect.signature(run).parameters.values():
+    for position, parameter in enumerate(inspect.signature(run).parameters.values()):
+        if position == 0:
+            continue  # The simulation.
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
+            raise UsageError(
+                f"the setting {parameter.name} stands behind a star: (sim, *, {parameter.name}: …)"
+            )
         kind = hints.get(parameter.name)
         if kind not in _KINDS or parameter.default is inspect.Parameter.empty:
             raise UsageError(

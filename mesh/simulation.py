@@ -8,6 +8,7 @@ adding a node changes no other's draws.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -29,7 +30,7 @@ from mesh.keys import NodeKeys, SealingKey, derive
 from mesh.ledger import Ledger
 from mesh.linkage import CodeBook
 from mesh.message import parse_time
-from mesh.names import BROKER, Zone, check_address, is_address, member_of
+from mesh.names import BROKER, Zone, is_address, member_of
 from mesh.node import Node
 from mesh.party import Party
 from mesh.policy import LegalBasis, Policy, ZonePath
@@ -37,7 +38,7 @@ from mesh.registry import Entry, Registry, key_record
 from mesh.report import Fallback, Paper, Reach, Report
 from mesh.store import Store
 from mesh.trace.rows import Expectation
-from mesh.trace.writer import TraceWriter
+from mesh.trace.writer import TraceWriter, is_of_place
 from mesh.transport.memory import LATENCY_US, MemoryTransport
 from mesh.view import Shared, View
 
@@ -133,7 +134,8 @@ class Simulation:
 
     def add(self, cls: type[Node], address: str, **settings: Any) -> None:
         """Enrol a node. It is made, with keys and certificate, when it is first addressed."""
-        check_address(address)
+        if not is_address(address):
+            raise UsageError(f"{address!r} is no address; write kind/code/system, as muni/01208/tax")
         if address in self._enrolled:
             raise UsageError(f"{address} is enrolled already; give the second node an address of its own")
         unknown = [name for name in settings if not hasattr(cls, name)]
@@ -251,7 +253,7 @@ class Simulation:
 
     def _make(self, address: str) -> Node:
         enrolment = self._enrolled[address]
-        store = self._store_of(address, enrolment.cls.schema)
+        store = self._store_of(address, enrolment.cls)
         incarnation = store.next_number("incarnation")
         # A restarted node that drew the same numbers again would use message ids a second time.
         stream = f"node {address}" if incarnation == 1 else f"node {address} {incarnation}"
@@ -304,14 +306,19 @@ class Simulation:
             new_id=host.new_id,
         )
 
-    def _store_of(self, address: str, schema: str) -> Store:
+    def _store_of(self, address: str, cls: type[Node]) -> Store:
         """The node's database; one in memory outlives a crash as a file would."""
         store = self._stores.get(address)
         if store is None:
             path = None
             if self._data is not None:
                 path = self._data / f"{address.replace('/', '_')}.sqlite"
-            store = self._stores[address] = Store(path, schema)
+            try:
+                store = self._stores[address] = Store(path, cls.schema)
+            except sqlite3.Error as error:
+                if is_of_place(error):
+                    raise
+                raise UsageError(f"{cls.__name__}.schema cannot be used: {error}; mend its SQL") from None
         return store
 
     def _listeners(self, event: str, role: str) -> Iterable[str]:

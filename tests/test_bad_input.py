@@ -30,6 +30,30 @@ async def run(sim: Simulation, *, times: int = 1) -> None:
     sim.expect("it holds", True, text_ja="成り立つ")
 """
 
+STAGE = """
+from mesh import Caller, Node, Service, Simulation, Struct, scenario, serves
+
+class Nothing(Struct):
+    pass
+
+QUESTION = Service("x.y.v1", Nothing, Nothing, title="x", title_ja="x")
+
+class Office(Node):
+    schema = "CREATE TABEL tax(x)"
+
+    @serves(QUESTION)
+    async def answer(self, query: Nothing, caller: Caller) -> Nothing:
+        return Nothing()
+
+@scenario(title="Office", title_ja="役所")
+async def run(sim: Simulation) -> None:
+    sim.add(Node, "muni/01208/counter")
+    sim.add(Office, "muni/01208/tax")
+    ACT
+"""
+ASK = "await sim.node('muni/01208/counter').ask('muni/01208/tax', QUESTION, Nothing())"
+"""Only the exchange makes the node, so that what is wrong with it happens out of sight of the scenario."""
+
 FILES: dict[str, str | bytes] = {
     "good.py": GOOD,
     "syntax.py": "x = 1\nasync def run(sim:\n",
@@ -42,6 +66,13 @@ FILES: dict[str, str | bytes] = {
     "untyped.py": GOOD.replace("times: int = 1", "times"),
     "bytes.py": b"x = '\xff\xfe'\n",
     "null.py": b"x = 1\x00\n",
+    "at_once.py": GOOD.replace("async def", "def"),
+    "before_star.py": GOOD.replace("*, times", "times"),
+    "wrong_service.py": "from mesh import EventType\nX = EventType('births', title='x', title_ja='x')\n",
+    "beside.py": "# Its fault lies in the file that it imports.\nfrom wrong_service import X\n",
+    "nowhere.py": STAGE.replace("ACT", "sim.add(Node, 'Kobe/tax')"),
+    "sql.py": STAGE.replace("ACT", "sim.node('muni/01208/tax')"),
+    "sql_asked.py": STAGE.replace("ACT", ASK),
     "notes.txt": "a file",
     "empty.trace": "",
     "text.trace": "this is no trace\n" * 100,
@@ -83,6 +114,7 @@ def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     place = tmp_path / "here"
     shutil.copytree(prepared, place)
     monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "path", sys.path[:])  # A file that is loaded adds its folder.
     before = content_of(place)
     yield place
     assert content_of(place) == before
@@ -126,6 +158,10 @@ SCENARIOS = [
     ("bytes.py", "bytes.py"),
     ("null.py", "null"),
     ("folder.py", "folder.py"),
+    ("at_once.py", "write async def run"),
+    ("before_star.py", "(sim, *, times: …)"),
+    ("wrong_service.py", "wrong_service.py, line 2"),
+    ("beside.py", "wrong_service.py, line 2 cannot be imported: DeclarationError: a push is named like"),
 ]
 
 
@@ -134,6 +170,18 @@ SCENARIOS = [
 def test_a_scenario_that_cannot_be_loaded(folder: Path, line: str, name: str, says: str) -> None:
     """Also beside a good one, which is not run then."""
     assert says in refuse(line.format(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nowhere.py", "'Kobe/tax' is no address; write kind/code/system"),
+        ("sql.py", 'Office.schema cannot be used: near "TABEL": syntax error; mend its SQL'),
+        ("sql_asked.py", 'Office.schema cannot be used: near "TABEL": syntax error; mend its SQL'),
+    ],
+)
+def test_a_node_that_cannot_be_enrolled_or_made(folder: Path, name: str, says: str) -> None:
+    assert says in refuse(f"run {name} --trace new.trace --data new")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +216,7 @@ def test_what_does_not_exist_or_fit(folder: Path, line: str, says: str) -> None:
         "child_allowance --trace notes.txt/",
         "child_allowance --data notes.txt",
         "child_allowance --data notes.txt/d",
+        "child_allowance --report notes.txt/r.html",
         "child_allowance good.py --trace notes.txt/",
         "child_allowance good.py --data notes.txt/d",
     ],
@@ -305,3 +354,21 @@ def test_a_run_that_cannot_go_on_leaves_no_databases(tmp_path: Path) -> None:
         "kept",
     ]
     assert list(kept.iterdir()) == []
+
+
+@pytest.mark.parametrize("room", [1, 8_000, 300_000])
+@pytest.mark.parametrize("place", ["--trace {}/t.trace", "--trace {}/t.trace --data {}/d", "--data {}/d"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, place: str, room: int) -> None:
+    """No file may grow beyond the room: the kernel then says what it says of a disk without any."""
+    line = ["run", "child_allowance", *place.replace("{}", str(tmp_path)).split()]
+    command = f"import resource, signal, runpy, sys; sys.argv[1:] = {line!r}; "
+    command += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    command += f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); "
+    command += f"runpy.run_path({str(ROOT / 'run_sim.py')!r}, run_name='__main__')"
+    if "--trace" not in place and room > 8_000:
+        return  # Each node's database has room.
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", command], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert str(tmp_path) in one_line(done.returncode, done.stdout, done.stderr)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

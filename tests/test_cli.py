@@ -261,7 +261,15 @@ def test_a_scenario_that_breaks_off_exits_1(cli: Cli, folder: Path) -> None:
     (folder / "bad.py").write_text(SMALL + '    raise ValueError("no more")\n', encoding="utf-8")
     result = cli("run", "bad.py", "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["runs"][0]["error"] == "ValueError: no more"
+    assert json.loads(result.stdout)["runs"][0]["error"] == "ValueError: no more (bad.py, line 32)"
+
+
+def test_a_scenario_that_leaves_python_breaks_off_like_any_other(cli: Cli, folder: Path) -> None:
+    (folder / "leaves.py").write_text(SMALL + "    import sys; sys.exit(3)\n", encoding="utf-8")
+    result = cli("run", "leaves.py", "--trace", "leaves.trace")
+    assert result.exit_code == 1
+    assert "FAILED  the scenario broke off: SystemExit: 3 (leaves.py, line 32)" in result.stdout
+    assert cli("trace", "verify", "leaves.trace").exit_code == 0
 
 
 def test_several_scenarios_go_to_a_folder_and_end_with_one_table(cli: Cli, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,17 @@ def test_a_folder_that_cannot_be_written_is_one_line() -> None:
     result = cli("new", "node", "nursery", "--into", "file/below")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: cannot write file/below/nursery.py: ")
+
+
+def test_a_full_disk_leaves_no_empty_file() -> None:
+    """No file may grow at all: the kernel then says what it says of a disk without room."""
+    code = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)); from mesh.cli import main; "
+    code += "main(nodes=None, scenarios=None, args=['new', 'node', 'nursery'])"
+    command = [sys.executable, "-B", "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=30, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot write nursery.py: ")
+    assert list(Path().iterdir()) == []

@@ -6,6 +6,7 @@ import keyword
 import re
 import shlex
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -68,7 +69,7 @@ def _write(kind: str, name: str, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+            _fill(file, text)
     except FileExistsError:
         raise UsageError(
             f"{path} exists and stays as it is; choose another name or --into another folder"
@@ -78,6 +79,16 @@ def _write(kind: str, name: str, folder: Path) -> Path:
             f"cannot write {path}: {error.strerror}; --into a folder that you can write to"
         ) from None
     return path
+
+
+def _fill(file: TextIO, text: str) -> None:
+    """All of it, or no file: a disk may be full."""
+    try:
+        file.write(text)
+        file.flush()
+    except OSError:
+        Path(file.name).unlink()
+        raise
 
 
 def _say_next(path: Path, commands: list[str], *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -87,9 +88,12 @@ def write(path: Path, sections: Sequence[Section]) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """`UsageError` if something stands there that is no such page: it may be somebody's work."""
+    """`UsageError` if it cannot be written, or something stands there that is no such page: it may be somebody's work."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file for the report: --report {path / 'report.html'}")
+    existing = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if not os.access(existing, os.W_OK) or (existing != path and not existing.is_dir()):
+        raise UsageError(f"cannot write the report {path}: {existing} is not writable; name another file")
     if not path.is_file():
         return
     with path.open("rb") as file:

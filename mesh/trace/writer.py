@@ -44,6 +44,15 @@ RECENT_MAX = 2**17
 """Digests remembered to keep a message once; far more than are under way at a time."""
 
 
+_OF_PLACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+
+
+def is_of_place(error: BaseException) -> bool:
+    """Whether a file cannot be written where it stands, as on a full disk; what is asked of SQLite may be right."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # The bits above tell more of the same.
+    return isinstance(error, sqlite3.Error) and code in _OF_PLACE
+
+
 class RegistryRows(Protocol):
     """What a writer keeps of a registry."""
 
@@ -75,9 +84,13 @@ class TraceWriter:
         self.expectations: list[Expectation] = []
         self.on_commit: Callable[[], None] | None = None
         """Called after every batch; a progress display hangs on it."""
-        self.meta(format=FORMAT, complete=0, **meta)
-        self.db.execute("COMMIT")
-        self.db.execute("BEGIN")
+        try:
+            self.meta(format=FORMAT, complete=0, **meta)
+            self.db.execute("COMMIT")
+            self.db.execute("BEGIN")
+        except sqlite3.Error as error:
+            self.discard()
+            raise _unwritable(path, error) from None
 
     def _create(self, path: Path | None) -> sqlite3.Connection:
         try:
@@ -97,9 +110,7 @@ class TraceWriter:
         except (OSError, sqlite3.Error) as error:
             if self._former is not None:
                 self._former.restore()
-            raise UsageError(
-                f"cannot write the trace {path}: {error}; name a file in a writable folder"
-            ) from None
+            raise _unwritable(path, error) from None
         return db
 
     def meta(self, **values: Any) -> None:
@@ -315,6 +326,20 @@ class TraceWriter:
             _settle_header(self.path)
             if former is not None:
                 former.forget()
+
+    def discard(self) -> None:
+        """Leave no file, and what was recorded before under its name if that is still there."""
+        self.db.close()
+        if self._former is not None:
+            self._former.restore()
+        elif self.path is not None:
+            for file in (self.path, self.path.with_name(f"{self.path.name}-journal")):
+                file.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path | None, error: Exception) -> UsageError:
+    said = error.strerror if isinstance(error, OSError) else error
+    return UsageError(f"cannot write the trace {path}: {said}; name a file in a writable folder with room")
 
 
 def _settle_header(path: Path) -> None:
