@@ -21,6 +21,8 @@ EPHEMERAL_LIFE_US = 3_600_000_000
 EPHEMERAL_USES_MAX = 2**20
 CHANNELS_MAX = 8192
 """Derived keys kept by one sealer or opener."""
+HEADER_KEPT_MAX = 1024
+"""Bytes of a header whose key an opener keeps: one with blanks in it could be a thousand times as long."""
 
 
 class Sealer:
@@ -76,7 +78,8 @@ class Opener:
         parts = split(token)
         segment = parts[0]
         known = self._known.pop(segment, None) or self._derive(segment)
-        self._known[segment] = known
+        if len(segment) <= HEADER_KEPT_MAX:
+            self._known[segment] = known
         if known[0] != sender:
             raise MeshError("seal_invalid")
         return decrypt(known[1], parts)

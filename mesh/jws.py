@@ -22,6 +22,8 @@ from mesh.parsing import parse_json
 
 LINE_SIZE_MAX = 2**20
 """Bytes of a token, 1 MiB: longer ones are `message_too_large`."""
+HEADER_KEPT_MAX = 256
+"""Bytes of a header that is remembered: blanks between its members would fill the memory of who reads it."""
 
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _TYP = re.compile(r"[a-z][a-z0-9+./-]{0,63}")
@@ -75,7 +77,7 @@ def parse(token: bytes | str) -> Token:
     # With fewer or more than three parts, one of them is empty or holds a dot, and does not decode.
     signing_input, _, signature_text = token.rpartition(b".")
     header, _, body = signing_input.partition(b".")
-    kid, typ, alg = _read_header(header)
+    kid, typ, alg = (_read_header if len(header) <= HEADER_KEPT_MAX else _read_header.__wrapped__)(header)
     payload, signature = base64url.decode(body), base64url.decode(signature_text)
     if len(signature) != 64:
         raise MeshError("message_malformed", "a signature has 64 bytes")

@@ -223,7 +223,7 @@ def parse_time(text: str) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def items_of(text: str) -> frozenset[str]:
     """The names in an `items` attribute, none in ""; `schema_invalid` unless they are sorted and distinct."""
     if not text:

@@ -195,3 +195,14 @@ def test_the_readers_of_foreign_bytes_raise_only_a_mesh_error(data: bytes) -> No
     for read in (load_public_key, parse_json):
         with contextlib.suppress(MeshError):
             read(data)
+
+
+def test_blanks_in_headers_fill_nobody_s_memory() -> None:
+    """A stranger may send as many as he likes: the header is read before any signature is checked."""
+    jws._read_header.cache_clear()
+    for count in range(1, 6):
+        token = signed(json.dumps(HEADER).encode() + b" " * 100_000 * count)
+        assert code_of(token) is None
+    assert jws._read_header.cache_info().currsize == 0
+    assert code_of(jws.sign(b"{}", KEY, typ="a" * 64)) is None
+    assert jws._read_header.cache_info().currsize == 1

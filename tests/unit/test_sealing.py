@@ -229,6 +229,21 @@ def test_caches_are_bounded_and_forgetting_is_safe(monkeypatch: pytest.MonkeyPat
     assert source.made > 4
 
 
+def test_blanks_in_headers_fill_nobody_s_memory() -> None:
+    header, rest = sealed().split(".", 1)
+    members = base64url.decode_text(header)
+    opener = Opener(RECIPIENT, KEY)
+    for count in range(1, 6):
+        padded = base64url.encode_text(members + b" " * 10_000 * count)
+        with pytest.raises(MeshError, match="seal_invalid"):  # The header is under the tag.
+            opener.open(f"{padded}.{rest}", sender=SENDER)
+    assert opener._known == {}
+    longest = f"muni/{'a' * 40}/{'a' * 40}"
+    token = sealed(apu=longest, apv=longest)
+    assert Opener(longest, KEY).open(token, sender=longest) == b"{}"
+    assert len(token.split(".")[0]) <= channels.HEADER_KEPT_MAX
+
+
 # In a simulation, across crashes.
 
 
