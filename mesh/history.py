@@ -27,15 +27,19 @@ def lines_of(
     rows: Iterable[Row], rows_about: Callable[[str], list[Row]], person: str
 ) -> Iterator[tuple[HistoryLine, bool]]:
     """Every line about the person, and whether it is hidden from them."""
-    seen: dict[tuple[str, str, str | None], None] = {}
+    seen: dict[tuple[str, str, str | None, str | None], None] = {}
     for row in rows:
-        key = (row.requester, row.id, row.provider)
+        # An id that nobody may repeat any more can be used again: the digest tells the two exchanges apart.
+        key = (row.requester, row.id, row.provider, row.requestdigest)
         if row.entry != "permitted" or row.subject != person or key in seen:
             continue
         seen[key] = None
-        related = [other for other in rows_about(row.id) if other.requester == row.requester]
+        related = [
+            other
+            for other in rows_about(row.id)
+            if other.requester == row.requester and other.requestdigest in (None, row.requestdigest)
+        ]
         closed = [one for one in related if one.entry == "closed" and one.provider in (None, row.provider)]
-        codes = [one.code for one in closed]
         line = HistoryLine(
             time_us=row.time_us,
             requester=row.requester,
@@ -43,6 +47,14 @@ def lines_of(
             service=row.service or "",
             procedure=row.procedure,
             items=row.items,
-            outcome=(codes[-1] or "answered") if codes else "unfinished",
+            outcome=_outcome([one.code for one in closed]),
         )
         yield line, any(other.undisclosed for other in related)
+
+
+def _outcome(codes: list[str | None]) -> str:
+    """What came of an exchange that was closed with these codes, None for an answer."""
+    if not codes:
+        return "unfinished"
+    # What was answered once was disclosed, whatever was said afterwards.
+    return "answered" if None in codes else str(codes[-1])

@@ -49,6 +49,39 @@ def test_settings_that_make_no_sense(settings: dict[str, int]) -> None:
         run_scenario(scenario, settings=settings, nodes="nodes")
 
 
+class TestLines:
+    """What the broker's rows say to the person."""
+
+    ASKS = ("muni/01208/office", "muni/28100/tax")
+
+    def rows(self, digest: str, *codes: str | None, undisclosed: bool = False) -> list[Row]:
+        """One exchange about Anna under the id `m`, and what it was closed with."""
+        requester, provider = self.ASKS
+        permitted = Row(
+            "permitted", 1, "m", requester, provider=provider, subject="anna", requestdigest=digest,
+            undisclosed=undisclosed,
+        )  # fmt: skip
+        return [
+            permitted,
+            *(Row("closed", 2, "m", requester, requestdigest=digest, code=one) for one in codes),
+        ]
+
+    def shown(self, *rows: Row) -> list[str]:
+        return [line.outcome for line, hidden in lines_of(rows, lambda _: list(rows), "anna") if not hidden]
+
+    def test_a_refusal_that_follows_an_answer_takes_nothing_back(self) -> None:
+        assert self.shown(*self.rows("a", None, "not_found")) == ["answered"]
+        assert self.shown(*self.rows("a", "recipient_unreachable", None)) == ["answered"]
+        assert self.shown(*self.rows("a", "overloaded", "not_found")) == ["not_found"]
+        assert self.shown(*self.rows("a")) == ["unfinished"]
+
+    def test_an_id_used_again_hides_neither_exchange(self) -> None:
+        assert self.shown(*self.rows("a", "withheld"), *self.rows("b", None)) == ["withheld", "answered"]
+        assert self.shown(*self.rows("a", None), *self.rows("b", None, undisclosed=True)) == ["answered"]
+        marked = Row("mark", 3, "m", self.ASKS[0], undisclosed=True)
+        assert self.shown(*self.rows("a", None), *self.rows("a", None), marked) == []
+
+
 class TestDays:
     def test_the_day_of_knowing_is_the_first(self) -> None:
         known_on = date(2026, 6, 1)
