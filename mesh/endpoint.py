@@ -247,6 +247,7 @@ class Endpoint:
             now_us=now_us,
             permit_digest=permit_digest,
             about=message.type,
+            definite=admitted.kind != Kind.REQUEST or not self._provider.knows(admitted),
         )
         turn.rows.append(refused_row(admitted, error, line, now_us))
         turn.sends.append((peer, line))

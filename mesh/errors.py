@@ -235,7 +235,7 @@ class Refused(MeshError):
     """The answer to `ask` was a refusal, or no answer came.
 
     `by` is the address that refused, or None for the requester's own time-out. `definite` is False as soon
-    as one of several attempts may have had its effect.
+    as one of several attempts may have had its effect, or whoever refused says that another copy may.
     """
 
     def __init__(
@@ -246,17 +246,18 @@ class Refused(MeshError):
         by: str | None = None,
         message: str = "",
         attempts: int = 1,
+        definite: bool = True,
     ) -> None:
         super().__init__(code, text)
         self.by = by
-        self._attempts = attempts
+        self._definite = definite and attempts == 1
         self.message = message
         """The id of the refusal, or of the request when none came."""
 
     @property
     def definite(self) -> bool:
         """Whether nothing of the exchange had an effect: this attempt, and there was no other."""
-        return self._attempts == 1 and CODES[self.code].definite
+        return self._definite and CODES[self.code].definite
 
 
 class NotFound(MeshError):

@@ -162,8 +162,12 @@ class Party:
         now_us: int,
         permit_digest: str | None = None,
         about: str = UNKNOWN_TYPE,
+        definite: bool = True,
     ) -> bytes:
-        """A signed no. It quotes what the error says, which is registered names only."""
+        """A signed no. It quotes what the error says, which is registered names only.
+
+        `definite` is False for one copy of a message that came before, and may have had its effect then.
+        """
         refusal = Refusal(
             specversion="1.0",
             id=self.new_id(now_us),
@@ -175,7 +179,7 @@ class Party:
             requestdigest=digest,
             permitdigest=permit_digest,
             code=error.code,
-            data=RefusalData(CODES[error.code].definite, error.text),
+            data=RefusalData(definite and CODES[error.code].definite, error.text),
         )
         return self.sign(refusal, Kind.REFUSAL)
 

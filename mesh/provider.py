@@ -135,6 +135,12 @@ class Provider:
         if not same:
             raise MeshError("audience_mismatch", "the permit was given for another message")
 
+    def knows(self, admitted: Admitted) -> bool:
+        """Whether this very message is being handled, or was answered: refusing a copy does not undo that."""
+        key = (admitted.message.source, admitted.message.id)
+        kept = self._kept(*key)
+        return admitted.digest in (self._handling.get(key), kept and kept[0])
+
     def _is_repeat(self, request: Request, digest: str, turn: Turn) -> bool:
         key = (request.source, request.id)
         handling = self._handling.get(key)

@@ -212,5 +212,10 @@ def _read_refusal(question: Question, refusal: Refusal) -> Refused:
     if code.step is Step.PROVIDER and refusal.source != question.to:
         raise MeshError("correlation_mismatch", "only the provider can say so")
     return Refused(
-        code.name, refusal.data.text, by=refusal.source, message=refusal.id, attempts=question.attempts
+        code.name,
+        refusal.data.text,
+        by=refusal.source,
+        message=refusal.id,
+        attempts=question.attempts,
+        definite=refusal.data.definite,
     )

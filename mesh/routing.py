@@ -240,6 +240,7 @@ class Router:
             now_us=now_us,
             permit_digest=permit_digest,
             about=routed.service,
+            definite=len(routed.permits) == 1,
         )
         self._close(routed, line, permit_digest, digest_of(line), error.code, now_us, turn)
 
@@ -271,8 +272,14 @@ class Router:
     def refuse(self, admitted: Admitted, error: MeshError, now_us: int, turn: Turn) -> None:
         """Record and send the broker's own no; a final one is kept for repeats."""
         request: Request = admitted.message
+        known = self._by_digest.get(admitted.digest)
         line = self._party.refusal(
-            error, to=request.source, digest=admitted.digest, now_us=now_us, about=request.type
+            error,
+            to=request.source,
+            digest=admitted.digest,
+            now_us=now_us,
+            about=request.type,
+            definite=known is None or not known.permits,
         )
         turn.rows.append(refused_row(admitted, error, line, now_us))
         turn.sends.append((request.source, line))

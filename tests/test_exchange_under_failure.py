@@ -307,6 +307,47 @@ async def test_a_failure_of_the_only_attempt_is_definite(trace_path: Path, failu
         assert (said.code, said.definite) == ("recipient_unreachable", True)
 
 
+def goes_down(sim: Simulation) -> None:
+    sim.crash(OFFICE)
+
+
+def counts_requests(sim: Simulation) -> None:
+    sim.node(BROKER, Broker).authoriser.rates.per_second_max = 0
+
+
+@pytest.mark.parametrize(
+    ("code", "meanwhile"), [("recipient_unreachable", goes_down), ("rate_limited", counts_requests)]
+)
+async def test_a_failure_is_not_definite_when_another_copy_may_have_had_its_effect(
+    code: str, meanwhile: Callable[[Simulation], None], trace_path: Path, failures: list[str]
+) -> None:
+    """The network doubles the only attempt; the first copy is handled when the second fails."""
+    with recorded(trace_path, failures) as sim:
+        asked = asyncio.create_task(sim.node(DESK).ask(OFFICE, ECHO, Query("slow")), name="asks")
+        await asyncio.sleep(2)
+        assert office(sim).handled == 1
+        meanwhile(sim)
+        [(line, _)] = [(one.line, one.permit) for one in messages(sim, Request) if one.sender == DESK]
+        sim.transmit(DESK, BROKER, line)
+        said = await refused(asked)
+        assert (said.code, said.definite) == (code, False)
+
+
+async def test_a_late_copy_of_what_is_handled_is_not_refused_definitely(
+    trace_path: Path, failures: list[str]
+) -> None:
+    with recorded(trace_path, failures) as sim:
+        sim.node(OFFICE).host.now_us = lambda: (
+            sim.now_us() + (61_000_000 if sim.loop.now_us > 3_000_000 else 0)
+        )
+        asked = asyncio.create_task(sim.node(DESK).ask(OFFICE, ECHO, Query("slow")), name="asks")
+        await asyncio.sleep(4)
+        [passed] = [one for one in messages(sim, Request) if one.permit is not None]
+        sim.transmit(BROKER, OFFICE, passed.line + b"\n" + (passed.permit or b""))
+        said = await refused(asked)
+        assert (said.code, said.by, said.definite) == ("message_expired", OFFICE, False)
+
+
 def unreachable(sim: Simulation, patch: pytest.MonkeyPatch) -> None:
     office(sim)
     sim.crash(OFFICE)
