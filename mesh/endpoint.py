@@ -57,6 +57,9 @@ class Endpoint:
     always: ClassVar[dict[str, frozenset[str]]] = {}
     """Of each service about a person: the items that every answer has."""
 
+    kinds: ClassVar[dict[str, str]] = {}
+    """Of each push that such a node receives: whether it is an event or a notice."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.declarations = service.declarations_of(cls)
@@ -64,6 +67,11 @@ class Endpoint:
             name: one.fixed_items
             for name, (one, _) in cls.declarations.items()
             if isinstance(one, PersonalService)
+        }
+        cls.kinds = {
+            name: Kind.NOTICE if isinstance(one, NoticeType) else Kind.EVENT
+            for name, (one, _) in cls.declarations.items()
+            if isinstance(one, service.Push)
         }
 
     @classmethod
@@ -86,7 +94,7 @@ class Endpoint:
         self._requester = Requester(party)
         uses = ConsentUses(self._signer, self._is_portal, lambda one: host.store.number(f"consent {one}"))
         self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses, self.always)
-        self._subscriber = Subscriber(party, frozenset(self.takes()), host.store.received, self._read_notice)
+        self._subscriber = Subscriber(party, self.kinds, host.store.received, self._read_notice)
         self._publisher = Publisher(party, Outbox(host.random.randrange))
         self._deadlines = Deadlines(host, self._requester)
         self._pump_timer: asyncio.TimerHandle | None = None
@@ -329,8 +337,7 @@ class Endpoint:
 
     def _read_notice(self, name: str, data: bytes) -> Any:
         declaration = self.declarations[name][0]
-        if not isinstance(declaration, NoticeType):
-            raise MeshError("service_unknown", "an event has no body, and a notice no event's name")
+        assert isinstance(declaration, NoticeType)  # noqa: S101
         return declaration.decode_body(data)
 
     def _spawn_push(self, pushed: Pushed, failures: int = 0) -> None:

@@ -186,11 +186,16 @@ class Policy:
         return first, False
 
     def subscribers(self, publisher: str, event: str, now_us: int) -> list[LegalBasis]:
-        """The rows that let somebody hear of the publisher's event now."""
+        """The rows that let somebody hear of the publisher's event now.
+
+        An event has no items: a row with items lets a notice go to whom it names, and nobody else hear of it.
+        """
         return [
             basis
             for basis in self.rows(event)
-            if names.matches(basis.provider, publisher) and basis.from_us <= now_us < basis.until_us
+            if not basis.items
+            and names.matches(basis.provider, publisher)
+            and basis.from_us <= now_us < basis.until_us
         ]
 
     def _match(

@@ -6,7 +6,7 @@ repeat: a repeat gets the receipt that was kept, and no second effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from mesh.errors import MeshError
@@ -41,14 +41,14 @@ class Pushed(NamedTuple):
 class Subscriber:
     """Pushes put to one party.
 
-    `kept(source, id)` looks up digest and receipt of one taken in before; `read(type, data)` reads a notice's
+    `takes` names the pushes that it receives, and the kind of each; `kept(source, id)` looks up digest and receipt of one taken in before; `read(type, data)` reads a notice's
     body, and raises seal_invalid or schema_invalid before anything of it is kept.
     """
 
     def __init__(
         self,
         party: Party,
-        takes: Container[str],
+        takes: Mapping[str, str],
         kept: Callable[[str, str], tuple[str, bytes] | None],
         read: Callable[[str, bytes], object],
     ) -> None:
@@ -73,7 +73,7 @@ class Subscriber:
         `MeshError` with the codes of the steps address to content.
         """
         message: Event | Notice = admitted.message
-        self._check_address(message, permit, admitted.digest)
+        self._check_address(message, admitted.kind, permit, admitted.digest)
         check_time(permit.time, permit.expiry, now_us, PERMIT_LIFE_US)
         accepted_us = parse_time(permit.accepted or permit.time)
         if accepted_us > now_us + FUTURE_TOLERANCE_US:
@@ -89,11 +89,11 @@ class Subscriber:
         self._take_in(message, admitted.digest, line, permit, permit_line, now_us, turn)
         return Pushed(message, permit, data)
 
-    def _check_address(self, message: Event | Notice, permit: Permit, digest: str) -> None:
+    def _check_address(self, message: Event | Notice, kind: str, permit: Permit, digest: str) -> None:
         addressed = isinstance(message, Event) or message.recipient == self._party.address
         if permit.recipient != self._party.address or not addressed:
             raise MeshError("audience_mismatch")
-        if message.type not in self._takes:
+        if self._takes.get(message.type) != kind:
             raise MeshError("service_unknown")
         if (permit.requestdigest, permit.requester, permit.service) != (digest, message.source, message.type):
             raise MeshError("audience_mismatch", "the permit was given for another message")

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import Struct
 
@@ -16,7 +17,7 @@ from mesh.builtin import HISTORY
 from mesh.errors import MeshError
 from mesh.exchange import Turn, Write, digest_of
 from mesh.faults import drop, repeat
-from mesh.message import Event, Notice, Refusal, RefusalData, format_time
+from mesh.message import Event, Notice, Permit, Refusal, RefusalData, format_time
 from mesh.names import BROKER
 from mesh.routing import Router
 from mesh.service import Caller, EventType, NoticeType, Word
@@ -456,6 +457,40 @@ async def test_a_subscriber_judges_the_times_of_a_permit(
     [passed] = messages(world.sim, Notice)
     assert passed.code == code
     assert world.seen() == (["hello"] if code is None else [])
+
+
+# A notice is no event.
+
+
+async def test_an_event_by_the_name_of_a_notice_reaches_nobody(world: World) -> None:
+    """A row for letters between clinics names one recipient each; an event would go to all of them."""
+    world.sim.allow(LegalBasis("muni/*/*", "letters", "muni/*/*", LETTER.name, ("word",)))
+    forger = Forger(world.sim, TOWN)
+    line = forger.send(msgspec.structs.replace(world.event(forger), type=LETTER.name))
+    await asyncio.sleep(30)
+    assert [one.refusal for one in answers_to(world.sim, line)] == ["no_legal_basis"]
+    assert [one.sender for one in messages(world.sim, Event)] == [TOWN]
+
+
+@pytest.mark.parametrize("name", [LETTER.name, MOVED.name])
+async def test_a_push_of_the_wrong_kind_is_refused_before_it_is_kept(world: World, name: str) -> None:
+    """Whatever a broker permits: a handler gets what it was declared for."""
+    forger, broker = Forger(world.sim, TOWN), Forger(world.sim, BROKER)
+    world.clinic.start()
+    push: Any = world.event(forger)
+    if name == MOVED.name:
+        push = notice(forger, world.sim, world.code, CLINIC, world.sim.now_us())
+    line = forger.line(msgspec.structs.replace(push, type=name))
+    now_us = world.sim.now_us()
+    permit = Permit(
+        broker=BROKER, requestdigest=digest_of(line), requester=TOWN, recipient=CLINIC, service=name,
+        basis="any", subject=world.code, registry=1, time=format_time(now_us), accepted=push.time,
+        expiry=format_time(now_us + 60 * SECOND_US),
+    )  # fmt: skip
+    world.sim.transmit(BROKER, CLINIC, line + b"\n" + broker.line(permit))
+    await asyncio.sleep(0.5)
+    assert [one.code for one in messages(world.sim, type(push))] == ["service_unknown"]
+    assert world.clinic.host.store.unhandled() == []
 
 
 # Dead letters. A push is remembered for ten minutes here, instead of seven days, after its expiry.
