@@ -36,6 +36,7 @@ from mesh.builtin import (
     RowsQuery,
 )
 from mesh.consent import Consent, ConsentList, sign_consent, sign_list
+from mesh.faults import drop
 from mesh.ledger import Row, read_row
 from mesh.message import Request, encode
 from mesh.names import BROKER, Zone, member_of
@@ -403,6 +404,21 @@ class TestCommission:
         assert list(compare(records, [ALLOWANCE, BROKER])) == []
         records.rows[ALLOWANCE][1] = replace(records.rows[ALLOWANCE][1], code="no_legal_basis")
         assert [one.party for one in compare(records, [ALLOWANCE, BROKER])] == [BROKER]
+
+    async def test_a_broker_that_did_not_answer_is_not_accused_of_missing_records(
+        self, sim: Simulation
+    ) -> None:
+        await ask_income(sim)
+        await sim.sleep(1)
+        commission = sim.node(COMMISSION, Commission)
+        sim.disturbance.rules.append(drop(BROKER, BROKER))
+        silent = await commission.reconcile([ALLOWANCE, TAX])
+        assert [(one.code, one.party, one.message) for one in silent] == [("timeout", BROKER, "")]
+        with_both = Records((ALLOWANCE, "m"))
+        with_both.rows[ALLOWANCE] = [Row("closed", 2, "m", ALLOWANCE, permitdigest="p", replydigest="r")]
+        with_both.rows[TAX] = [Row("answered", 1, "m", ALLOWANCE, provider=TAX, replydigest="r")]
+        found = list(compare(with_both, [ALLOWANCE, TAX]))
+        assert [(one.party, "'opened'" in one.text) for one in found] == [(ALLOWANCE, True)]
 
 
 def my_code(sim: Simulation, resident_code: str = PERSON) -> str:

@@ -9,6 +9,7 @@ Rules kept here:
    whose sender was not proven, or of a party that could not write, the broker's for a party that was away,
    and its receipt for a push.
 4. The one that differs from two others is named; of two that differ, the one that is not the broker.
+5. Nobody lacks a record in a ledger that could not be had: without the broker's, answers wait for the next inspection.
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ def compare(records: Records, parties: Iterable[str]) -> Iterator[Finding]:
     requester = records.key[0]
     if requester in at_hand:
         yield from _compare_opening(records)
+    if BROKER not in at_hand:
+        return
+    if requester in at_hand:
         yield from _compare_closing(records)
     for provider in at_hand:
         yield from _compare_answers(records, provider, requester in at_hand)
