@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 import nodes
 from mesh import LegalBasis, ManualReview, Node, NotFound, Refused, Simulation, UsageError
 from mesh.builtin import Empty
+from mesh.faults import Fates
+from mesh.names import BROKER
 from mesh.personal_number import personal_numbers_in
 from mesh.runner import run_scenario
 from mesh.sealing import open_sealed
@@ -244,6 +247,21 @@ async def test_of_two_announcements_the_later_counts_in_whatever_order_they_come
     await world.sim.sleep(60)
     moves.expect(code, first)
     assert moves.expected() == {}
+
+
+async def test_the_head_is_entered_first_in_whatever_order_the_announcements_come(world: World) -> None:
+    home, card = world.settle(1, 8)
+    register, later_us = world.kitami.resident, count(900_000, -200_000)
+
+    def overtake(sender: str, recipient: str, line: bytes, now_us: int) -> Fates | None:
+        return ((next(later_us), line),) if (sender, recipient) == (BROKER, register.address) else None
+
+    world.sim.disturbance.rules.append(overtake)
+    await world.file(home.head, card, world.today)
+    world.sim.disturbance.rules.remove(overtake)
+    codes = world.codes(world.kitami, home)
+    assert list(register.moves.expected()) == codes[::-1], "the last announced came first"
+    assert await register.accept_move_in(codes[2], from_city="28100", moved_on=world.today) == codes
 
 
 async def test_only_registers_speak_to_registers_about_moves(world: World) -> None:

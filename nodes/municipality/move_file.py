@@ -29,6 +29,7 @@ CREATE TABLE entitlement(code TEXT NOT NULL, kind TEXT NOT NULL, PRIMARY KEY (co
 """
 
 _decoder = msgspec.json.Decoder(MovingOut)
+_PLACES = ("head", "spouse", "child")
 
 
 class MoveFile:
@@ -99,12 +100,18 @@ class MoveFile:
         return {code: info for code, info in announced.items() if not info.cancelled}
 
     def party_of(self, code: str) -> list[tuple[str, MovingOut]]:
-        """Who moves together with a person, the person included; none if nobody was announced."""
+        """Who moves together with a person, the person included, the head first; none if nobody was announced.
+
+        Announcements overtake each other, so the order in which they came says nothing.
+        """
         expected = self.expected()
         if code not in expected:
             return []
         together = (expected[code].from_city, expected[code].household)
-        return [(one, info) for one, info in expected.items() if (info.from_city, info.household) == together]
+        party = [
+            (one, info) for one, info in expected.items() if (info.from_city, info.household) == together
+        ]
+        return sorted(party, key=lambda one: _place(one[1]))
 
     def enter(self, code: str, info: MovingOut, day: date, *, card_in_time: bool) -> None:
         """Keep that a person was entered, whether the card goes on, and what they had before."""
@@ -143,3 +150,9 @@ class MoveFile:
         """What was noted, in the order of noting."""
         rows = self._db.execute("SELECT kind FROM entitlement WHERE code = ? ORDER BY rowid", (code,))
         return tuple(row["kind"] for row in rows)
+
+
+def _place(info: MovingOut) -> tuple[int, str]:
+    """Where a person stands in the record of a household: the head, the spouse, the children by age, then others."""
+    relation = info.relation
+    return (_PLACES.index(relation) if relation in _PLACES else len(_PLACES), info.born)
