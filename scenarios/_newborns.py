@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from mesh import Event, Node, Simulation, receives
 from mesh.names import BROKER
 from mesh.sealing import open_sealed
-from mesh.testing import Transmission, messages
+from mesh.service import EventType
+from mesh.testing import Transmission, ledger, messages
 from nodes.agency.jlis import acquire_code
 from nodes.agency.pension import PENSION, PensionBody
 from nodes.data.people import Household, Person
@@ -84,6 +85,14 @@ def deliveries(sim: Simulation, to: str | None = None) -> list[Transmission]:
         if one.sender == BROKER and to in (None, one.recipient):
             passed.setdefault((one.recipient, one.permit), one)
     return list(passed.values())
+
+
+def taken_in(sim: Simulation, address: str, event: EventType) -> list[str]:
+    """The ids of an event's pushes that a node took in, by its own ledger: there a repeat is no second record.
+
+    How often one was delivered says nothing: the network may double it, and the broker repeats it until it is signed for.
+    """
+    return [row.id for row in ledger(sim, address) if (row.entry, row.service) == ("answered", event.name)]
 
 
 def heard_code_in(sim: Simulation, party: str) -> bool:

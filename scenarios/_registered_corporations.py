@@ -67,7 +67,10 @@ class World:
         return {city.address("corporate-tax"): self.office(city).corporations.version for city in self.cities}
 
     def signals(self) -> list[Transmission]:
-        """Every signal that a registry sent to a copier, as it left."""
-        passed = messages(self.sim, Request)
+        """Every signal that a registry sent to a copier, as it left; sent again, or doubled on its way, it is the same."""
         registries = (CORPORATE_REGISTRY, ADDRESS_REGISTRY)
-        return [one for one in passed if one.message.type == SIGNAL.name and one.sender in registries]
+        told: dict[bytes, Transmission] = {}
+        for one in messages(self.sim, Request):
+            if one.message.type == SIGNAL.name and one.sender in registries:
+                told.setdefault(one.line, one)
+        return list(told.values())

@@ -38,6 +38,7 @@ from scenarios._newborns import (
     rows_in,
     settle,
     state_of,
+    taken_in,
 )
 from scenarios._portal import portal_code
 
@@ -120,8 +121,7 @@ async def deliver_while_away(
     await sim.sleep(MINUTE_S)
     sim.expect(
         "Once it was back it planned each check-up and vaccination once",
-        len(city.health.plan_of(family.child_code)) == len(PLAN)
-        and len([one for one in deliveries(sim, health) if one.fate == "delivered"]) == 1,
+        len(city.health.plan_of(family.child_code)) == len(PLAN) and len(taken_in(sim, health, BIRTH)) == 1,
         text_ja="復旧後、健診・予防接種の予定が1回だけ作られた",
     )
     return family
@@ -138,7 +138,7 @@ async def deliver_into_a_crash(sim: Simulation, city: City, child: Person, home:
             sim.loop.call_soon(sim.crash, sender)
 
     sim.disturbance.rules.append(crash_on_receipt)
-    before = len(deliveries(sim, office))
+    before = len(taken_in(sim, office, BIRTH))
     family = await register(sim, city, child, home)
     await sim.sleep(MINUTE_S)
     sim.disturbance.rules.remove(crash_on_receipt)
@@ -148,7 +148,7 @@ async def deliver_into_a_crash(sim: Simulation, city: City, child: Person, home:
     sim.expect(
         "The allowance office crashed after it had signed for the event; it handled it exactly once, from "
         "its inbox",
-        crashed == [office] and len(noted) == 1 and len(deliveries(sim, office)) == before + 1,
+        crashed == [office] and len(noted) == 1 and len(taken_in(sim, office, BIRTH)) == before + 1,
         text_ja="児童手当システムは受領の署名直後に停止したが、復旧後、受信箱から1回だけ処理した",
     )
     sim.tell(

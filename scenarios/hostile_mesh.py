@@ -241,10 +241,10 @@ async def replay(siege: Siege) -> None:
     sim = siege.sim
     captured = next(one for one in messages(sim, Request) if one.permit)
     permit = captured.permit or b""
-    asked, seen = siege.office.asked, len(messages(sim))
+    asked = siege.office.asked
     sim.transmit(THIEF, BROKER, captured.line)
     await sim.sleep(1)
-    gained = [one for one in messages(sim)[seen:] if one.recipient == THIEF]
+    gained = [one for one in answers_to(sim, captured.line) if one.recipient == THIEF]
     kept = {one.line for one in messages(sim, Reply)}
     sim.expect(
         "A replayed request has no second effect, and its kept answer goes to Kitami, not to the thief",

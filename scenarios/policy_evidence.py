@@ -232,10 +232,16 @@ async def subtract_another_table(sim: Simulation, chosen: list[City]) -> None:
     """The attack with a second table whose groups overlap: it is not published by a machine."""
     office, about = sim.node(STATISTICS, StatisticsOffice), [city.about for city in chosen]
     await office.gather(OTHER_TABLE, DAY, [one for one in about if one.code in office.reported(TABLE, DAY)])
-    other = with_totals(list(office.reported(OTHER_TABLE, DAY).values()))
-    both = zip(published(office), hide(other, withheld_cells(other)), strict=True)
-    told = [second[0] - first[0] for first, second in both if first[0] is not None and second[0] is not None]
-    found = [count for count in told[:-1] if 0 < count < MINIMUM]
+    counted = office.reported(OTHER_TABLE, DAY)
+    other = with_totals(list(counted.values()))
+    # The published lines are those of the cities that reported, and the totals. One may not have answered again.
+    first = dict(zip(office.reported(TABLE, DAY), published(office), strict=False))
+    both = [
+        (first[city][0], line[0])
+        for city, line in zip(counted, hide(other, withheld_cells(other)), strict=False)
+    ]
+    told = [more - less for less, more in both if less is not None and more is not None]
+    found = [count for count in told if 0 < count < MINIMUM]
     sim.expect(
         "With a second table that counts 0 to 3 instead of 0 to 2, the number of three-year-olds would follow; in "
         f"{len(found)} cities it is under {MINIMUM}",

@@ -441,6 +441,20 @@ def test_pushes_take_effect_once_whatever_the_network_does(name: str) -> None:
     assert run_scenario(scenario(title="Push", title_ja="通知")(deliver), faults=PLANS[name]).held, counted
 
 
+@pytest.mark.parametrize(("story", "seed"), [("birth", 2), ("base_registry", 1), ("hostile_mesh", 1)])
+def test_what_arrives_twice_happens_once_and_no_expectation_says_otherwise(story: str, seed: int) -> None:
+    result = run_scenario(SCENARIOS[story], seed=seed, nodes="nodes", faults=PLANS["duplicates"])
+    assert (result.error, [one.text for one in result.expectations if not one.held]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("story", "words"), [("birth", "exactly once"), ("disaster", "exactly once"), ("moving", "are announced")]
+)
+def test_slow_and_repeated_deliveries_that_overtake_each_other_count_once(story: str, words: str) -> None:
+    result = run_scenario(SCENARIOS[story], nodes="nodes", faults=PLANS["slow_lines"])
+    assert [one.held for one in result.expectations if words in one.text] == [True]
+
+
 def run_elsewhere(folder: Path, hash_seed: str, *arguments: str) -> Any:
     command = [sys.executable, str(ROOT / "run_sim.py"), "run", *arguments, "--trace", f"{folder}/", "--json"]
     env = os.environ | {"PYTHONHASHSEED": hash_seed}
