@@ -22,6 +22,7 @@ from nodes.municipality.tax import INCOME, IncomeQuery
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._moving_families import TAX_YEAR, World, is_marked, month_after
 from scenarios._portal import portal_code
+from scenarios._waiting import wait_until
 
 AGES = (1, 4, 7, 10, 13)
 """Ages of the first family's children."""
@@ -72,7 +73,7 @@ async def without_papers(world: World, rules: str, children: int) -> None:
     world.assess(mother, 2_900_000)
     world.enrol(father)
     world.kitami.move_in(family)
-    await sim.sleep(1)
+    await wait_until(sim, office.invitations)
     invited = [row["parent"] for row in office.invitations()]
     sim.reached(eligible=1, notified=len(invited), accepted=1)
     sim.expect(

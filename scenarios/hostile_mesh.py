@@ -32,6 +32,7 @@ from mesh.names import BROKER, Zone, member_of
 from mesh.registry import Entry, key_record
 from mesh.service import Word
 from mesh.testing import Forger, Transmission, answers_to, keep_record, ledger, messages
+from scenarios._waiting import wait_until
 
 KITAMI, SAPPORO, THIEF = "muni/01208/desk", "muni/01100/desk", "muni/13101/desk"
 KOBE, SENDAI = "muni/28100/income", "muni/04100/income"
@@ -141,12 +142,15 @@ class Siege:
         before = len(messages(self.sim))
         if recorded:
             keep_record(self.sim, line)
+
+        def refused() -> list[Transmission]:
+            back = [one for one in messages(self.sim)[before:] if one.recipient == by and one.refusal]
+            return [one for one in back if one in answers_to(self.sim, line)]
+
         self.sim.transmit(by, to, line + b"\n" + permit if permit else line)
-        await self.sim.sleep(1)
-        after = messages(self.sim)[before:]
-        refused = [one for one in after if one in answers_to(self.sim, line) and one.refusal]
-        said = refused[-1] if refused else None
-        held = said is not None and said.refusal == code and said.recipient == by
+        await wait_until(self.sim, refused)
+        said = next(reversed(refused()), None)
+        held = said is not None and said.refusal == code
         self.sim.expect(
             f"{text}: {code}", held, text_ja=f"{text_ja}: {code}", about=said.message.id if said else ""
         )
@@ -241,9 +245,9 @@ async def replay(siege: Siege) -> None:
     sim = siege.sim
     captured = next(one for one in messages(sim, Request) if one.permit)
     permit = captured.permit or b""
-    asked = siege.office.asked
+    asked, answers = siege.office.asked, len(answers_to(sim, captured.line))
     sim.transmit(THIEF, BROKER, captured.line)
-    await sim.sleep(1)
+    await wait_until(sim, lambda: len(answers_to(sim, captured.line)) > answers)
     gained = [one for one in answers_to(sim, captured.line) if one.recipient == THIEF]
     kept = {one.line for one in messages(sim, Reply)}
     sim.expect(

@@ -13,7 +13,7 @@ from mesh import Refused, Simulation, scenario
 from mesh.message import Request
 from mesh.names import BROKER
 from mesh.simulation import JST
-from mesh.testing import answers_to, messages
+from mesh.testing import Transmission, answers_to, messages
 from nodes.data.papers import paper
 from nodes.data.standard_systems import read_standard_systems
 from nodes.municipality.assembly import system_class
@@ -23,6 +23,7 @@ from nodes.municipality.tax_customised import CustomisedTaxOffice
 from nodes.municipality.tax_layout_2 import INCOME_2
 from nodes.municipality.tax_legacy import LegacyTaxOffice
 from scenarios._tenants import FIRST_ITEMS, INCOME_YEN, SEPARATE_YEN, TAX_YEAR, VENDOR, Town, World, build
+from scenarios._waiting import wait_until
 
 
 @scenario(
@@ -217,9 +218,13 @@ async def deliver_to_the_wrong_tenant(world: World) -> None:
     sim, first, second = world.sim, world.first_tenant, world.second_tenant
     line, permit = last_question(world, first)
     before = len(messages(sim))
+
+    def refused() -> list[Transmission]:
+        return [one for one in messages(sim)[before:] if one in answers_to(sim, line) and one.refusal]
+
     sim.transmit(BROKER, second.city.address("tax"), line + b"\n" + permit)
-    await sim.sleep(1)
-    said = [one for one in messages(sim)[before:] if one in answers_to(sim, line)]
+    await wait_until(sim, refused)
+    said = refused()
     sim.expect(
         "A question for one tenant that reaches the other is refused unread: audience_mismatch",
         [one.refusal for one in said][:1] == ["audience_mismatch"],
