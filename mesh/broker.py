@@ -48,6 +48,10 @@ class Broker(Node):
     title: ClassVar[str] = "Broker"
     title_ja: ClassVar[str] = "情報提供ネットワークシステム"
     zone: ClassVar[str] = Zone.CLOUD
+    schema: ClassVar[str] = """
+    CREATE TABLE consent_list(
+      newest INTEGER PRIMARY KEY CHECK (newest = 1), portal TEXT NOT NULL, listing TEXT NOT NULL)
+    """
 
     def __init__(
         self,
@@ -69,9 +73,14 @@ class Broker(Node):
         return self.post.outbox
 
     def resume(self) -> None:
-        """Take up exchanges and deliveries from the database."""
+        """Take up exchanges, consents and deliveries from the database."""
         rows = (read_row(row) for row in self.host.store.ledger_rows())
         self.router.load(rows, self.host.store.outcomes())
+        for portal, listing in self.db.execute("SELECT portal, listing FROM consent_list"):
+            try:
+                self._accept(portal, listing)
+            except MeshError as error:  # The portal has another key by now: its next list is taken.
+                self.log(error)
         super().resume()
 
     def _route(self, line: bytes, peer: str, turn: Turn) -> None:
@@ -142,8 +151,14 @@ class Broker(Node):
         """Take over the portal's list; the row that permits the call names the portal."""
         if caller.basis == "none":
             raise MeshError("no_legal_basis", "consents come from the portal that the law names")
-        portal = self._party.view.lookup(caller.address)
-        return ConsentsReply(self.authoriser.consents.accept(query.listing, portal.verify_key))
+        version = self._accept(caller.address, query.listing)
+        with self.effect():
+            values = (caller.address, query.listing)
+            self.db.execute("INSERT OR REPLACE INTO consent_list VALUES (1, ?, ?)", values)
+        return ConsentsReply(version)
+
+    def _accept(self, portal: str, listing: str) -> int:
+        return self.authoriser.consents.accept(listing, self._party.view.lookup(portal).verify_key)
 
     @serves(HISTORY)
     async def _history(self, query: Empty, caller: Caller, person: str) -> HistoryReply:

@@ -541,6 +541,25 @@ class TestConsents:
         with refuses("consent_required"):
             await self.ask(sim, consent, ("tax_year", "total_income_yen"))
 
+    async def test_what_stands_ended_and_was_withdrawn_outlives_a_crash_of_the_broker(
+        self, sim: Simulation
+    ) -> None:
+        standing, ended, withdrawn = (
+            await self.grant(sim),
+            await self.grant(sim, days=1),
+            await self.grant(sim),
+        )
+        await sim.node(PORTAL, Portal).withdraw(my_code(sim), withdrawn)
+        await sim.sleep(2 * 86_400)
+        rebuild(sim, BROKER)
+        assert (await self.ask(sim, standing)).total_income_yen == 100
+        for consent, code in ((ended, "consent_expired"), (withdrawn, "consent_withdrawn")):
+            with refuses(code):
+                await self.ask(sim, consent)
+        stale = sign_list(ConsentList(1, (), ()), sim.keys_of(PORTAL).signing)
+        with refuses("registry_stale"):
+            await sim.node(PORTAL).ask(BROKER, CONSENTS, ConsentsQuery(stale), procedure=CONSENTS_PROCEDURE)
+
     async def test_none_and_an_invented_one(self, sim: Simulation) -> None:
         for consent in (None, "invented"):
             with refuses("consent_required"):
