@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """The one entry point: `python run_sim.py`, or `meshsim` once installed."""
 
-from mesh.cli import main as cli_main
+import sys
 
 
 def main() -> None:
     """Run the command line over the nodes and scenarios that ship with the simulator."""
-    cli_main(nodes="nodes", scenarios="scenarios")
+    try:
+        from mesh.cli import main as cli_main
+
+        cli_main(nodes="nodes", scenarios="scenarios")
+    except KeyboardInterrupt:  # While Python still reads the program.
+        sys.exit(130)
 
 
 if __name__ == "__main__":

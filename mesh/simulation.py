@@ -148,7 +148,10 @@ class Simulation:
 
     def allow(self, basis: LegalBasis) -> None:
         """Put one more row of the law in force."""
-        self.policy.add(basis)
+        try:
+            self.policy.add(basis)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
 
     def allow_path(self, path: ZonePath) -> None:
         """Open one more crossing between zones."""
@@ -338,6 +341,12 @@ class Simulation:
 
     def code(self, member: str, handle: str) -> str:
         """A member's linkage code of a resident, as the code issuer would give it."""
+        if is_address(member):
+            raise UsageError(
+                f"a code is one of a member, for all its systems: {member_of(member)}, not {member}"
+            )
+        if handle not in self._persons:
+            raise UsageError(f"there is no resident {handle!r}: sim.resident(…) gives a handle first")
         person = self._persons[handle]
         # The broker's own code goes on record too: by it the person's history is found in a trace.
         for each in (member_of(BROKER), member):

@@ -73,6 +73,11 @@ FILES: dict[str, str | bytes] = {
     "nowhere.py": STAGE.replace("ACT", "sim.add(Node, 'Kobe/tax')"),
     "sql.py": STAGE.replace("ACT", "sim.node('muni/01208/tax')"),
     "sql_asked.py": STAGE.replace("ACT", ASK),
+    "no_role.py": STAGE.replace(
+        "ACT", "sim.allow(LegalBasis('muni', 'tax', 'muni/*/tax', 'x.y.v1'))"
+    ).replace("import Caller", "import LegalBasis, Caller"),
+    "nobody.py": STAGE.replace("ACT", "sim.code('muni/01208', 'r-000001')"),
+    "no_member.py": STAGE.replace("ACT", "sim.code('muni/01208/tax', sim.resident('00000000019'))"),
     "notes.txt": "a file",
     "empty.trace": "",
     "text.trace": "this is no trace\n" * 100,
@@ -176,6 +181,9 @@ def test_a_scenario_that_cannot_be_loaded(folder: Path, line: str, name: str, sa
     ("name", "says"),
     [
         ("nowhere.py", "'Kobe/tax' is no address; write kind/code/system"),
+        ("no_role.py", "roles are like muni/*/tax: 'muni'"),
+        ("nobody.py", "there is no resident 'r-000001': sim.resident(…) gives a handle first"),
+        ("no_member.py", "a code is one of a member, for all its systems: muni/01208, not muni/01208/tax"),
         ("sql.py", 'Office.schema cannot be used: near "TABEL": syntax error; mend its SQL'),
         ("sql_asked.py", 'Office.schema cannot be used: near "TABEL": syntax error; mend its SQL'),
     ],

@@ -272,6 +272,15 @@ def test_a_scenario_that_leaves_python_breaks_off_like_any_other(cli: Cli, folde
     assert cli("trace", "verify", "leaves.trace").exit_code == 0
 
 
+def test_a_question_of_another_type_is_found_where_it_is_asked(cli: Cli, folder: Path) -> None:
+    """Nothing is sent: the provider could only say that it does not fit."""
+    wrong = SMALL.replace("AMOUNT, Query(), subject", "AMOUNT, 3, subject", 1)
+    (folder / "wrong.py").write_text(wrong, encoding="utf-8")
+    (run,) = json.loads(cli("run", "wrong.py", "--json").stdout)["runs"]
+    assert run["error"] == "TypeError: small.amount.v1 is asked with a Query, not 3 (wrong.py, line 28)"
+    assert run["messages"] == 0
+
+
 def test_several_scenarios_go_to_a_folder_and_end_with_one_table(cli: Cli, folder: Path) -> None:
     (folder / "other.py").write_text(SMALL.replace("times: int = 1, ", ""), encoding="utf-8")
     text = (folder / "other.py").read_text(encoding="utf-8").replace("range(times)", "range(1)")
@@ -390,6 +399,14 @@ def test_messages_are_shown_and_filtered(cli: Cli, trace: str) -> None:
     assert indexes("--person", "r-000001")[0] == 0
     assert "r-000001" in usage_error(cli("trace", "show", trace, "--person", "nobody"))
     assert "did you mean" in usage_error(cli("trace", "show", trace, "--code", "no_legal_bases"))
+
+
+def test_filters_that_leave_nothing_say_so(cli: Cli, trace: str) -> None:
+    for line in (("--service", "tax.incom.v1"), ("--node", "muni/99999/tax"), ("--kind", "notice")):
+        result = cli("trace", "show", trace, *line)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr.startswith("note: no message")
+        assert json.loads(cli("trace", "show", trace, *line, "--json").stdout) == {"messages": []}
 
 
 def test_one_message_is_shown_in_full(cli: Cli, trace: str) -> None:
@@ -550,6 +567,28 @@ def _has_messages(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 1_000_000
 
 
+@pytest.mark.parametrize("wait_s", [0.08, 0.16, 0.24, 0.32])
+def test_ctrl_c_before_the_program_is_read_is_no_traceback(folder: Path, wait_s: float) -> None:
+    """It comes while modules are imported, once Python itself is up."""
+    script = f"import runpy; print('up', flush=True); runpy.run_path({str(ROOT / 'run_sim.py')!r}, run_name='__main__')"
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {script}"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, "run", "--all"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(wait_s)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert err in (
+        "",
+        "interrupted\n",
+        "interrupted; nothing was recorded: --trace FILE keeps what happened so far\n",
+    )
+
+
 def test_a_reader_that_stops_reading_gets_no_traceback(folder: Path) -> None:
     command = f"'{sys.executable}' -c '{BARE}' run small.py --set times=300 --trace t.trace >/dev/null; "
     command += f"'{sys.executable}' -c '{BARE}' trace show t.trace --json | head -n 2"
@@ -590,6 +629,13 @@ def test_a_terminal_gets_tables_and_no_color_takes_the_colours_away(folder: Path
     plain = on_a_terminal("small.py", NO_COLOR="1")
     assert "┃" in plain
     assert "\x1b[" not in plain
+
+
+def test_a_history_fits_a_narrow_terminal(folder: Path, trace: str) -> None:
+    seen = on_a_terminal("trace", "history", trace, "--person", "r-000001", COLUMNS="60", NO_COLOR="1")
+    assert all(len(line) <= 60 for line in seen.splitlines())
+    assert len(seen.splitlines()) < 20
+    assert "→" in seen
 
 
 def test_a_long_run_shows_its_progress_on_a_terminal(folder: Path) -> None:

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +63,15 @@ def show_trace_command(
         opened(file, lenient=True) as trace,
         closing(_found(trace, message, wanted, perspective, limit)) as found,
     ):
+        first = next(found, None)
+        shown = iter(()) if first is None else chain((first,), found)
         if as_json:
-            output.say_json_rows("messages", found)
-            return
-        for line in _lines(found, message=message, sequence=sequence, members=members, names=trace.names):
-            output.say(line)
+            output.say_json_rows("messages", shown)
+        else:
+            for line in _lines(shown, message=message, sequence=sequence, members=members, names=trace.names):
+                output.say(line)
+        if first is None:
+            output.note("note: no message of the trace is of that kind; leave a filter out to see more")
 
 
 def _found(

@@ -206,21 +206,31 @@ def history_trace_command(file: Path, person: str, as_json: bool) -> None:
     if not made["rows"]:
         output.say(f"nobody asked about {person}, as far as {person} may see")
         return
-    output.table(
-        ("time", "requester", "provider", "service", "procedure", "items", "outcome"),
-        [
-            (
-                _moment(row["time_us"]),
-                row["requester"],
-                row["provider"],
-                row["service"],
-                row["procedure"] or "-",
-                " ".join(row["items"]) or "-",
-                row["outcome"],
-            )
-            for row in made["rows"]
-        ],
+    if output.on_terminal():
+        short = ("time", "who asked whom", "service, procedure, items", "outcome")
+        output.table(short, map(_short_row, made["rows"]))
+    else:
+        header = ("time", "requester", "provider", "service", "procedure", "items", "outcome")
+        output.table(header, map(_row, made["rows"]))
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        _moment(row["time_us"]),
+        row["requester"],
+        row["provider"],
+        row["service"],
+        row["procedure"] or "-",
+        " ".join(row["items"]) or "-",
+        row["outcome"],
     )
+
+
+def _short_row(row: dict[str, Any]) -> tuple[str, ...]:
+    """The same in four columns, which a terminal has room for."""
+    time, requester, provider, service, procedure, items, outcome = _row(row)
+    asked = [one for one in (procedure, items) if one != "-"]
+    return time.replace(" ", "\n"), f"{requester}\n→ {provider}", "\n".join([service, *asked]), outcome
 
 
 def _moment(time_us: int) -> str:
