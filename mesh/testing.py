@@ -1,7 +1,7 @@
 """What tests of one's own nodes need: a simulation to fill, bytes to attack it with, and what came of both.
 
-A test is an async function on the virtual loop (`loop_factory`), in which `with simulation() as sim:` opens
-a mesh with an in-memory trace. Everything here is deterministic, as a simulation is.
+A test is an async function under `@in_virtual_time`, in which `with simulation() as sim:` opens a mesh with an
+in-memory trace; who has pytest-asyncio may give it `loop_factory` instead. Everything here is deterministic, as a simulation is.
 
 Convention: a node that may hold personal numbers (個人番号) defines `personal_numbers()`, which gives all
 that it holds; `personal_numbers(sim)` gathers them, so that a test can look for them where they must not be.
@@ -10,16 +10,17 @@ that it holds; `personal_numbers(sim)` gathers them, so that a test can look for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from functools import wraps
+from typing import Any, Final, ParamSpec, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
 
 from mesh import jws, sealing
-from mesh.clock import VirtualLoop
+from mesh.clock import VirtualLoop, run
 from mesh.errors import MeshError
 from mesh.exchange import Turn, digest_of
 from mesh.keys import NodeKeys, SealingKey
@@ -35,6 +36,7 @@ __all__ = [
     "HoldsPersonalNumbers",
     "Transmission",
     "answers_to",
+    "in_virtual_time",
     "keep_record",
     "ledger",
     "loop_factory",
@@ -50,6 +52,19 @@ _KINDS: Final = {Permit.__name__: Kind.PERMIT} | {
     kind.title(): kind
     for kind in (Kind.REQUEST, Kind.REPLY, Kind.REFUSAL, Kind.EVENT, Kind.NOTICE, Kind.RECEIPT)
 }
+
+
+P = ParamSpec("P")
+
+
+def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Make a test that any runner can call, with no plugin, of an async one: on a virtual loop of its own."""
+
+    @wraps(test)
+    def run_test(*args: P.args, **kwargs: P.kwargs) -> None:
+        run(test(*args, **kwargs))
+
+    return run_test
 
 
 @contextmanager

@@ -78,6 +78,7 @@ class Shell:
         python = shlex.quote(sys.executable)
         script = block.replace("uv run run_sim.py", f"{python} {shlex.quote(str(ROOT / 'run_sim.py'))}")
         script = script.replace("uv run --project PATH/TO/CLONE meshsim", f"{python} -P -m run_sim")
+        script = script.replace("uv run pytest ", f"{python} -m pytest ")
         script = script.replace("uv run ", f"{python} ")
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],

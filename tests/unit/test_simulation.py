@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from mesh.names import BROKER, Zone
 from mesh.runner import run_scenario
 from mesh.scenario import scenario
 from mesh.service import NoticeType, Word
-from mesh.testing import ledger, simulation
+from mesh.testing import in_virtual_time, ledger, simulation
 from mesh.trace.reader import Trace
 from mesh.trace.verify import verify
 
@@ -238,3 +239,22 @@ class TestMarks:
         sim.allow(LegalBasis("muni/*/desk", "history-mark", "*/*/*", LEDGER_MARK.name))
         assert await self.mark(sim, None) == "no_legal_basis"
         assert await self.mark(sim, "history-mark") == "marked"
+
+
+@in_virtual_time
+async def test_a_test_runs_in_virtual_time_without_a_plugin(tmp_path: Path) -> None:
+    """With its fixtures."""
+    with simulation(data=tmp_path) as sim:
+        began_us = sim.now_us()
+        await asyncio.sleep(86_400)
+        assert sim.now_us() - began_us == 86_400_000_000
+
+
+def test_a_test_in_virtual_time_can_fail() -> None:
+    @in_virtual_time
+    async def fails() -> None:
+        await asyncio.sleep(1)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        fails()
