@@ -187,8 +187,8 @@ async def look_at_accounts(world: World, family: Household, session: Household) 
     sim.expect(
         "Five households can be paid by push; the two accounts in another name are not used",
         [way for way, _ in ways.values()].count("push") == 5
-        and ways[world.number(family)] == ("form", "family")
-        and ways[world.number(session)] == ("form", "stranger"),
+        and ways.get(world.number(family)) == ("form", "family")
+        and ways.get(world.number(session)) == ("form", "stranger"),
         text_ja="5世帯はプッシュ型で支給できる。名義の異なる2口座（家族名義・他人名義）は使わない",
     )
     for home in (family, session):

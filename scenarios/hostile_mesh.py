@@ -7,6 +7,7 @@ bodies' records together. Nodes and law of this file are illustrative, so that i
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -409,15 +410,16 @@ async def look_for_persons(siege: Siege) -> None:
         said = []
         for subject in subjects if forger is siege.kitami else [thief_code, *subjects[1:]]:
             line = forger.send(siege.question(forger, **({"subject": subject} | change)))
-            await sim.sleep(1)
+            await wait_until(sim, partial(answers_to, sim, line))
             said += [one for one in answers_to(sim, line) if one.refusal]
         alike = {_without_what_varies(one) for one in said}
-        held = held and len(said) == len(subjects) and len(alike) == 1 and said[0].refusal == code
+        lines = {one.line for one in said}  # What the network doubles is one refusal.
+        held = held and len(lines) == len(subjects) and len(alike) == 1 and said[0].refusal == code
     sim.expect(
         "An unlawful requester, procedure or item is refused alike whether the person exists or not",
         held,
         text_ja="不適法な照会者、事務、項目は、その人の有無によらず同じ拒否となる",
-        about=said[0].message.id,
+        about=said[0].message.id if said else None,
     )
 
 

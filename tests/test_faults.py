@@ -455,6 +455,11 @@ def test_slow_and_repeated_deliveries_that_overtake_each_other_count_once(story:
     assert [one.held for one in result.expectations if words in one.text] == [True]
 
 
+def test_on_slow_lines_every_attack_is_refused_all_the_same() -> None:
+    result = run_scenario(SCENARIOS["hostile_mesh"], nodes="nodes", faults=PLANS["slow_lines"])
+    assert (result.error, [one.text for one in result.expectations if not one.held]) == (None, [])
+
+
 def run_elsewhere(folder: Path, hash_seed: str, *arguments: str) -> Any:
     command = [sys.executable, str(ROOT / "run_sim.py"), "run", *arguments, "--trace", f"{folder}/", "--json"]
     env = os.environ | {"PYTHONHASHSEED": hash_seed}
