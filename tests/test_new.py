@@ -85,6 +85,16 @@ def test_it_says_what_to_do_next() -> None:
     assert "run deep/er/nursery.py" in text
 
 
+def test_what_to_do_next_works_where_uv_ran_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From another folder, where the person who copies the line has no `meshsim` on the path."""
+    (Path() / "pyproject.toml").touch()
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/meshsim"])
+    monkeypatch.setattr(sys, "prefix", str(Path("venv").absolute()))
+    monkeypatch.setenv("UV", "/usr/bin/uv")
+    line = f"  uv run --project {Path.cwd()} meshsim run nursery.py"
+    assert line in cli("new", "node", "nursery").stdout.splitlines()
+
+
 def test_nothing_is_overwritten() -> None:
     Path("nursery.py").write_text("mine")
     result = cli("new", "node", "nursery")

@@ -47,7 +47,10 @@ def program() -> str:
     """What to type in front of a command, here and now, so that it works when it is copied."""
     script = sys.argv[0] or "run_sim.py"
     if not script.endswith(".py"):
-        name = os.path.basename(script)
+        name, project = os.path.basename(script), Path(sys.prefix).parent
+        if "UV" in os.environ and (project / "pyproject.toml").is_file():
+            # Only uv's children have the name on their path.
+            return f"uv run --project {shlex.quote(str(project))} {name}"
         return name if shutil.which(name) else shlex.quote(script)
     # uv tells its children where it is; it finds the project from the current folder upwards.
     home = Path(script).resolve().parent
