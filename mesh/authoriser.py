@@ -62,6 +62,9 @@ class Authoriser:
     def basis_of(self, request: Request, items: frozenset[str], now_us: int) -> LegalBasis:
         """The row under which a request is lawful. Decided before anybody looks the person up."""
         policy = self.policy
+        if request.source == self.party.address:
+            # It takes every answer for one to be passed on, and would pass its own to itself for ever.
+            raise MeshError("no_legal_basis", "the broker passes on what others ask, and asks nobody itself")
         if request.procedure is None or request.subject is None:
             if request.subject is not None or (policy.restricts(request.type) and request.procedure is None):
                 raise MeshError("no_legal_basis", "the request names no procedure")

@@ -26,7 +26,7 @@ from mesh.keys import NodeKeys, SigningKey
 from mesh.message import Body, Kind, Refusal, Reply, Request, encode, format_time
 from mesh.names import BROKER, Zone
 from mesh.node import Node
-from mesh.policy import LegalBasis
+from mesh.policy import LegalBasis, ZonePath
 from mesh.registry import Entry, key_record
 from mesh.service import Caller, Code, PersonalService, Service, Word, serves
 from mesh.simulation import Simulation
@@ -681,6 +681,18 @@ async def test_an_answer_of_another_party_is_refused_by_the_broker(world: World)
     forged = rival.send(refusal)
     await world.settle()
     assert [one.code for one in messages(world.sim) if one.line == forged] == ["correlation_mismatch"]
+
+
+@pytest.mark.parametrize("to", [BROKER, TAX])
+@pytest.mark.parametrize("query", [b"{}", b"[]"])
+async def test_an_answer_to_the_broker_does_not_go_round_for_ever(
+    to: str, query: bytes, world: World
+) -> None:
+    world.sim.allow_path(ZonePath(Zone.CLOUD, Zone.MYNUMBER))
+    broker = Forger(world.sim, BROKER)
+    line = broker.send(broker.request(to, PLACES.name if to == TAX else "mesh.subscription.v1", query))
+    await world.settle()
+    assert [one.refusal for one in answers_to(world.sim, line)] == ["no_legal_basis"]
 
 
 def test_the_cases_cover_every_code() -> None:
