@@ -3,7 +3,7 @@
 Rules kept here:
 1. `answered` needs `permitted`, which needs `opened`, by (requester, id); what they say of service, procedure,
    items and provider is equal, and so are the digests. An event is opened once, permitted and answered by
-   each subscriber.
+   each subscriber. What they say is what the messages say that they name: the permit's person, the refusal's code.
 2. A missing `closed` is unfinished, a superseded permit retried; both are counted. Everything else is a
    fault: `MeshError` ledger_broken.
 3. Of what passed a gate in a run that came to its end, every permit is in the broker's ledger and every reply in its
@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from msgspec.structs import replace
 
 from mesh.errors import CODES, MeshError
 from mesh.ledger import Row
@@ -33,6 +35,7 @@ class _Exchange:
         self.opened = opened
         self.kind = kind
         self.permits: dict[str, Row] = {}
+        """What the broker recorded of each, with the subject that the permit names to its recipient."""
         self.answers: dict[str, Row] = {}
         """By provider."""
         self.closed_by: dict[tuple[str, str], None] = {}
@@ -88,6 +91,12 @@ class Agreement:
         self._received(row.requestdigest, ASKS)
         permit = self._own(row.permitdigest, (Kind.PERMIT,))
         _check(permit is None or permit.about == row.requestdigest, "the permit is of another request")
+        if permit is not None:
+            body = self._document(permit.number)
+            stated = (body.recipient, body.service, body.procedure, body.items, body.undisclosed)
+            recorded = (row.provider, row.service, row.procedure, row.items, row.undisclosed)
+            _check(stated == recorded, "its permit says otherwise")
+            row = replace(row, subject=body.subject)
         exchange.permits[row.permitdigest or ""] = row
         self._recorded.add(row.permitdigest or "")
 
@@ -104,6 +113,7 @@ class Agreement:
         _check(party not in exchange.answers, "it was answered twice")
         self._received(row.requestdigest, ASKS)
         self._received(row.permitdigest, (Kind.PERMIT,))
+        _check(row.subject == permitted.subject, "its permit is about another person")
         self._answer_of(row, self._own(row.replydigest, ANSWERS))
         exchange.answers[party] = row
         self._recorded.add(row.replydigest or "")
@@ -133,7 +143,6 @@ class Agreement:
         answered = exchange.answers.get(provider)
         if answered is not None and answered.replydigest == row.replydigest:
             _check(answered.permitdigest == permitdigest, "its answer was given under another permit")
-            _check(answered.code == row.code, "its outcome differs from the provider's record")
         elif row.code is None:
             raise _broken("it was closed with an answer that its provider did not record")
         return provider
@@ -173,7 +182,9 @@ class Agreement:
         return seen
 
     def _answer_of(self, row: Row, answer: Seen | None) -> None:
-        _check(answer is None or answer.about == row.requestdigest, "its answer is to another request")
+        if answer is not None:
+            _check(answer.about == row.requestdigest, "its answer is to another request")
+            _check(answer.said == row.code, "its answer says that something else came of it")
 
     # The end.
 

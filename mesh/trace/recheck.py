@@ -74,6 +74,8 @@ class Seen(NamedTuple):
     about: str | None
     """The digest of the request or push that a permit or an answer names."""
     code: str | None
+    said: str | None
+    """The code that a refusal gives."""
 
 
 Passed = tuple[int, str]
@@ -153,8 +155,9 @@ class Recheck:
             )
         known = self.seen.get(checked.digest)
         if known is None or known.code is not None:
-            about = getattr(checked.body, "requestdigest", None)
-            self.seen[checked.digest] = Seen(message.number, checked.kind, about, checked.code)
+            body = checked.body
+            about, said = getattr(body, "requestdigest", None), getattr(body, "code", None)
+            self.seen[checked.digest] = Seen(message.number, checked.kind, about, checked.code, said)
         return checked
 
     def _first_steps(self, line: bytes, digest: str, as_permit: bool) -> Checked:

@@ -274,7 +274,7 @@ def twice(place: int) -> Callable[[list[Row]], list[Row]]:
     return lambda rows: [*rows[: place + 1], rows[place], *rows[place + 2 :]]
 
 
-# City: 0 opened, 1 closed. Tax: 0 answered. Broker: 0 permitted, 1 closed; 7 refused (no legal basis).
+# City: 0 opened, 1 closed. Tax: 0 answered. Broker: 0 permitted, 1 closed; 6 refused (no legal basis).
 @pytest.mark.parametrize(
     ("party", "change", "text"),
     [
@@ -291,7 +291,7 @@ def twice(place: int) -> Callable[[list[Row]], list[Row]]:
         (CITY, at(1, replydigest="0" * 64), "never transmitted"),
         (CITY, at(1, permitdigest="0" * 64), "nobody gave"),
         (CITY, at(1, permitdigest=None), "only a receipt"),
-        (CITY, at(1, code="not_found"), "outcome differs"),
+        (CITY, at(1, code="not_found"), "something else came of it"),
         (CITY, at(1, id="other"), "never opened"),
         (CITY, at(1, entry="mark"), "a mark hides"),
         (TAX, without(0), "its provider did not record"),
@@ -306,7 +306,9 @@ def twice(place: int) -> Callable[[list[Row]], list[Row]]:
         (BROKER, at(0, service="tax.other.v1"), "services differ"),
         (BROKER, at(0, entry="answered"), "answered by its provider"),
         (BROKER, at(0, permitdigest=None), "needs its digest"),
-        (BROKER, at(1, code="withheld"), "outcome differs"),
+        (BROKER, at(1, code="withheld"), "something else came of it"),
+        (BROKER, at(6, code="withheld"), "something else came of it"),
+        (TAX, at(0, subject="muni/28100:another"), "about another person"),
         (TAX, at(0, entry="permitted"), "only the broker permits"),
         (TAX, at(0, entry="closed"), "requester and broker close"),
     ],
@@ -319,6 +321,28 @@ def test_a_ledger_rewritten_by_its_party_disagrees_with_the_others(
     assert text in found.text
     assert found.code == "ledger_broken"
     assert found.index is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({TAX: (0, "code"), BROKER: (1, "code"), CITY: (1, "code")}, "something else came of it"),
+        ({TAX: (0, "items"), BROKER: (0, "items")}, "provider, procedure or items differ"),
+    ],
+    ids=["that nothing was disclosed", "that less was disclosed"],
+)
+def test_parties_that_rewrite_their_ledgers_alike_disagree_with_what_they_signed(
+    trace: Path, changes: dict[str, tuple[int, str]], text: str
+) -> None:
+    for party, (place, column) in changes.items():
+        forge_ledger(trace, party, at(place, **{column: "not_found"}))
+    assert text in fault(trace).text
+
+
+def test_a_broker_and_a_provider_do_not_hide_what_the_permit_shows(trace: Path) -> None:
+    forge_ledger(trace, BROKER, at(0, undisclosed=True))
+    forge_ledger(trace, TAX, at(0, undisclosed=True))
+    assert "its permit says otherwise" in fault(trace).text
 
 
 def test_a_ledger_that_names_an_answer_to_something_else_is_found(trace: Path) -> None:
