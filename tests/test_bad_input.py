@@ -7,8 +7,10 @@ that cannot be written and traces that cannot be read, against the nodes and sce
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +20,9 @@ import pytest
 from click.testing import CliRunner
 
 from mesh.cli.app import make_root
+from mesh.errors import UsageError
 from mesh.trace.schema import FORMAT
+from mesh.trace.writer import TraceWriter
 
 ROOT = Path(__file__).parent.parent
 
@@ -232,6 +236,27 @@ def test_what_does_not_exist_or_fit(folder: Path, line: str, says: str) -> None:
 def test_a_place_that_cannot_be_written(folder: Path, line: str) -> None:
     """Below a file, where not even root can write."""
     assert "notes.txt" in refuse(f"run {line}")
+
+
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_what_is_no_file_is_never_replaced(folder: Path, name: str) -> None:
+    """A device, as /dev/null is, or what leads to one: root could put a trace in its place, for everybody."""
+    os.mkfifo(folder / "pipe")
+    (folder / "link").symlink_to("pipe")
+    assert f"{name} is no file that a trace could replace" in refuse(f"run child_allowance --trace {name}")
+    with pytest.raises(UsageError, match="what stands there is no file"):
+        TraceWriter(Path(name))
+    assert stat.S_ISFIFO((folder / "pipe").lstat().st_mode)
+    assert (folder / "link").is_symlink()
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_place_without_a_name_is_not_the_current_folder(folder: Path) -> None:
+    """As `--data "$DIR"` gives where nobody set DIR."""
+    for option in ("--trace", "--data"):
+        line = ["run", "child_allowance", option, ""]
+        done = CliRunner().invoke(make_root(nodes="nodes", scenarios="scenarios"), line)
+        assert f"{option} names no" in one_line(done.exit_code, done.stdout, done.stderr)
 
 
 def test_a_trace_is_not_left_half_written_when_the_data_cannot_be(folder: Path) -> None:

@@ -137,6 +137,8 @@ def _plan(
 ) -> list[Plan]:
     """Everything that can be wrong with what was typed is found here, before anything is written."""
     several = len(scenarios) > 1
+    if data == "":
+        raise UsageError("--data names no folder; leave it out, or name a new or an empty folder")
     if several and (trace is not None or data is not None):
         names = [one.name for one in scenarios]
         double = next((name for name in names if names.count(name) > 1), None)
@@ -160,6 +162,8 @@ def _trace_path(
 ) -> Path | None:
     if trace is None:
         return None
+    if not trace:
+        raise UsageError("--trace names no place; leave it out, or name a file or a folder")
     path = Path(trace)
     if trace.endswith("/") or path.is_dir():
         path /= scenario.trace_name(seed, faults)
@@ -170,11 +174,13 @@ def _trace_path(
 
 
 def check_replaceable(path: Path) -> None:
-    """`UsageError` if a file stands there that is no trace: it may be somebody's work."""
+    """`UsageError` if something stands there that is no trace: it may be somebody's work, or a device."""
     from mesh.trace.schema import APPLICATION_ID
 
-    if not path.is_file():
+    if not path.exists():
         return
+    if not path.is_file():
+        raise UsageError(f"{path} is no file that a trace could replace; name another file")
     with path.open("rb") as file:
         header = file.read(72)
     if header and header[68:] != APPLICATION_ID.to_bytes(4, "big"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import EINVAL
 from pathlib import Path
 
 
@@ -11,9 +12,10 @@ class Former:
     def __init__(self, path: Path) -> None:
         files = (path, path.with_name(f"{path.name}-journal"))
         self._files = [(one, one.with_name(f".{one.name}.before")) for one in files]
-        if path.is_dir():
-            path.unlink()  # Says why that cannot be.
         self.exists = path.exists()
+        if self.exists and not path.is_file():
+            # A folder or a device, as /dev/null is: who may move that aside would take it from everybody.
+            raise OSError(EINVAL, "what stands there is no file")
         for file, aside in self._files:
             aside.unlink(missing_ok=True)
             if file.exists() or file.is_symlink():
