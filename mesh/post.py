@@ -48,7 +48,7 @@ class Post:
         Raises `MeshError` with the codes of the steps address to authorisation.
         """
         message: Event | Notice = admitted.message
-        self._check_address(message)
+        self._check_address(message, now_us)
         check_time(message.time, message.expiry, now_us, PUSH_LIFE_US)
         if self._ids.check(message.source, message.id, admitted.digest):
             kept = self._ids.kept(message.source, message.id)
@@ -86,12 +86,17 @@ class Post:
         for recipient in recipients:
             self.outbox.forget(recipient, digest)
 
-    def _check_address(self, message: Event | Notice) -> None:
+    def _check_address(self, message: Event | Notice, now_us: int) -> None:
         if isinstance(message, Notice):
+            self._check_not_revoked(message.recipient, now_us)
             if message.type not in self._party.view.lookup(message.recipient).events:
                 raise MeshError("service_unknown")
         elif message.recipient != BROKER:
             raise MeshError("audience_mismatch")
+
+    def _check_not_revoked(self, recipient: str, now_us: int) -> None:
+        if self._party.view.lookup(recipient).is_revoked(now_us):
+            raise MeshError("recipient_unknown", "the recipient's certificate was revoked")
 
     def _recipients(self, message: Event | Notice, zone: str, now_us: int) -> list[str]:
         """Who gets the push: the recipient of a notice, or whom the law lets hear of the event."""
@@ -146,6 +151,7 @@ class Post:
     def _deliver(self, delivery: Delivery, now_us: int, turn: Turn) -> None:
         message: Any = read_line(delivery.line)
         authoriser = self._authoriser
+        self._check_not_revoked(delivery.to, now_us)
         basis = self._basis_for(message, delivery.to, now_us)
         person = authoriser.person_of(message)
         permit, permit_digest = authoriser.permit(

@@ -161,6 +161,8 @@ class Provider:
         party, request = self._party, asked.request
         reply_id = party.new_id(now_us)
         requester = party.view.lookup(request.source)
+        if requester.is_revoked(now_us):  # Meanwhile: its question was judged when it came.
+            raise MeshError("certificate_revoked")
         reply = Reply(
             specversion="1.0",
             id=reply_id,

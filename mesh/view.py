@@ -64,6 +64,11 @@ class KnownNode:
     tls_key: VerifyKey
     keys: tuple[KnownKey, ...]
 
+    def is_revoked(self, at_us: int) -> bool:
+        """Whether its newest keys are revoked at that time: then nothing may be sealed for it, nor sent to it."""
+        revoked_us = self.keys[-1].revoked_us
+        return revoked_us is not None and at_us >= revoked_us
+
 
 class RegistrySource(Protocol):
     """Where a view fetches: the registry, a copy of it in a trace, a connection.

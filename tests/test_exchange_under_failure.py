@@ -24,7 +24,7 @@ from mesh.errors import CODES, MeshError, NotFound, Refused
 from mesh.exchange import Write
 from mesh.faults import drop, repeat
 from mesh.ledger import Row
-from mesh.message import Request, format_time
+from mesh.message import Notice, Request, format_time
 from mesh.names import BROKER, Zone
 from mesh.node import Node
 from mesh.policy import LegalBasis
@@ -346,6 +346,31 @@ async def test_a_late_copy_of_what_is_handled_is_not_refused_definitely(
         sim.transmit(BROKER, OFFICE, passed.line + b"\n" + (passed.permit or b""))
         said = await refused(asked)
         assert (said.code, said.by, said.definite) == ("message_expired", OFFICE, False)
+
+
+async def test_nothing_is_told_to_a_node_whose_key_was_revoked(trace_path: Path, failures: list[str]) -> None:
+    """Who holds the key opens what is sealed for it: questions, answers under way, notices, and new codes."""
+    with recorded(trace_path, failures) as sim:
+        desk = sim.node(DESK)
+        asked = asyncio.create_task(sim.node(OTHER).ask(OFFICE, ECHO, Query("slow")), name="asks")
+        await asyncio.sleep(2)
+        sim.registry.revoke(OTHER, sim.now_us())
+        assert (await refused(desk.ask(OTHER, ECHO, Query(), timeout_s=5))).code == "recipient_unknown"
+        await refused(asked)
+        [said] = [one for one in messages(sim) if one.sender == OFFICE]
+        assert said.refusal == "certificate_revoked"
+        code = sim.code("muni/01208", sim.resident("12345678901"))
+        with sim.offline(OFFICE):
+            desk.notify(NOTE, OFFICE, Note("before"), subject=code, procedure="note")
+            await asyncio.sleep(2)
+            sim.registry.revoke(OFFICE, sim.now_us())
+            await asyncio.sleep(2)
+        sent = len([one for one in messages(sim, Notice) if one.recipient == OFFICE])
+        desk.notify(NOTE, OFFICE, Note("after"), subject=code, procedure="note")
+        await asyncio.sleep(60)
+        assert len([one for one in messages(sim, Notice) if one.recipient == OFFICE]) == sent
+        assert [row.code for row in ledger(sim, DESK) if row.entry == "closed"][-1] == "recipient_unknown"
+        assert len(sim.node(BROKER, Broker).dead_letters()) == 1
 
 
 def unreachable(sim: Simulation, patch: pytest.MonkeyPatch) -> None:
