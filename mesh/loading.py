@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from mesh.errors import UsageError
@@ -45,7 +45,19 @@ def load_file(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UsageError(_explain(path, error)) from error
+    _check_neighbours(module, path)
     return module
+
+
+def _check_neighbours(module: ModuleType, path: Path) -> None:
+    """`UsageError` if a file beside it was meant, but another of that name had been imported before."""
+    for value in vars(module).values():
+        if not isinstance(value, ModuleType | FunctionType | type):
+            continue
+        name = value.__name__ if isinstance(value, ModuleType) else value.__module__
+        meant, used = path.parent / f"{name}.py", getattr(sys.modules.get(name), "__file__", None)
+        if used is not None and meant.is_file() and Path(used).resolve() != meant:
+            raise UsageError(f"{path} imports {used} in place of {meant}; rename one, or run it by itself")
 
 
 def _explain(path: Path, error: BaseException) -> str:

@@ -132,6 +132,11 @@ class Report:
         }
 
 
+EXPECTS_NOTHING = (
+    "The scenario expects nothing: state with sim.expect what must hold",
+    "期待が一つもありません。成り立つべきことをsim.expectで述べてください",
+)
+"""Why a run that states no expectation does not hold."""
 AS_WITHOUT_FAULTS: Final = (
     "An expectation failed under these faults: story, papers and visits are as the scenario tells them without faults. "
     "What happened is in the expectations and in the messages.",
@@ -236,6 +241,9 @@ class Result:
                 lines.append(f"          see: trace show FILE --message {one.message}")
         if self.error:
             lines.append(f"  FAILED  the scenario broke off: {self.error}")
+        elif not self.expectations:
+            text, text_ja = EXPECTS_NOTHING
+            lines += [f"  FAILED  {text}", f"          {text_ja}"]
         lines += ["", "Outcome against paper / 紙の手続との比較"]
         return lines + [f"  {line}" for line in self._outcome_lines()]
 

@@ -181,6 +181,21 @@ def test_a_scenario_that_cannot_be_loaded(folder: Path, line: str, name: str, sa
     assert says in refuse(line.format(name))
 
 
+def test_a_neighbour_is_not_taken_from_another_folder(folder: Path) -> None:
+    """Python imports a name once: the second file would silently run with the first one's node."""
+    for place in ("one", "two"):
+        (folder / place).mkdir()
+        (folder / place / "office_of_test.py").write_text("class Office:\n    pass\n", encoding="utf-8")
+        text = f"from office_of_test import Office\n{GOOD}"
+        (folder / place / f"{place}.py").write_text(text, encoding="utf-8")
+    said = refuse("run one/one.py two/two.py --trace new/")
+    assert "two.py imports " in said
+    assert "one/office_of_test.py in place of " in said
+    assert "two/office_of_test.py; rename one, or run it by itself" in said
+    for place in ("one", "two"):
+        shutil.rmtree(folder / place)
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

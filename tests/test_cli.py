@@ -281,6 +281,14 @@ def test_a_question_of_another_type_is_found_where_it_is_asked(cli: Cli, folder:
     assert run["messages"] == 0
 
 
+def test_a_scenario_that_expects_nothing_says_why_it_does_not_hold(cli: Cli, folder: Path) -> None:
+    silent = SMALL[: SMALL.index("    sim.expect(")]
+    (folder / "silent.py").write_text(silent, encoding="utf-8")
+    result = cli("run", "silent.py")
+    assert result.exit_code == 1
+    assert "  FAILED  The scenario expects nothing: state with sim.expect" in result.stdout
+
+
 def test_several_scenarios_go_to_a_folder_and_end_with_one_table(cli: Cli, folder: Path) -> None:
     (folder / "other.py").write_text(SMALL.replace("times: int = 1, ", ""), encoding="utf-8")
     text = (folder / "other.py").read_text(encoding="utf-8").replace("range(times)", "range(1)")
@@ -629,6 +637,14 @@ def test_a_terminal_gets_tables_and_no_color_takes_the_colours_away(folder: Path
     plain = on_a_terminal("small.py", NO_COLOR="1")
     assert "┃" in plain
     assert "\x1b[" not in plain
+
+
+def test_a_narrow_terminal_cuts_no_title(folder: Path) -> None:
+    title = "A title that is longer than a narrow terminal has columns"
+    (folder / "long.py").write_text(SMALL.replace('"Small"', f'"{title}"'), encoding="utf-8")
+    seen = on_a_terminal("long.py", COLUMNS="40", NO_COLOR="1")
+    assert all(word in seen for word in title.split())
+    assert "小" in seen
 
 
 def test_a_history_fits_a_narrow_terminal(folder: Path, trace: str) -> None:

@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from mesh.cli.output import clean, ruled
-from mesh.report import AS_WITHOUT_FAULTS, Reach, Result, UnderFaults
+from mesh.report import AS_WITHOUT_FAULTS, EXPECTS_NOTHING, Reach, Result, UnderFaults
 from mesh.trace.rows import Expectation
 
 
@@ -35,9 +35,11 @@ def _both(text: str, text_ja: str) -> Text:
 
 
 def _story(result: Result) -> Panel:
-    body = Text("\n").join(_both(text, text_ja) for text, text_ja in result.report.story)
-    title = clean(f"{result.scenario}: {result.title} / {result.title_ja}")
-    return Panel(body, title=Text(title, "bold"), title_align="left", subtitle=f"seed {result.seed}")
+    # A frame's own title would be cut where it does not fit.
+    title = Text(clean(f"{result.title} / {result.title_ja}\n"), "bold")
+    body = Text("\n").join([title, *(_both(text, text_ja) for text, text_ja in result.report.story)])
+    name = Text(clean(result.scenario), "bold")
+    return Panel(body, title=name, title_align="left", subtitle=f"seed {result.seed}")
 
 
 def _faults(under: UnderFaults, *, held: bool) -> Panel:
@@ -60,7 +62,7 @@ def _expectations(result: Result) -> Iterator[tuple[Text, Text]]:
     if result.error:
         yield _mark(False), Text(clean(f"the scenario broke off: {result.error}"))
     elif not result.expectations:
-        yield _mark(False), _both("the scenario expects nothing", "期待が一つもありません")
+        yield _mark(False), _both(*EXPECTS_NOTHING)
 
 
 def _mark(held: bool) -> Text:
