@@ -218,8 +218,9 @@ def parse_time(text: str) -> int:
         moment = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
         raise MeshError("schema_invalid", "not an RFC 3339 time") from None
-    if moment.tzinfo is None:
-        raise MeshError("schema_invalid", "a time needs its offset")
+    # msgspec takes ISO 8601's blank for the T, and an offset without its colon, too.
+    if moment.tzinfo is None or text[10] == " " or (text[-1] not in "Zz" and text[-3] != ":"):
+        raise MeshError("schema_invalid", "not an RFC 3339 time with its offset")
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -214,6 +214,10 @@ def check_time(time: str, expiry: str, now_us: int, life_us_max: int) -> None:
 
 
 def check_no_personal_number(data: bytes) -> None:
-    """`personal_number_exposed` if a text in the content reads as a 個人番号 (番号法19条)."""
-    if personal_numbers_in(data):
+    """`personal_number_exposed` if a text in the content reads as a 個人番号 (番号法19条); `seal_invalid` if it is no JSON."""
+    try:
+        exposed = personal_numbers_in(data)
+    except MeshError:
+        raise MeshError("seal_invalid", "what is under the seal is no JSON document") from None
+    if exposed:
         raise MeshError("personal_number_exposed")

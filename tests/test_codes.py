@@ -243,6 +243,11 @@ async def far_too_deep_under_the_seal(world: World) -> bytes:
     return world.forger.send(world.request(query=b"[" * 100_000 + b"]" * 100_000))
 
 
+@case("seal_invalid", TAX)
+async def no_json_under_the_seal(world: World) -> bytes:
+    return world.forger.send(world.request(query=b'"\\u00'))
+
+
 @case("algorithm_unsupported", recorded=False)
 async def old_name(world: World) -> bytes:
     return world.forger.send(with_header(world.forger.line(world.request()), alg="EdDSA"))

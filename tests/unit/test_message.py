@@ -186,6 +186,15 @@ def test_any_text_as_a_time_raises_only_a_mesh_error(text: str) -> None:
     assert isinstance(time_us, int)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["2026-04-01 00:00:00Z", "2026-04-01T00:00:00+0000", "2026-04-01T09:00:00-0900", "2026-04-01T00:00:00"],
+)
+def test_what_only_some_readers_take_for_a_time_is_refused(text: str) -> None:
+    with pytest.raises(MeshError, match="schema_invalid"):
+        parse_time(text)
+
+
 # Items.
 
 
