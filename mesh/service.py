@@ -222,10 +222,17 @@ def declarations_of(cls: type) -> dict[str, tuple[Declaration, str]]:
     """What a node class serves and receives: name → (declaration, method name), by name."""
     found: dict[str, tuple[Declaration, str]] = {}
     for base in reversed(cls.__mro__):
+        own: dict[str, str] = {}
         for attribute, method in vars(base).items():
             declaration = getattr(method, "__mesh_declaration__", None)
-            if declaration is not None:
-                found[declaration.name] = (declaration, attribute)
+            if declaration is None:
+                continue
+            other = own.setdefault(declaration.name, attribute)
+            if other != attribute:
+                raise DeclarationError(
+                    f"{base.__name__}.{other} and {attribute} are both for {declaration.name}: keep one"
+                )
+            found[declaration.name] = (declaration, attribute)
     return dict(sorted(found.items()))
 
 

@@ -84,7 +84,17 @@ def render(sections: Sequence[Section]) -> str:
 def write(path: Path, sections: Sequence[Section]) -> None:
     """Write the page about these runs to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(sections), encoding="utf-8", newline="\n")
+    page = render(sections)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        try:
+            file.write(page)
+            file.flush()
+        except OSError as error:
+            if path.is_file():  # And no device: what is half a page is none.
+                path.unlink()
+            raise UsageError(
+                f"cannot write the report {path}: {error.strerror}; name a place with room"
+            ) from None
 
 
 def check_writable(path: Path) -> None:

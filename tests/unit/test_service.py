@@ -298,3 +298,26 @@ def test_a_service_is_served_and_a_push_received() -> None:
         serves(push)
     with pytest.raises(DeclarationError, match="a service is for @serves"):
         receives(question)
+
+
+def test_two_methods_of_a_class_are_not_for_one_service() -> None:
+    """The second would silently take the first one's place; a subclass may."""
+
+    class Office:
+        @serves(PLACES)
+        async def first(self, query: Query, caller: Caller) -> Answer: ...
+
+    class Better(Office):
+        @serves(PLACES)
+        async def other(self, query: Query, caller: Caller) -> Answer: ...
+
+    class Double(Office):
+        @serves(PLACES)
+        async def one(self, query: Query, caller: Caller) -> Answer: ...
+
+        @serves(PLACES)
+        async def two(self, query: Query, caller: Caller) -> Answer: ...
+
+    assert declarations_of(Better)[PLACES.name] == (PLACES, "other")
+    with pytest.raises(DeclarationError, match="are both for t.places.v1"):
+        declarations_of(Double)
