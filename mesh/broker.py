@@ -6,7 +6,7 @@ what others say. It keeps no personal data: digests, codes of its own, and its d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
 from mesh.authoriser import Authoriser
@@ -66,7 +66,7 @@ class Broker(Node):
         self.authoriser = Authoriser(party, policy, codes)
         ids = Ids(host.store.kept)
         self.router = Router(self.authoriser, ids)
-        self.post = Post(self.authoriser, Outbox(host.random.randrange), ids, listeners)
+        self.post = Post(self.authoriser, Outbox(host.random.randrange), ids, listeners, self._rows_with)
 
     @property
     def _outbox(self) -> Outbox:
@@ -163,13 +163,10 @@ class Broker(Node):
     @serves(HISTORY)
     async def _history(self, query: Empty, caller: Caller, person: str) -> HistoryReply:
         """What this broker permitted about a person, less what is not for their eyes."""
-        return HistoryReply(
-            tuple(
-                history_of(map(read_row, self.host.store.ledger_rows_with(person)), self._rows_about, person)
-            )
-        )
+        return HistoryReply(tuple(history_of(self._rows_with(person), self._rows_about, person)))
 
     def _rows_about(self, message_id: str) -> list[Row]:
-        return [
-            row for row in map(read_row, self.host.store.ledger_rows_with(message_id)) if row.id == message_id
-        ]
+        return [row for row in self._rows_with(message_id) if row.id == message_id]
+
+    def _rows_with(self, text: str) -> Iterator[Row]:
+        return map(read_row, self.host.store.ledger_rows_with(text))

@@ -38,7 +38,9 @@ class Stage(StrEnum):
 class Delivery:
     """One message on its way to one recipient."""
 
-    __slots__ = ("added_us", "attempts", "digest", "due_us", "expiry_us", "line", "number", "stage", "to")
+    __slots__ = (
+        "added_us", "attempts", "digest", "due_us", "expiry_us", "line", "number", "permits", "stage", "to",
+    )  # fmt: skip
 
     def __init__(
         self, number: int, to: str, digest: str, line: bytes, expiry_us: int, added_us: int, due_us: int
@@ -52,6 +54,8 @@ class Delivery:
         """When it was taken over; a push is judged by this time."""
         self.due_us = due_us
         self.attempts = 0
+        self.permits: tuple[str, ...] = ()
+        """The digests of the last few permits that went with it."""
         self.stage = Stage.WAITING
 
     def __lt__(self, other: Delivery) -> bool:

@@ -21,12 +21,15 @@ from mesh.policy import LegalBasis
 from mesh.routing import Ids
 from mesh.subscriber import KEEP_US
 
+PERMITS_KEPT = 8
+"""Permits of a delivery that are kept at hand: nearly every receipt is for one of the last."""
+
 
 class Post:
     """Pushes on their way through a broker.
 
     `ids` knows which ids are taken, and the receipts of pushes taken over before; `listeners(event, role)`
-    names the registered nodes with the role that take the event.
+    names the registered nodes with the role that take the event; `rows_with(text)` finds rows of the ledger.
     """
 
     def __init__(
@@ -35,12 +38,14 @@ class Post:
         outbox: Outbox,
         ids: Ids,
         listeners: Callable[[str, str], Iterable[str]],
+        rows_with: Callable[[str], Iterable[Row]],
     ) -> None:
         self._authoriser = authoriser
         self._party = authoriser.party
         self.outbox = outbox
         self._ids = ids
         self._listeners = listeners
+        self._rows_with = rows_with
 
     def on_push(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
         """Take a push over: commit its deliveries, then sign for it.
@@ -178,16 +183,22 @@ class Post:
             undisclosed=basis.undisclosed,
         )
         turn.rows.append(row)
+        delivery.permits = (permit_digest, *delivery.permits[: PERMITS_KEPT - 1])
         turn.sends.append((delivery.to, delivery.line + b"\n" + permit))
 
     def on_receipt(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
-        """A subscriber signed for a push: it is not sent again. A repeated receipt is dropped."""
+        """A subscriber signed for a push: it is not sent again. A repeated receipt is dropped.
+
+        Raises `MeshError`: audience_mismatch, and correlation_mismatch for a permit that did not come with it.
+        """
         receipt: Receipt = admitted.message
         if receipt.recipient != self._party.address:
             raise MeshError("audience_mismatch")
         delivery = self.outbox.find(receipt.source, receipt.requestdigest)
         if delivery is None:
             return
+        if receipt.permitdigest not in delivery.permits and not self._was_permitted(delivery, receipt):
+            raise MeshError("correlation_mismatch", "the receipt is for a permit that was not given")
         message: Any = read_line(delivery.line)
         turn.writes.append(self.outbox.receipted(delivery, now_us))
         turn.undo.append(lambda _: self.outbox.restore(delivery))
@@ -202,6 +213,14 @@ class Post:
             replydigest=admitted.digest,
         )
         turn.rows.append(row)
+
+    def _was_permitted(self, delivery: Delivery, receipt: Receipt) -> bool:
+        """Whether the ledger has the permit: one of long ago, or of before a restart."""
+        return receipt.permitdigest is not None and any(
+            (row.entry, row.provider, row.requestdigest, row.permitdigest)
+            == ("permitted", delivery.to, delivery.digest, receipt.permitdigest)
+            for row in self._rows_with(receipt.permitdigest)
+        )
 
     def is_delivery(self, admitted: Admitted) -> bool:
         """Whether a refusal is of a delivery. It goes out again until it expires: the recipient may mend."""

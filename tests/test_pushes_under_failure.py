@@ -17,7 +17,7 @@ from mesh.builtin import HISTORY
 from mesh.errors import MeshError
 from mesh.exchange import Turn, Write, digest_of
 from mesh.faults import drop, repeat
-from mesh.message import Event, Notice, Permit, Refusal, RefusalData, format_time
+from mesh.message import Event, Notice, Permit, Receipt, Refusal, RefusalData, format_time
 from mesh.names import BROKER
 from mesh.routing import Router
 from mesh.service import Caller, EventType, NoticeType, Word
@@ -457,6 +457,52 @@ async def test_a_subscriber_judges_the_times_of_a_permit(
     [passed] = messages(world.sim, Notice)
     assert passed.code == code
     assert world.seen() == (["hello"] if code is None else [])
+
+
+# Receipts.
+
+
+@pytest.mark.parametrize("permit_digest", ["0" * 64, None])
+async def test_a_receipt_for_a_permit_that_was_not_given_ends_nothing(
+    world: World, permit_digest: str | None
+) -> None:
+    """The broker would record it, and its ledger would name a permit that nobody finds."""
+    world.clinic.start()
+    with world.sim.offline(CLINIC):
+        world.notify()
+        await asyncio.sleep(1)
+    [sent] = [one for one in messages(world.sim, Notice) if one.recipient == CLINIC]
+    now_us, forger = world.sim.now_us(), Forger(world.sim, CLINIC)
+    receipt = Receipt(
+        specversion="1.0", id=forger.new_id(), source=CLINIC, type=LETTER.name, time=format_time(now_us),
+        recipient=BROKER, requestdigest=digest_of(sent.line), permitdigest=permit_digest,
+    )  # fmt: skip
+    forger.send(receipt)
+    await asyncio.sleep(0.1)
+    assert [one.code for one in messages(world.sim, Receipt) if one.sender == CLINIC] == [
+        "correlation_mismatch"
+    ]
+    await asyncio.sleep(30)
+    assert world.seen() == ["hello"]
+    assert world.entries(BROKER)[-1] == "closed"
+
+
+@pytest.mark.parametrize("late", ["restart", "attempts"])
+async def test_a_receipt_for_a_permit_of_long_ago_counts(world: World, late: str) -> None:
+    """The first copy is taken in, and its receipts are lost until the broker has forgotten the permit."""
+    lost = drop(CLINIC, BROKER)
+    world.sim.disturbance.rules.append(lost)
+    world.notify()
+    await asyncio.sleep(2 if late == "restart" else 300)
+    if late == "restart":
+        world.sim.crash(BROKER)
+        world.sim.restart(BROKER)
+    world.sim.disturbance.rules.remove(lost)
+    await asyncio.sleep(60)
+    [delivered] = {one.line for one in messages(world.sim, Receipt) if one.sender == CLINIC}
+    assert world.broker.host.store.outbox() == []
+    assert world.entries(BROKER)[-1] == "closed"
+    assert ledger(world.sim, BROKER)[-1].replydigest == digest_of(delivered)
 
 
 # A notice is no event.
