@@ -44,6 +44,8 @@ __all__ = [
 T = TypeVar("T")
 
 Text = Annotated[str, Meta(max_length=512)]
+Filled = Annotated[str, Meta(min_length=1, max_length=512)]
+"""CloudEvents 1.0 wants id, source and type to be non-empty strings."""
 Digest = Annotated[str, Meta(min_length=64, max_length=64)]
 """SHA-256 in hex."""
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -75,9 +77,9 @@ class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     """The attributes that every CloudEvents message has."""
 
     specversion: Literal["1.0"]
-    id: Text
-    source: Text
-    type: Text
+    id: Filled
+    source: Filled
+    type: Filled
     time: Text
     recipient: Text
 

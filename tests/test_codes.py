@@ -248,6 +248,11 @@ async def no_json_under_the_seal(world: World) -> bytes:
     return world.forger.send(world.request(query=b'"\\u00'))
 
 
+@case("schema_invalid", recorded=False)
+async def no_id(world: World) -> bytes:
+    return world.forger.send(msgspec.structs.replace(world.request(), id=""))
+
+
 @case("algorithm_unsupported", recorded=False)
 async def old_name(world: World) -> bytes:
     return world.forger.send(with_header(world.forger.line(world.request()), alg="EdDSA"))
