@@ -284,9 +284,12 @@ class Endpoint:
         try:
             method = self._methods[request.type]
             if declaration.personal:
-                reply = declaration.without_unasked(await method(query, caller, permit.subject), items)
+                reply = await method(query, caller, permit.subject)
             else:
                 reply = await method(query, caller)
+            declaration.check_reply(reply)
+            if declaration.personal:
+                reply = declaration.without_unasked(reply, items)
             self._check_effect(asked)
             self._provider.answer(asked, encode(reply), self.host.now_us(), turn)
         except Exception as error:

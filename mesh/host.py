@@ -100,7 +100,13 @@ class Host:
         if self.store.effect:
             self.store.undo_effect()
             turns, self._effect_turns = self._effect_turns, []
-            self._undo(turns, MeshError("storage_unavailable", "the effect that it belongs to was undone"))
+            self._undo(
+                turns,
+                MeshError(
+                    "storage_unavailable",
+                    "the effect that it belongs to was undone: nothing is awaited inside an effect",
+                ),
+            )
 
     def flush(self, *, effect: bool = False) -> MeshError | None:
         """Commit all turns that wait as one transaction, then send.

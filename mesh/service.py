@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from inspect import iscoroutinefunction, signature
 from itertools import combinations, pairwise
-from typing import Annotated, Any, Final, Generic, TypeVar, get_args, overload
+from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_origin, overload
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, inspect
@@ -89,6 +89,7 @@ class _Question(Generic[Q, R]):
         """Whether a question names subjects besides the one of its permit."""
         self._query_decoder = msgspec.json.Decoder(query)
         self._reply_decoder = msgspec.json.Decoder(reply)
+        self._reply_class = get_origin(reply) or reply
         if self.personal:
             _check_items(name, self.items)
             for struct in (query, reply):
@@ -104,6 +105,13 @@ class _Question(Generic[Q, R]):
     def decode_reply(self, data: bytes) -> R:
         """A reply from its JSON; `MeshError` schema_invalid or seal_invalid."""
         return decode_content(data, self._reply_decoder)
+
+    def check_reply(self, reply: object) -> None:
+        """TypeError unless a handler's answer is of the declared type: its requester could not read another."""
+        if not isinstance(reply, self._reply_class):
+            raise TypeError(
+                f"{self.name} is answered with {self._reply_class.__name__}, not {type(reply).__name__}"
+            )
 
     def without_unasked(self, reply: R, items: frozenset[str]) -> R:
         """The reply with every field removed that was not asked for: nobody gets more than the items."""

@@ -118,6 +118,10 @@ class Office(Recording):
             raise NotFound(f"no nursery {NUMBER}")
         elif query.case == "malformed":
             raise MeshError("schema_invalid", f"what is {NUMBER}?")
+        elif query.case == "other type":
+            with self.effect():
+                self.write(query.number)
+            return Facts(query.number)  # type: ignore[return-value]
         elif query.case == "repeated":
             # The line comes again when the handler is done and its answer is not committed yet.
             await asyncio.sleep(1)
@@ -545,6 +549,20 @@ async def test_a_handler_s_own_words_do_not_travel(trace_path: Path, failures: l
         payloads = [base64url.decode(one.line.split(b".")[1]) for one in messages(sim)]
         assert sum(CODES["not_found"].text.encode() in payload for payload in payloads) == 2
         assert not any(NUMBER.encode() in payload for payload in payloads)
+
+
+async def test_a_reply_of_another_type_is_a_failure_of_its_handler(
+    trace_path: Path, failures: list[str]
+) -> None:
+    with recorded(trace_path, failures) as sim:
+        said = await refused(sim.node(DESK).ask(OFFICE, ECHO, Query("other type", 1)))
+        assert (said.code, said.by) == ("handler_failed", OFFICE), (
+            "not an answer that its requester cannot read"
+        )
+        assert done(sim) == []
+        assert entries(sim, OFFICE) == [("answered", "handler_failed")]
+    with pytest.raises(TypeError, match=f"{ECHO.name} is answered with Answer, not Facts"):
+        ECHO.check_reply(Facts(1))
 
 
 async def test_a_reply_that_is_too_long_is_a_failure_of_its_handler(
