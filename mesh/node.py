@@ -115,8 +115,7 @@ class Node(Endpoint):
         has. The same signed bytes go out up to `attempts` times, each waiting `timeout_s`. Raises `Refused`
         with the code of whoever refused, or `timeout`; `MeshError` for what never left.
         """
-        if not isinstance(query, service.query):  # The provider could only say that it does not fit.
-            raise TypeError(f"{service.name} is asked with a {service.query.__name__}, not {query!r}")
+        service.check_query(query)
         wanted: str | None = None
         if service.personal:
             names = service.items if items is None else sorted({*items, *service.fixed_items})

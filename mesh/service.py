@@ -85,10 +85,12 @@ class _Question(Generic[Q, R]):
         self._optional = {field.encode_name: field.name for field in fields if _may_be_unset(field.type)}
         self.fixed_items = frozenset(self.items).difference(self._optional)
         """Items that every answer has: the others are `T | UnsetType` and can be left out."""
-        self.batched = "subjects" in query.__struct_fields__
+        self.batched = any(field.name == "subjects" for field in msgspec.structs.fields(query))
         """Whether a question names subjects besides the one of its permit."""
         self._query_decoder = msgspec.json.Decoder(query)
         self._reply_decoder = msgspec.json.Decoder(reply)
+        # A generic type that was given its parameters is no class to ask for.
+        self._query_class = get_origin(query) or query
         self._reply_class = get_origin(reply) or reply
         if self.personal:
             _check_items(name, self.items)
@@ -105,6 +107,13 @@ class _Question(Generic[Q, R]):
     def decode_reply(self, data: bytes) -> R:
         """A reply from its JSON; `MeshError` schema_invalid or seal_invalid."""
         return decode_content(data, self._reply_decoder)
+
+    def check_query(self, query: object) -> None:
+        """TypeError unless a question is of the declared type: its provider could only say that it does not fit."""
+        if not isinstance(query, self._query_class):
+            raise TypeError(
+                f"{self.name} is asked with {self._query_class.__name__}, not {type(query).__name__}"
+            )
 
     def check_reply(self, reply: object) -> None:
         """TypeError unless a handler's answer is of the declared type: its requester could not read another."""

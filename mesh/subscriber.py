@@ -41,8 +41,9 @@ class Pushed(NamedTuple):
 class Subscriber:
     """Pushes put to one party.
 
-    `takes` names the pushes that it receives, and the kind of each; `kept(source, id)` looks up digest and receipt of one taken in before; `read(type, data)` reads a notice's
-    body, and raises seal_invalid or schema_invalid before anything of it is kept.
+    `takes` names the pushes that it receives, and the kind of each; `kept(source, id)` looks up digest and receipt of
+    one taken in before; `read(type, data)` reads a notice's body, and raises seal_invalid or schema_invalid before
+    anything of it is kept.
     """
 
     def __init__(

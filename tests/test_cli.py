@@ -277,7 +277,7 @@ def test_a_question_of_another_type_is_found_where_it_is_asked(cli: Cli, folder:
     wrong = SMALL.replace("AMOUNT, Query(), subject", "AMOUNT, 3, subject", 1)
     (folder / "wrong.py").write_text(wrong, encoding="utf-8")
     (run,) = json.loads(cli("run", "wrong.py", "--json").stdout)["runs"]
-    assert run["error"] == "TypeError: small.amount.v1 is asked with a Query, not 3 (wrong.py, line 28)"
+    assert run["error"] == "TypeError: small.amount.v1 is asked with Query, not int (wrong.py, line 28)"
     assert run["messages"] == 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
 
 import msgspec
 import pytest
@@ -48,6 +48,13 @@ class Income(Struct, frozen=True):
     yen: int | UnsetType = UNSET
     name: Name | UnsetType = UNSET
     found: bool = True
+
+
+T = TypeVar("T")
+
+
+class Page(Struct, Generic[T], frozen=True):
+    of: T
 
 
 INCOME = PersonalService("t.income.v1", Query, Income, title="Income", title_ja="所得")
@@ -321,3 +328,13 @@ def test_two_methods_of_a_class_are_not_for_one_service() -> None:
     assert declarations_of(Better)[PLACES.name] == (PLACES, "other")
     with pytest.raises(DeclarationError, match="are both for"):
         declarations_of(Double)
+
+
+def test_questions_and_answers_are_of_the_declared_types_generic_ones_too() -> None:
+    paged = Service("t.paged.v1", Page[int], Page[Answer], title="Pages", title_ja="頁")
+    paged.check_query(Page(1))
+    paged.check_reply(Page(Answer()))
+    with pytest.raises(TypeError, match=r"t\.paged\.v1 is asked with Page, not Query"):
+        paged.check_query(Query(2026))
+    with pytest.raises(TypeError, match=r"t\.paged\.v1 is answered with Page, not dict"):
+        paged.check_reply({"of": Answer()})
