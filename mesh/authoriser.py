@@ -19,6 +19,7 @@ from mesh.message import Event, Kind, Permit, Request, decode_content, encode, f
 from mesh.names import BROKER, member_of
 from mesh.party import PERMIT_LIFE_US, Party
 from mesh.policy import LegalBasis, Policy
+from mesh.view import KnownNode
 
 _subject_decoder = msgspec.json.Decoder(str)
 NO_BASIS = LegalBasis("*/*/*", "", "*/*/*", "", id="none", citation="about no person")
@@ -53,6 +54,13 @@ class Authoriser:
         self.codes = codes
         self.consents = ConsentBook()
         self.rates = RateLimit()
+
+    def recipient(self, address: str, now_us: int) -> KnownNode:
+        """To whom a message goes; `recipient_unknown` for whom nobody registered, or whose keys are revoked."""
+        found = self.party.view.lookup(address)
+        if found.is_revoked(now_us):
+            raise MeshError("recipient_unknown", "the recipient's certificate was revoked")
+        return found
 
     def check_zone(self, start: str, end: str, requester: str, provider: str) -> None:
         """`zone_forbidden` unless the two nodes may speak across their zones (三層分離)."""

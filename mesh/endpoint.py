@@ -287,9 +287,7 @@ class Endpoint:
                 reply = await method(query, caller, permit.subject)
             else:
                 reply = await method(query, caller)
-            declaration.check_reply(reply)
-            if declaration.personal:
-                reply = declaration.without_unasked(reply, items)
+            reply = declaration.disclosed(reply, items)
             self._check_effect(asked)
             self._provider.answer(asked, encode(reply), self.host.now_us(), turn)
         except Exception as error:

@@ -13,7 +13,6 @@ from contextvars import Context
 from random import Random
 from typing import Any, Protocol
 
-from mesh.commit_point import CommitPoint
 from mesh.errors import MeshError
 from mesh.exchange import Turn, Write
 from mesh.ledger import Ledger, Row, row_bytes
@@ -42,7 +41,6 @@ class Host:
         store: Store,
         ledger: Ledger,
         loop: asyncio.AbstractEventLoop,
-        commit_point: CommitPoint,
         carrier: Carrier,
         recorder: Recorder,
         random: Random,
@@ -63,7 +61,6 @@ class Host:
         self.going_down: Callable[[], None] | None = None
         """Called by `kill`, when nothing has an effect any more."""
         self._loop = loop
-        self._commit_point = commit_point
         self._carrier = carrier
         self._recorder = recorder
         self._turns: list[Turn] = []
@@ -85,7 +82,7 @@ class Host:
                 self._effect_turns.append(turn)
                 return
             if not self._turns:
-                self._commit_point.call(self.flush)
+                self._loop.call_soon(self.flush)
             self._turns.append(turn)
 
     def begin_effect(self) -> int:

@@ -69,7 +69,7 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     A document that encodes back to the same bytes hid nothing: a duplicate key, an unknown field or an
     escape would be missing. Others are parsed a second time.
     """
-    document = data if type(data) is bytes and len(data) <= DOCUMENT_BYTES_MAX else _document(data)
+    document = _document(data)
     outline = document.translate(_OUTLINE)
     if outline.find(_LONG_DIGITS) >= 0 or outline.count(b"[") > DEPTH_MAX:
         parse_json(document)

@@ -93,15 +93,11 @@ class Post:
 
     def _check_address(self, message: Event | Notice, now_us: int) -> None:
         if isinstance(message, Notice):
-            self._check_not_revoked(message.recipient, now_us)
+            self._authoriser.recipient(message.recipient, now_us)
             if message.type not in self._party.view.lookup(message.recipient).events:
                 raise MeshError("service_unknown")
         elif message.recipient != BROKER:
             raise MeshError("audience_mismatch")
-
-    def _check_not_revoked(self, recipient: str, now_us: int) -> None:
-        if self._party.view.lookup(recipient).is_revoked(now_us):
-            raise MeshError("recipient_unknown", "the recipient's certificate was revoked")
 
     def _recipients(self, message: Event | Notice, zone: str, now_us: int) -> list[str]:
         """Who gets the push: the recipient of a notice, or whom the law lets hear of the event."""
@@ -156,7 +152,7 @@ class Post:
     def _deliver(self, delivery: Delivery, now_us: int, turn: Turn) -> None:
         message: Any = read_line(delivery.line)
         authoriser = self._authoriser
-        self._check_not_revoked(delivery.to, now_us)
+        self._authoriser.recipient(delivery.to, now_us)
         basis = self._basis_for(message, delivery.to, now_us)
         person = authoriser.person_of(message)
         permit, permit_digest = authoriser.permit(

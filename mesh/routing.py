@@ -131,9 +131,7 @@ class Router:
         """
         request: Request = admitted.message
         party = self._party
-        recipient = party.view.lookup(request.recipient)
-        if recipient.is_revoked(now_us):
-            raise MeshError("recipient_unknown", "the recipient's certificate was revoked")
+        recipient = self._authoriser.recipient(request.recipient, now_us)
         if request.type not in recipient.services:
             raise MeshError("service_unknown")
         check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US)

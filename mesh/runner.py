@@ -20,7 +20,8 @@ from mesh.ledger import read_row
 from mesh.report import Result, UnderFaults
 from mesh.scenario import Scenario
 from mesh.simulation import Simulation
-from mesh.trace.writer import TraceWriter, is_of_place
+from mesh.store import is_of_place
+from mesh.trace.writer import TraceWriter
 
 COLLECT_AFTER = 50_000
 """Allocations between two sweeps of the youngest garbage: messages hold no cycles, so sweeps find nothing."""

@@ -115,12 +115,16 @@ class _Question(Generic[Q, R]):
                 f"{self.name} is asked with {self._query_class.__name__}, not {type(query).__name__}"
             )
 
-    def check_reply(self, reply: object) -> None:
-        """TypeError unless a handler's answer is of the declared type: its requester could not read another."""
+    def disclosed(self, reply: R, items: frozenset[str]) -> R:
+        """What of a handler's answer leaves: of a service about a person, nothing that was not asked for.
+
+        TypeError unless the answer is of the declared type: its requester could not read another.
+        """
         if not isinstance(reply, self._reply_class):
             raise TypeError(
                 f"{self.name} is answered with {self._reply_class.__name__}, not {type(reply).__name__}"
             )
+        return self.without_unasked(reply, items) if self.personal else reply
 
     def without_unasked(self, reply: R, items: frozenset[str]) -> R:
         """The reply with every field removed that was not asked for: nobody gets more than the items."""

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar, overload
@@ -21,7 +20,6 @@ from mesh import names
 from mesh.broker import Broker
 from mesh.channels import Sealer
 from mesh.clock import VirtualLoop
-from mesh.commit_point import CommitPoint
 from mesh.endpoint import last_message
 from mesh.errors import CODES, MeshError, UsageError
 from mesh.faults import Crash, Disturbance, Faults, InForce, Plan
@@ -36,9 +34,9 @@ from mesh.party import Party
 from mesh.policy import LegalBasis, Policy, ZonePath
 from mesh.registry import Entry, Registry, key_record
 from mesh.report import Fallback, Paper, Reach, Report
-from mesh.store import Store
+from mesh.store import Store, is_of_place
 from mesh.trace.rows import Expectation
-from mesh.trace.writer import TraceWriter, is_of_place
+from mesh.trace.writer import TraceWriter
 from mesh.transport.memory import LATENCY_US, MemoryTransport
 from mesh.view import Shared, View
 
@@ -86,8 +84,7 @@ class Simulation:
         self.trace = TraceWriter(None) if trace is None else trace
         self.start_us = start_us = parse_time(starts)
         self._true_us: Callable[[], int] = lambda: start_us + loop.now_us
-        # Asked for at every seal; this needs no frame of the interpreter.
-        self._monotonic_us: Callable[[], int] = partial(getattr, loop, "now_us")
+        self._monotonic_us: Callable[[], int] = lambda: loop.now_us
         self._data = data
         self._root = derive(seed.to_bytes(16, "big", signed=True), "simulation")
         self.faults = None if faults is None else Faults(faults, self.stream("faults"))
@@ -105,7 +102,6 @@ class Simulation:
         self.authority = Authority(derive(self._root, "authority"), self.start_us)
         self.registry = Registry(self.authority, self.now_us, source=self._make_entry)
         self._shared = Shared()
-        self._commit_point = CommitPoint(loop)
         self.transport = MemoryTransport(loop, self.trace, self._reach, self.disturbance, latency_us)
         self.report = Report()
         self._name_of: Callable[[str], tuple[str, str] | None] = lambda member: None
@@ -265,7 +261,6 @@ class Simulation:
             store=store,
             ledger=Ledger(address, store.ledger_rows()),
             loop=self.loop,
-            commit_point=self._commit_point,
             carrier=self.transport,
             recorder=self.trace,
             random=self.stream(stream),

@@ -77,6 +77,13 @@ _READS: Final = re.compile(_COMMENTS + r"(SELECT|EXPLAIN|VALUES|WITH)\b", re.IGN
 # `replace(` is a function that reads, and no statement begins so.
 _WRITES_UNDER_WITH: Final = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE(?!\s*\())\b", re.IGNORECASE)
 
+_OF_PLACE: Final = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+)
+
 
 class Store:
     """One party's database: the mesh's tables, and the node's own beside them."""
@@ -108,9 +115,6 @@ class Store:
 
     def commit(self, writes: Sequence[Write], rows: Sequence[bytearray] = (), position: int = 0) -> None:
         """Commit the writes, rows of the ledger from `position` on, and an effect that is open, all or nothing."""
-        if len(rows) == 1 and not writes and not self.effect:  # The commonest: a transaction by itself.
-            self._write(_LEDGER_ROW, (position, rows[0]))
-            return
         if self.effect or not self._commit_alone(writes, rows, position):
             self._commit_together(writes, rows, position)
         for name, values in writes:
@@ -119,7 +123,9 @@ class Store:
 
     def _commit_alone(self, writes: Sequence[Write], rows: Sequence[bytearray], position: int) -> bool:
         """Commit what is one statement, and so a transaction by itself; False if it is more."""
-        if len(rows) == 1 == len(writes) and writes[0][0] == "outcome":
+        if len(rows) == 1 and not writes:
+            self._write(_LEDGER_ROW, (position, rows[0]))
+        elif len(rows) == 1 == len(writes) and writes[0][0] == "outcome":
             self._write(_ANSWER, (position, rows[0], *writes[0][1]))
         elif len(writes) == 1 and not rows:
             name, values = writes[0]
@@ -309,3 +315,9 @@ def _only_reads(sql: str) -> bool:
 def storage_error(error: Exception) -> MeshError:
     """What a failed commit is called on the mesh."""
     return MeshError("storage_unavailable", f"the database could not be written ({type(error).__name__})")
+
+
+def is_of_place(error: BaseException) -> bool:
+    """Whether a file cannot be written where it stands, as on a full disk; what is asked of SQLite may be right."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # The bits above tell more of the same.
+    return isinstance(error, sqlite3.Error) and code in _OF_PLACE

@@ -562,7 +562,7 @@ async def test_a_reply_of_another_type_is_a_failure_of_its_handler(
         assert done(sim) == []
         assert entries(sim, OFFICE) == [("answered", "handler_failed")]
     with pytest.raises(TypeError, match=f"{ECHO.name} is answered with Answer, not Facts"):
-        ECHO.check_reply(Facts(1))
+        ECHO.disclosed(Facts(1), frozenset())  # type: ignore[arg-type]
 
 
 async def test_a_reply_that_is_too_long_is_a_failure_of_its_handler(

@@ -44,15 +44,6 @@ RECENT_MAX = 2**17
 """Digests remembered to keep a message once; far more than are under way at a time."""
 
 
-_OF_PLACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-
-
-def is_of_place(error: BaseException) -> bool:
-    """Whether a file cannot be written where it stands, as on a full disk; what is asked of SQLite may be right."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # The bits above tell more of the same.
-    return isinstance(error, sqlite3.Error) and code in _OF_PLACE
-
-
 class RegistryRows(Protocol):
     """What a writer keeps of a registry."""
 

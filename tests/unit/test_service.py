@@ -333,8 +333,8 @@ def test_two_methods_of_a_class_are_not_for_one_service() -> None:
 def test_questions_and_answers_are_of_the_declared_types_generic_ones_too() -> None:
     paged = Service("t.paged.v1", Page[int], Page[Answer], title="Pages", title_ja="頁")
     paged.check_query(Page(1))
-    paged.check_reply(Page(Answer()))
+    assert paged.disclosed(Page(Answer()), frozenset()) == Page(Answer())
     with pytest.raises(TypeError, match=r"t\.paged\.v1 is asked with Page, not Query"):
         paged.check_query(Query(2026))
     with pytest.raises(TypeError, match=r"t\.paged\.v1 is answered with Page, not dict"):
-        paged.check_reply({"of": Answer()})
+        paged.disclosed({"of": Answer()}, frozenset())  # type: ignore[arg-type]
