@@ -84,6 +84,7 @@ def _code(name: str) -> dict[str, Any]:
         "step-ja": code.step.title_ja,
         "fault": str(code.fault),
         "definite": code.definite,
+        "again": code.again.title,
         "text": code.text,
         "text-ja": code.text_ja,
         "fix": code.fix,

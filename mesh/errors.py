@@ -1,7 +1,8 @@
 """Every way in which an exchange can fail: one table of codes, one exception.
 
 Rules kept here:
-1. A code has one step of the check order, one fault and one `definite`; nothing else declares codes.
+1. A code has one step of the check order, one fault, one `definite` and one `again`; nothing else declares codes, or
+   decides what is tried again.
 2. The order of `Step` is the order in which every gate checks; a gate stops at its first failure.
 3. A text quotes registered names only, never what a message carried: refusals must not echo payload.
 """
@@ -44,6 +45,31 @@ class Step(Enum):
         self.title_ja = title_ja
 
 
+class Again(Enum):
+    """Whether trying again may help. It is independent of `definite`, which speaks of one attempt."""
+
+    SAME_BYTES = (
+        "same bytes",
+        "only time or room is lacking: the mesh sends the same line again after a pause",
+        "時間や空きが足りないだけ。メッシュが間隔をおいて同じ電文を再送する",
+    )
+    LATER = (
+        "later",
+        "somebody must mend something first: only a new question can succeed, and the mesh does not repeat it",
+        "先に誰かが直す必要がある。新しい照会だけが成功し得るので、メッシュは照会を再送しない",
+    )
+    NEVER = (
+        "never",
+        "it stays wrong however often it comes: nothing repeats it",
+        "何度送っても結果は変わらない。再送しない",
+    )
+
+    def __init__(self, title: str, text: str, text_ja: str) -> None:
+        self.title = title
+        self.text = text
+        self.text_ja = text_ja
+
+
 @dataclass(frozen=True, slots=True)
 class Code:
     """What is fixed about one failure: where it is found, who mends it, whether it is final."""
@@ -53,6 +79,7 @@ class Code:
     fault: Fault
     definite: bool
     """True when the attempt certainly had no effect at the provider."""
+    again: Again
     text: str
     text_ja: str
     fix: str
@@ -60,138 +87,139 @@ class Code:
     fix_ja: str
 
 
-def _table(*rows: tuple[str, Step, Fault, bool, str, str, str, str]) -> dict[str, Code]:
+def _table(*rows: tuple[str, Step, Fault, bool, Again, str, str, str, str]) -> dict[str, Code]:
     return {row[0]: Code(*row) for row in rows}
 
 
+_SAME, _LATER, _NEVER = Again.SAME_BYTES, Again.LATER, Again.NEVER
 _R, _P, _B, _N = Fault.REQUESTER, Fault.PROVIDER, Fault.BROKER, Fault.NETWORK
 
 CODES: dict[str, Code] = _table(
-    ("message_too_large", Step.FORM, _R, True, "a line is longer than 1 MiB", "1行が1MiBを超えています",
+    ("message_too_large", Step.FORM, _R, True, _NEVER, "a line is longer than 1 MiB", "1行が1MiBを超えています",
      "The sender splits the question or asks for fewer items.",
      "送信者が照会を分割するか、照会する項目を減らします。"),
-    ("message_malformed", Step.FORM, _R, True, "not a well-formed message", "メッセージの形式が不正です",
+    ("message_malformed", Step.FORM, _R, True, _NEVER, "not a well-formed message", "メッセージの形式が不正です",
      "The sender's developer builds the message with mesh.message and mesh.jws.",
      "送信者の開発担当が、mesh.message と mesh.jws でメッセージを作成します。"),
-    ("algorithm_unsupported", Step.KEY, _R, True, "the algorithm is not Ed25519 (RFC 9864)",
+    ("algorithm_unsupported", Step.KEY, _R, True, _NEVER, "the algorithm is not Ed25519 (RFC 9864)",
      "署名アルゴリズムがEd25519ではありません", "The sender signs with alg Ed25519; EdDSA and all others are refused.",
      "送信者がalgをEd25519として署名します。EdDSAその他の方式は受け付けません。"),
-    ("key_unknown", Step.KEY, _R, True, "no registered node has this key", "登録されていない鍵です",
+    ("key_unknown", Step.KEY, _R, True, _LATER, "no registered node has this key", "登録されていない鍵です",
      "The sender's member enrols the node or signs with its registered key.",
      "送信者の属する機関がシステムを登録するか、登録済みの鍵で署名します。"),
-    ("key_weak", Step.KEY, _R, True, "the key is a small-order or non-canonical point", "位数の小さい弱い鍵です",
+    ("key_weak", Step.KEY, _R, True, _NEVER, "the key is a small-order or non-canonical point", "位数の小さい弱い鍵です",
      "The sender makes a new key; this one verifies messages that nobody signed.",
      "送信者が鍵を作り直します。この鍵では、誰も署名していないメッセージまで検証に通ってしまいます。"),
-    ("certificate_expired", Step.KEY, _R, True, "the node's certificate has expired", "証明書の有効期限が切れています",
+    ("certificate_expired", Step.KEY, _R, True, _LATER, "the node's certificate has expired", "証明書の有効期限が切れています",
      "The sender's member renews the certificate with the mesh authority.",
      "送信者の属する機関が、メッシュの認証局で証明書を更新します。"),
-    ("certificate_not_yet_valid", Step.KEY, _R, True, "the node's certificate is not valid yet",
+    ("certificate_not_yet_valid", Step.KEY, _R, True, _SAME, "the node's certificate is not valid yet",
      "証明書の有効期間が始まっていません", "The sender waits, or its member corrects the certificate's start.",
      "送信者が有効期間の開始を待つか、その属する機関が証明書の開始日時を訂正します。"),
-    ("certificate_revoked", Step.KEY, _R, True, "the node's certificate was revoked", "証明書は失効しています",
+    ("certificate_revoked", Step.KEY, _R, True, _NEVER, "the node's certificate was revoked", "証明書は失効しています",
      "The sender's member enrols a new key with the mesh authority.",
      "送信者の属する機関が、メッシュの認証局に新しい鍵を登録します。"),
-    ("registry_stale", Step.KEY, _B, True, "the registry known here is past its next update",
+    ("registry_stale", Step.KEY, _B, True, _SAME, "the registry known here is past its next update",
      "登録簿の更新期限が過ぎています", "The operator of the refusing party fetches the current registry.",
      "拒否した側の運用担当が、最新の登録簿を取得します。"),
-    ("signature_invalid", Step.SIGNATURE, _R, True, "the signature does not match the bytes", "署名が一致しません",
+    ("signature_invalid", Step.SIGNATURE, _R, True, _NEVER, "the signature does not match the bytes", "署名が一致しません",
      "The sender signs exactly the bytes it sends; look for a changed message on the way.",
      "送信者が、送信するバイト列そのものに署名します。途中で書き換えられていないかも確認します。"),
-    ("schema_invalid", Step.PAYLOAD, _R, True, "the document does not fit its schema", "スキーマに合いません",
+    ("schema_invalid", Step.PAYLOAD, _R, True, _NEVER, "the document does not fit its schema", "スキーマに合いません",
      "The sender follows the schema in the service catalogue.",
      "送信者がサービス一覧にあるスキーマに従います。"),
-    ("sender_mismatch", Step.ADDRESS, _R, True, "the source is not the node that signed", "送信者と署名者が異なります",
+    ("sender_mismatch", Step.ADDRESS, _R, True, _NEVER, "the source is not the node that signed", "送信者と署名者が異なります",
      "The sender names itself as source; nobody signs for another node.",
      "送信者が自らをsourceとします。他のシステムに代わって署名することはできません。"),
-    ("recipient_unknown", Step.ADDRESS, _R, True, "no registered node has this address", "宛先が登録されていません",
+    ("recipient_unknown", Step.ADDRESS, _R, True, _LATER, "no registered node has this address", "宛先が登録されていません",
      "The sender corrects the address, or the recipient's member enrols it.",
      "送信者が宛先を訂正するか、宛先の機関がシステムを登録します。"),
-    ("service_unknown", Step.ADDRESS, _R, True, "the recipient does not offer this service",
+    ("service_unknown", Step.ADDRESS, _R, True, _NEVER, "the recipient does not offer this service",
      "宛先はこのサービスを提供していません", "The sender looks the service up with `run_sim.py services`.",
      "送信者が `run_sim.py services` でサービスを確認します。"),
-    ("audience_mismatch", Step.ADDRESS, _R, True, "the message was made for another party", "宛先の異なるメッセージです",
+    ("audience_mismatch", Step.ADDRESS, _R, True, _NEVER, "the message was made for another party", "宛先の異なるメッセージです",
      "Whoever forwarded it sends it to the party that it names.",
      "転送した者が、メッセージに記された宛先へ送ります。"),
-    ("message_expired", Step.TIME, _R, True, "the message is past its expiry, or lives too long",
+    ("message_expired", Step.TIME, _R, True, _LATER, "the message is past its expiry, or lives too long",
      "有効期限切れ、または有効期間が長すぎます", "The sender sends a new message with a short expiry.",
      "送信者が、有効期間の短い新しいメッセージを送ります。"),
-    ("message_from_future", Step.TIME, _R, True, "the message is dated more than 300 s ahead",
+    ("message_from_future", Step.TIME, _R, True, _SAME, "the message is dated more than 300 s ahead",
      "送信時刻が300秒以上先です", "The sender corrects its clock.",
      "送信者が時計を合わせます。"),
-    ("id_conflict", Step.DUPLICATE, _R, True, "this id was used for another message", "同じIDの別メッセージがあります",
+    ("id_conflict", Step.DUPLICATE, _R, True, _NEVER, "this id was used for another message", "同じIDの別メッセージがあります",
      "The sender uses a new id for every message.",
      "送信者がメッセージごとに新しいIDを使います。"),
-    ("zone_forbidden", Step.ZONE, _R, True, "no allowed path joins the two zones", "許可されていない接続系間の通信です",
+    ("zone_forbidden", Step.ZONE, _R, True, _NEVER, "no allowed path joins the two zones", "許可されていない接続系間の通信です",
      "The sender goes through a gateway with an allowed path (特定通信).",
      "送信者が、許可された経路（特定通信）のある中継システムを経由します。"),
-    ("no_legal_basis", Step.AUTHORISATION, _R, True, "no legal basis joins requester, procedure, provider and service",
+    ("no_legal_basis", Step.AUTHORISATION, _R, True, _NEVER, "no legal basis joins requester, procedure, provider and service",
      "照会の法的根拠がありません", "The requester names the procedure that the law lists, or asks the resident for paper.",
      "情報照会者が法令に掲げられた事務を指定するか、本人に書類の提出を求めます。"),
-    ("assessment_missing", Step.AUTHORISATION, _R, True,
+    ("assessment_missing", Step.AUTHORISATION, _R, True,_LATER,
      "the requester published no specific personal information protection assessment (番号法28条)",
      "特定個人情報保護評価が公表されていません", "The requester's member publishes its assessment first.",
      "情報照会者の機関が、先に特定個人情報保護評価書を公表します。"),
-    ("item_not_permitted", Step.AUTHORISATION, _R, True, "an item asked for is outside the legal basis",
+    ("item_not_permitted", Step.AUTHORISATION, _R, True, _NEVER, "an item asked for is outside the legal basis",
      "法的根拠にない項目が含まれています", "The requester asks for the items that the basis lists, and no others.",
      "情報照会者が、法的根拠に掲げられた項目だけを照会します。"),
-    ("consent_required", Step.AUTHORISATION, _R, True, "this needs a consent of the person that covers it",
+    ("consent_required", Step.AUTHORISATION, _R, True, _LATER, "this needs a consent of the person that covers it",
      "本人の同意が必要です", "The requester obtains a consent for this service, procedure and these items.",
      "情報照会者が、このサービス・事務・項目について本人の同意を得ます。"),
-    ("consent_expired", Step.AUTHORISATION, _R, True, "the consent is past its term or used up",
+    ("consent_expired", Step.AUTHORISATION, _R, True, _LATER, "the consent is past its term or used up",
      "同意の期間または回数を超えています", "The requester asks the person to consent again.",
      "情報照会者が、改めて本人の同意を得ます。"),
-    ("consent_withdrawn", Step.AUTHORISATION, _R, True, "the person withdrew the consent", "同意は撤回されています",
+    ("consent_withdrawn", Step.AUTHORISATION, _R, True, _NEVER, "the person withdrew the consent", "同意は撤回されています",
      "Nobody may use it; the requester deletes what it no longer needs.",
      "この同意は誰も使えません。情報照会者は、不要となった情報を削除します。"),
-    ("linkage_code_unknown", Step.AUTHORISATION, _R, True, "the subject is no issued linkage code",
+    ("linkage_code_unknown", Step.AUTHORISATION, _R, True, _LATER, "the subject is no issued linkage code",
      "発行されていない符号です", "The requester obtains the person's code from the code issuer.",
      "情報照会者が、符号を発行する機関から本人の符号を取得します。"),
-    ("linkage_code_foreign", Step.AUTHORISATION, _R, True, "the subject is another member's linkage code",
+    ("linkage_code_foreign", Step.AUTHORISATION, _R, True, _NEVER, "the subject is another member's linkage code",
      "他機関の符号です", "The requester uses its own code; another's is of no use to it.",
      "情報照会者が自機関の符号を使います。他機関の符号は使えません。"),
-    ("rate_limited", Step.AUTHORISATION, _R, True, "the requester asks faster than its limit", "照会頻度の上限を超えています",
+    ("rate_limited", Step.AUTHORISATION, _R, True, _SAME, "the requester asks faster than its limit", "照会頻度の上限を超えています",
      "The requester waits and sends the same message again.",
      "情報照会者が時間をおいて、同じメッセージを再送します。"),
-    ("seal_invalid", Step.CONTENT, _R, True, "the seal does not open, or belongs to another message",
+    ("seal_invalid", Step.CONTENT, _R, True, _LATER, "the seal does not open, or belongs to another message",
      "封緘が開けないか、別のメッセージのものです", "The sender seals for the recipient's registered key and this very message.",
      "送信者が、宛先の登録済みの鍵で、このメッセージのために封緘します。"),
-    ("over_broad", Step.CONTENT, _R, True, "the question covers more persons than its basis allows",
+    ("over_broad", Step.CONTENT, _R, True, _NEVER, "the question covers more persons than its basis allows",
      "対象者数が許可の範囲を超えています", "The requester splits the question.",
      "情報照会者が照会を分割します。"),
-    ("personal_number_exposed", Step.CONTENT, _R, True, "the content holds what reads as a personal number",
+    ("personal_number_exposed", Step.CONTENT, _R, True, _NEVER, "the content holds what reads as a personal number",
      "個人番号とみられる値が含まれています", "The sender removes it: personal numbers never travel.",
      "送信者が取り除きます。個人番号は決して送受信しません。"),
-    ("not_found", Step.PROVIDER, _P, True, "the provider holds no such record", "該当する記録がありません",
+    ("not_found", Step.PROVIDER, _P, True, _LATER, "the provider holds no such record", "該当する記録がありません",
      "The requester checks the question, or asks the resident for paper.",
      "情報照会者が照会内容を確認するか、本人に書類の提出を求めます。"),
-    ("withheld", Step.PROVIDER, _P, True, "the provider lawfully withholds the record", "提供できない情報です（提供不可）",
+    ("withheld", Step.PROVIDER, _P, True, _LATER, "the provider lawfully withholds the record", "提供できない情報です（提供不可）",
      "The requester turns to the provider's office by letter.",
      "情報照会者が、情報提供者の窓口に文書で照会します。"),
-    ("manual_review", Step.PROVIDER, _P, True, "an official of the provider must decide", "自動応答できません（自動応答不可）",
+    ("manual_review", Step.PROVIDER, _P, True, _LATER, "an official of the provider must decide", "自動応答できません（自動応答不可）",
      "The requester waits for the official, or asks the resident for paper.",
      "情報照会者が担当者の判断を待つか、本人に書類の提出を求めます。"),
-    ("replica_missing", Step.PROVIDER, _P, True, "the provider has not registered its copy yet", "副本が登録されていません",
+    ("replica_missing", Step.PROVIDER, _P, True, _LATER, "the provider has not registered its copy yet", "副本が登録されていません",
      "The provider registers the copy (副本); until then the resident brings paper.",
      "情報提供者が副本を登録します。それまでは本人が書類を提出します。"),
-    ("handler_failed", Step.PROVIDER, _P, False, "the provider's handler failed", "提供者の処理が失敗しました",
+    ("handler_failed", Step.PROVIDER, _P, False, _LATER, "the provider's handler failed", "提供者の処理が失敗しました",
      "The provider's developer reads its log.",
      "情報提供者の開発担当がログを確認します。"),
-    ("recipient_unreachable", Step.DELIVERY, _N, True, "the recipient cannot be reached", "宛先に到達できません",
+    ("recipient_unreachable", Step.DELIVERY, _N, True, _SAME, "the recipient cannot be reached", "宛先に到達できません",
      "The sender tries again later; the operator looks at the recipient's node.",
      "送信者が後で再送し、運用担当が宛先のシステムを確認します。"),
-    ("timeout", Step.DELIVERY, _N, False, "no answer came in time", "応答が時間内に届きませんでした",
+    ("timeout", Step.DELIVERY, _N, False, _SAME, "no answer came in time", "応答が時間内に届きませんでした",
      "The sender repeats the same message: its effect happens once.",
      "送信者が同じメッセージを再送します。処理が行われるのは一度だけです。"),
-    ("overloaded", Step.DELIVERY, _N, True, "the party has no room for more work", "処理能力を超えています",
+    ("overloaded", Step.DELIVERY, _N, True, _SAME, "the party has no room for more work", "処理能力を超えています",
      "The sender waits and sends the same message again.",
      "送信者が時間をおいて、同じメッセージを再送します。"),
-    ("storage_unavailable", Step.DELIVERY, _P, False, "the party cannot write its database", "記録できません（保存領域の障害）",
+    ("storage_unavailable", Step.DELIVERY, _P, False, _SAME, "the party cannot write its database", "記録できません（保存領域の障害）",
      "The operator of the refusing party mends its storage.",
      "拒否した側の運用担当が保存領域を復旧します。"),
-    ("correlation_mismatch", Step.REPLY, _P, False, "the answer belongs to no open request, or to another",
+    ("correlation_mismatch", Step.REPLY, _P, False, _NEVER, "the answer belongs to no open request, or to another",
      "照会と対応しない回答です", "The answering party answers the request that it received, once.",
      "回答する側が、受け取った照会に対して一度だけ回答します。"),
-    ("ledger_broken", Step.LEDGER, _P, False, "a ledger does not agree with its head or with the others",
+    ("ledger_broken", Step.LEDGER, _P, False, _NEVER, "a ledger does not agree with its head or with the others",
      "記録が改ざんされているか、一致しません", "The commission inspects the party whose record is named.",
      "個人情報保護委員会が、記録の名義となっている機関を検査します。"),
 )  # fmt: skip
@@ -224,6 +252,11 @@ class MeshError(Exception):
     def definite(self) -> bool:
         """Whether the attempt certainly had no effect."""
         return CODES[self.code].definite
+
+    @property
+    def again(self) -> Again:
+        """Whether trying again may help."""
+        return CODES[self.code].again
 
     @property
     def fix(self) -> str:

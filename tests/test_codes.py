@@ -19,7 +19,7 @@ from msgspec import UNSET, Struct, UnsetType
 from mesh import base64url, jws, provider
 from mesh.builtin import CONSENTS, HISTORY, ConsentsQuery, Empty
 from mesh.consent import Consent, ConsentList, sign_consent, sign_list
-from mesh.errors import CODES, ManualReview, MeshError, NotFound, Refused, ReplicaMissing, Withheld
+from mesh.errors import CODES, Again, ManualReview, MeshError, NotFound, Refused, ReplicaMissing, Withheld
 from mesh.exchange import digest_of
 from mesh.faults import drop
 from mesh.keys import NodeKeys, SigningKey
@@ -915,6 +915,31 @@ async def test_personal_numbers_are_gathered_from_who_may_hold_them(world: World
 async def test_a_simulation_wants_the_virtual_loop() -> None:
     with pytest.raises(RuntimeError, match="loop_factory"), simulation():
         pass
+
+
+NOBODY_BUSY_OR_BEHIND = {
+    "recipient_unreachable": "nobody was there",
+    "timeout": "nobody was there",
+    "rate_limited": "somebody was busy",
+    "overloaded": "somebody was busy",
+    "storage_unavailable": "somebody had no room",
+    "registry_stale": "a registry was behind",
+    "key_unknown": "a registry was behind",
+    "recipient_unknown": "a registry was behind",
+    "certificate_expired": "a clock or a registry was behind or ahead",
+    "certificate_not_yet_valid": "a clock was behind",
+    "message_from_future": "a clock was behind",
+    "message_expired": "a clock was ahead",
+}
+
+
+def test_what_says_that_nobody_was_there_or_something_was_behind_never_ends_a_delivery() -> None:
+    assert {CODES[code].again for code in NOBODY_BUSY_OR_BEHIND} == {Again.SAME_BYTES, Again.LATER}
+
+
+def test_whether_to_try_again_is_independent_of_whether_an_attempt_failed_for_certain() -> None:
+    both = {(code.again, code.definite) for code in CODES.values()}
+    assert both == {(again, definite) for again in Again for definite in (True, False)}
 
 
 def test_every_code_says_in_both_languages_what_is_wrong_and_who_can_mend_it() -> None:

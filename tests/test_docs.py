@@ -24,6 +24,7 @@ import pytest
 from mesh import exchange
 from mesh.cli.app import make_root
 from mesh.drawing import draw_states
+from mesh.errors import CODES, Again
 from mesh.loading import scenarios_of
 from nodes.data.source_systems import read_source_systems
 
@@ -247,6 +248,21 @@ def test_the_scenarios_stand_in_a_table(file: str, renew: bool) -> None:
     ]
     header = ("シナリオ", "内容", "規則") if japanese else ("scenario", "what happens", "rules")
     check_drawn(file, "scenarios", f"\n{table(header, rows)}", renew=renew)
+
+
+@pytest.mark.parametrize("file", READMES)
+def test_what_may_be_tried_again_stands_in_a_table(file: str, renew: bool) -> None:
+    japanese = file == "README.ja.md"
+    rows = [
+        (
+            f"`{again.title}`",
+            again.text_ja if japanese else again.text,
+            ", ".join(f"`{code.name}`" for code in CODES.values() if code.again is again),
+        )
+        for again in Again
+    ]
+    header = ("再試行", "意味", "コード") if japanese else ("try again", "what it means", "codes")
+    check_drawn(file, "again", f"\n{table(header, rows)}", renew=renew)
 
 
 @pytest.mark.parametrize("file", READMES)

@@ -71,6 +71,7 @@ def format_full(row: dict[str, Any]) -> str:
     code = CODES.get(row["code"] or "")
     if code is not None:
         lines += [f"  {code.name}: {code.text} ({code.text_ja})", f"    {code.fix}", f"    {code.fix_ja}"]
+        lines.append(f"    try again: {code.again.title}: {code.again.text} ({code.again.text_ja})")
     for one in row["expectations"]:
         lines.append(f"  expected: {clean(one['text'])}: {'held' if one['held'] else 'NOT HELD'}")
     if row["jws"] is not None:

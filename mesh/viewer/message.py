@@ -152,6 +152,7 @@ def _code(name: str | None) -> dict[str, Any] | None:
     return {
         "name": code.name, "text": code.text, "text_ja": code.text_ja, "fault": code.fault,
         "definite": code.definite, "fix": code.fix, "fix_ja": code.fix_ja,
+        "again": code.again.title, "again_text": code.again.text, "again_text_ja": code.again.text_ja,
     }  # fmt: skip
 
 

@@ -54,6 +54,7 @@ function verdict(code, about = null) {
   return h("div", { class: "verdict" }, h("p", {}, about ? h("span", { class: "label" }, about) : null, h("span", { class: "code" }, data(code.name))),
     h("p", {}, data(either(code.text, code.text_ja))),
     h("p", { class: "quiet" }, t("code.fault"), ": ", term("fault", code.fault), " · ", t(code.definite ? "code.definite" : "code.indefinite")),
+    h("p", { class: "quiet" }, t("code.again"), ": ", data(either(code.again_text, code.again_text_ja))),
     h("p", {}, data(either(code.fix, code.fix_ja))));
 }
 
