@@ -76,15 +76,22 @@ def _explain(path: Path, error: BaseException) -> str:
 
 
 def scenarios_in(module: ModuleType) -> list[Scenario]:
-    """The scenarios that a module declares."""
-    return [value for value in vars(module).values() if isinstance(value, Scenario)]
+    """The scenarios that a module declares itself; one that it imports belongs to another file."""
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, Scenario) and value.run.__module__ == module.__name__
+    ]
 
 
 def scenario_of_file(path: Path) -> Scenario:
-    """The scenario of a file; `UsageError` if it declares none."""
+    """The scenario of a file; `UsageError` if it declares none, or several, which would have one name."""
     found = scenarios_in(load_file(path))
     if not found:
         raise UsageError(f"{path} declares no scenario; decorate its `async def run(sim)` with @scenario(…)")
+    if len(found) > 1:
+        names = ", ".join(one.run.__name__ for one in found)
+        raise UsageError(f"{path} declares {len(found)} scenarios ({names}); give each a file of its own")
     return found[0]
 
 

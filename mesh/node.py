@@ -13,6 +13,14 @@ from functools import partial
 from typing import Any, ClassVar, Final, overload
 
 from mesh import service
+from mesh.arguments import (
+    check_address,
+    check_kind,
+    check_names,
+    check_seconds,
+    check_text,
+    check_whole,
+)
 from mesh.builtin import (
     LEDGER_HEAD,
     LEDGER_MARK,
@@ -113,8 +121,10 @@ class Node(Endpoint):
 
         `subject` is this node's own linkage code of the person; `items` default to all that the service
         has. The same signed bytes go out up to `attempts` times, each waiting `timeout_s`. Raises `Refused`
-        with the code of whoever refused, or `timeout`; `MeshError` for what never left.
+        with the code of whoever refused, or `timeout`; `MeshError` for what never left; `UsageError` for
+        arguments that could not be meant.
         """
+        _check_question(to, service, subject, procedure, items, timeout_s, attempts)
         service.check_query(query)
         wanted: str | None = None
         if service.personal:
@@ -160,8 +170,12 @@ class Node(Endpoint):
     def publish(self, event: EventType, subject: str, *, data_version: int | None = None) -> str:
         """Say that something happened to a subject; returns the message id at once.
 
-        It is in the outbox with the next commit and goes out until the broker has signed for it.
+        It is in the outbox with the next commit and goes out until the broker has signed for it. `UsageError` for
+        arguments that could not be meant.
         """
+        check_kind("publish", "an EventType", event, EventType)
+        check_text("publish", "the subject", subject, _OF_PERSON)
+        _check_version("publish", data_version)
         turn = Turn()
         message_id = self._publisher.publish(
             event.name, subject, self.host.now_us(), turn, data_version=data_version
@@ -179,7 +193,16 @@ class Node(Endpoint):
         procedure: str,
         data_version: int | None = None,
     ) -> str:
-        """Send a sealed body to one recipient; returns the message id at once."""
+        """Send a sealed body to one recipient; returns the message id at once.
+
+        `UsageError` for arguments that could not be meant.
+        """
+        check_kind("notify", "a NoticeType", notice, NoticeType)
+        check_address("notify", to)
+        notice.check_body(body)
+        check_text("notify", "the subject", subject, _OF_PERSON)
+        check_text("notify", "the procedure", procedure)
+        _check_version("notify", data_version)
         turn = Turn()
         message_id = self._publisher.notify(
             notice.name,
@@ -281,6 +304,37 @@ class Node(Endpoint):
         row = Row("mark", self.host.now_us(), message_id, requester or self.address, undisclosed=True)
         turn.rows.append(row)
         self.host.perform(turn)
+
+
+_OF_PERSON: Final = "it is this node's own code of the person"
+
+
+def _check_version(call: str, data_version: object) -> None:
+    if data_version is not None:
+        check_whole(call, "data_version", data_version, 0)
+
+
+def _check_question(
+    to: object,
+    service: Any,
+    subject: object,
+    procedure: object,
+    items: Any,
+    timeout_s: object,
+    attempts: object,
+) -> None:
+    """What `ask` takes besides the query: a service about a person names it and its task."""
+    check_kind("ask", "a Service or PersonalService", service, (Service, PersonalService))
+    check_address("ask", to)
+    if service.personal:
+        check_text("ask", "the subject", subject, _OF_PERSON)
+        check_text("ask", "the procedure", procedure)
+    elif procedure is not None:
+        check_kind("ask", "the procedure as text", procedure, str)
+    if items is not None:
+        check_names("ask", "items", items, service.items)
+    check_seconds("ask", "timeout_s", timeout_s)
+    check_whole("ask", "attempts", attempts, 1)
 
 
 def _settle(future: asyncio.Future[bytes | Refused], outcome: bytes | Refused) -> None:

@@ -16,9 +16,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from mesh import names
+from mesh.arguments import check_names, wrong
 from mesh.errors import MeshError
 from mesh.names import Zone, member_of
 
@@ -52,6 +53,17 @@ class LegalBasis(Struct, frozen=True):
     undisclosed: bool = False
     """Exchanges under it are not shown to the person (番号法23条2項)."""
     subjects_max: int = 1
+
+    def __post_init__(self) -> None:
+        """`UsageError` for what is no row: an object in place of its name, or one text in place of several."""
+        for name in ("requester", "procedure", "provider", "service", "citation", "id"):
+            if not isinstance(getattr(self, name), str):
+                value = getattr(self, name)
+                known = getattr(value, "name", None) or getattr(value, "address", None)
+                wrong("LegalBasis", f"{name} as text", value, f"write {known!r}" if known else "")
+        check_names("LegalBasis", "items", self.items)
+        if not isinstance(self.items, tuple):  # A list would change under those who hold the row.
+            force_setattr(self, "items", tuple(self.items))
 
 
 class Procedure(Struct, frozen=True):

@@ -22,6 +22,7 @@ from mesh.scenario import Scenario
 from mesh.simulation import Simulation
 from mesh.store import is_of_place
 from mesh.trace.writer import TraceWriter
+from mesh.unawaited import unawaited
 
 COLLECT_AFTER = 50_000
 """Allocations between two sweeps of the youngest garbage: messages hold no cycles, so sweeps find nothing."""
@@ -86,13 +87,13 @@ def _play(
     if progress is not None:
         writer.on_commit = lambda: progress(writer.transmissions, loop.now_us)
     try:
-        with calm_collector(), forbid_nondeterminism():
+        with calm_collector(), unawaited(failures), forbid_nondeterminism():
             loop.set_exception_handler(lambda _, context: failures.append(_cause(context)))
             run(_main(sim, scenario, values, nodes, failures), loop=loop)
         complete = True
-    except UsageError:
+    except UsageError as wrong:
         usable = False
-        raise
+        raise UsageError(f"{wrong}{_place(wrong, scenario)}") from None
     except (Exception, SystemExit) as failure:
         if is_of_place(failure):
             raise
@@ -144,6 +145,7 @@ async def _main(
         raise
     if failures:
         raise failures[0]
+    sim.check_use()
 
 
 def _said(sim: Simulation, scenario: Scenario, elapsed_us: int) -> dict[str, Any]:

@@ -6,12 +6,13 @@ Its keyword parameters are its settings: what `--set key=value` takes, converted
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import isfinite
-from typing import Any, get_type_hints
+from typing import Any, Never, get_type_hints
 
+from mesh.arguments import check_kind, check_names, check_text, check_whole, wrong
 from mesh.errors import UsageError
 from mesh.faults import Plan
 
@@ -107,7 +108,7 @@ class Scenario:
 
 
 def scenario(
-    *,
+    *misplaced: Never,
     title: str,
     title_ja: str,
     rules: tuple[int, ...] = (),
@@ -119,8 +120,21 @@ def scenario(
 
     `starts` is one moment, or one for each value of the setting `rules`, whose default it has by default.
     """
+    if misplaced:
+        raise UsageError("@scenario takes its arguments by name; write @scenario(title=…, title_ja=…)")
+    check_text("@scenario", "title", title)
+    check_text("@scenario", "title_ja", title_ja)
+    check_names("@scenario", "sources", sources)
+    check_kind("@scenario", "rules as a tuple of numbers", rules, Iterable)
+    for rule in rules:
+        check_whole("@scenario", "each of rules", rule, 1)
+    check_kind("@scenario", "starts as text, or as a dict of texts by rules", starts, (str, Mapping))
 
     def declare(run: Run) -> Scenario:
+        if isinstance(run, Scenario):
+            raise UsageError(f"{run.name} is a scenario already; write @scenario(…) once above it")
+        if not callable(run):
+            wrong("@scenario", "an async function", run)
         if not inspect.iscoroutinefunction(run):
             raise UsageError(
                 f"a scenario is an async function; write async def {run.__name__}(sim: Simulation)"
@@ -131,8 +145,15 @@ def scenario(
         if isinstance(starts, str):
             start = _instant(starts)
         else:
-            start = by_rules[next(setting.default for setting in settings if setting.name == "rules")]
-        return Scenario(name, title, title_ja, rules, sources, start, settings, run, first, by_rules)
+            start = by_rules.get(next((one.default for one in settings if one.name == "rules"), ""), "")
+        if not start:
+            raise UsageError(
+                f"@scenario: starts is given by rules, so {run.__name__} has a setting rules whose default is one "
+                f"of {', '.join(by_rules)}"
+            )
+        return Scenario(
+            name, title, title_ja, tuple(rules), tuple(sources), start, settings, run, first, by_rules
+        )
 
     return declare
 

@@ -171,8 +171,14 @@ class NoticeType(Push, Generic[Q]):
         self.body = body
         self.items = tuple(sorted(field.encode_name for field in msgspec.structs.fields(body)))
         self._decoder = msgspec.json.Decoder(body)
+        self._body_class = get_origin(body) or body
         _check_items(name, self.items)
         _check_no_number_fits(name, body)
+
+    def check_body(self, body: object) -> None:
+        """TypeError unless a body is of the declared type: its recipient could not read another."""
+        if not isinstance(body, self._body_class):
+            raise TypeError(f"{self.name} carries {self._body_class.__name__}, not {type(body).__name__}")
 
     def decode_body(self, data: bytes) -> Q:
         """A body from its JSON; `MeshError` schema_invalid or seal_invalid."""

@@ -10,13 +10,25 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
+from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar, overload
 
 from mesh import names
+from mesh.arguments import (
+    check_address,
+    check_kind,
+    check_names,
+    check_seconds,
+    check_text,
+    check_truth,
+    wrong,
+)
+from mesh.blocks import Blocks
 from mesh.broker import Broker
 from mesh.channels import Sealer
 from mesh.clock import VirtualLoop
@@ -42,6 +54,8 @@ from mesh.view import Shared, View
 
 JST = timezone(timedelta(hours=9), "JST")
 STARTS = "2026-04-01T09:00:00+09:00"
+CALENDAR_ENDS_US = 253_402_300_800_000_000
+"""The year 10000, which no timestamp of a message can name."""
 CERTIFICATE_LIFE_US = 3 * 365 * 86_400_000_000
 
 AnyNode = TypeVar("AnyNode", bound=Node)
@@ -104,6 +118,8 @@ class Simulation:
         self._shared = Shared()
         self.transport = MemoryTransport(loop, self.trace, self._reach, self.disturbance, latency_us)
         self.report = Report()
+        self.blocks = Blocks()
+        self._added: list[LegalBasis] = []
         self._name_of: Callable[[str], tuple[str, str] | None] = lambda member: None
         self.add(Broker, BROKER)
         self._plan_crashes()
@@ -123,15 +139,19 @@ class Simulation:
         return Random(int.from_bytes(derive(self._root, "stream", name), "big"))  # noqa: S311
 
     async def sleep(self, seconds: float) -> None:
-        """Let virtual time pass."""
+        """Let virtual time pass. `UsageError` for what is no length of time, or leads out of the calendar."""
+        check_seconds("sleep", "a time", seconds)
+        if self.now_us() + seconds * 1_000_000 >= CALENDAR_ENDS_US:
+            raise UsageError(f"sleep takes seconds that end before the year 10000, not {seconds!r}")
         await asyncio.sleep(seconds)
 
     # Who takes part.
 
     def add(self, cls: type[Node], address: str, **settings: Any) -> None:
         """Enrol a node. It is made, with keys and certificate, when it is first addressed."""
-        if not is_address(address):
-            raise UsageError(f"{address!r} is no address; write kind/code/system, as muni/01208/tax")
+        if not (isinstance(cls, type) and issubclass(cls, Node)):
+            wrong("add", "a class made from Node", cls, "write sim.add(Office, 'muni/01208/office')")
+        check_address("add", address)
         if address in self._enrolled:
             raise UsageError(f"{address} is enrolled already; give the second node an address of its own")
         unknown = [name for name in settings if not hasattr(cls, name)]
@@ -143,14 +163,17 @@ class Simulation:
         self._by_system.setdefault(address.rsplit("/", 1)[1], []).append(address)
 
     def allow(self, basis: LegalBasis) -> None:
-        """Put one more row of the law in force."""
+        """Put one more row of the law in force. Its service must be one that somebody enrolled offers or takes by the end."""
+        check_kind("allow", "a LegalBasis", basis, LegalBasis)
         try:
             self.policy.add(basis)
         except ValueError as error:
             raise UsageError(str(error)) from None
+        self._added.append(basis)
 
     def allow_path(self, path: ZonePath) -> None:
         """Open one more crossing between zones."""
+        check_kind("allow_path", "a ZonePath", path, ZonePath)
         self.policy.allow_path(path)
 
     def addresses(self, role: str = "*/*/*") -> list[str]:
@@ -352,6 +375,7 @@ class Simulation:
 
     def crash(self, address: str) -> None:
         """Kill a node: what was not committed is gone, its tasks end, it is unreachable."""
+        self._check_enrolled("crash", address)
         node = self._nodes.pop(address, None)
         if node is not None:
             node.host.kill()
@@ -359,6 +383,7 @@ class Simulation:
 
     def restart(self, address: str) -> None:
         """Bring a node up again from its database; one that the run's faults keep down comes up when they end."""
+        self._check_enrolled("restart", address)
         self._down.pop(address, None)
         if not self._is_kept_down(address):
             self.node(address)
@@ -384,9 +409,13 @@ class Simulation:
         for address in [each for each in self._stores if names.matches(role, each)]:
             self._find(address)
 
-    @contextmanager
-    def offline(self, address: str) -> Iterator[None]:
+    def offline(self, address: str) -> AbstractContextManager[None]:
         """The node cannot be reached meanwhile; it keeps running. Blocks may overlap, and it may crash inside."""
+        self._check_enrolled("offline", address)
+        return self.blocks.made(f"sim.offline({address!r})", self._out_of_reach(address))
+
+    @contextmanager
+    def _out_of_reach(self, address: str) -> Iterator[None]:
         self._offline[address] = self._offline.get(address, 0) + 1
         try:
             yield
@@ -397,27 +426,47 @@ class Simulation:
 
     def skew(self, address: str, seconds: float) -> None:
         """Set a node's wall clock wrong; before the node is first addressed."""
+        self._check_enrolled("skew", address)
+        check_seconds("skew", "an offset", seconds, least=-inf)
         if address in self._nodes:
             raise UsageError(f"{address} is up already; set its clock before it is first addressed")
         self._skews_us[address] = round(seconds * 1_000_000)
 
+    def _check_enrolled(self, call: str, address: object) -> None:
+        """`UsageError` for whom nobody enrolled: nothing would happen to anybody."""
+        check_address(call, address)
+        if address not in self._enrolled:
+            raise UsageError(
+                f"{call} takes an enrolled node, and there is none at {address}; enrol it with sim.add first"
+            )
+
     def transmit(self, sender: str, recipient: str, line: bytes) -> None:
         """Put raw bytes on the wire, as anybody could who reaches it."""
+        check_kind("transmit", "a line as bytes", line, bytes)
         self.transport.send(sender, recipient, line)
 
     # What is expected.
 
     def expect(self, text: str, held: bool, *, text_ja: str | None = None, about: str | None = None) -> bool:
-        """State an expectation and whether it held; it points to a message, by default the last of this task."""
-        message = last_message.get() if about is None else about
-        self.trace.expectation(Expectation(text, text_ja or text, bool(held), message or None))
-        return bool(held)
+        """State an expectation and whether it held; it points to a message, by default the last of this task.
 
-    @contextmanager
-    def refused(self, code: str, text: str, *, text_ja: str | None = None) -> Iterator[None]:
+        `UsageError` for anything but True and False: a coroutine that nobody awaited would hold.
+        """
+        check_text("expect", "what is expected", text)
+        check_truth("expect", "whether it held", held)
+        message = last_message.get() if about is None else about
+        self.trace.expectation(Expectation(text, text_ja or text, held, message or None))
+        return held
+
+    def refused(self, code: str, text: str, *, text_ja: str | None = None) -> AbstractContextManager[None]:
         """Expect that what happens inside is refused with the code."""
         if code not in CODES:
             raise UsageError(f"there is no code {code!r}; see mesh/errors.py for the table")
+        check_text("refused", "what is expected", text)
+        return self.blocks.made(f"sim.refused({code!r}, …)", self._expect_refusal(code, text, text_ja))
+
+    @contextmanager
+    def _expect_refusal(self, code: str, text: str, text_ja: str | None) -> Iterator[None]:
         try:
             yield
         except MeshError as error:
@@ -430,6 +479,8 @@ class Simulation:
 
     def tell(self, text: str, text_ja: str) -> None:
         """Add a sentence to the story of the report."""
+        check_text("tell", "a sentence", text)
+        check_text("tell", "a sentence in Japanese", text_ja)
         self.report.story.append((text, text_ja))
 
     def saved(self, paper: Paper, *, visits: int = 0) -> None:
@@ -448,6 +499,18 @@ class Simulation:
         self.report.push.add(Reach(eligible, notified, accepted, declined, mistaken))
 
     # The end.
+
+    def check_use(self) -> None:
+        """`UsageError` for what a scenario wrote that had no effect: a block never entered, a row about nothing."""
+        self.blocks.check()
+        known = {name: items for one in self._enrolled.values() for name, items in _items_of(one.cls).items()}
+        for basis in self._added:
+            items = known.get(basis.service)
+            if items is None:
+                near = get_close_matches(basis.service, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else "enrol a node that does, or leave the row out"
+                raise UsageError(f"allow: nobody enrolled offers or takes {basis.service!r}; {hint}")
+            check_names(f"allow, for {basis.service}", "items", basis.items, items)
 
     def close(self) -> None:
         """Sign every ledger's head, put the rest on record, and close every database."""
@@ -473,3 +536,8 @@ class Simulation:
         now_us = self.now_us() + self._skews_us.get(address, 0)
         ledger = Ledger(address, store.ledger_rows())
         self.trace.tree_head(address, ledger.sign_head(self.keys_of(address).signing, now_us))
+
+
+def _items_of(cls: type[Node]) -> dict[str, tuple[str, ...]]:
+    """What a class offers and takes, by name, with its items; an event has none."""
+    return {name: getattr(one, "items", ()) for name, (one, _) in cls.declarations.items()}

@@ -275,11 +275,11 @@ async def test_cancelling_an_ask_in_the_turn_of_its_answer_breaks_nothing(
         assert entries(sim, DESK) == [("opened", None), ("closed", None)] * 2
 
 
-async def test_an_ask_without_attempts_is_sent_once(trace_path: Path, failures: list[str]) -> None:
+async def test_an_ask_of_one_attempt_is_sent_once(trace_path: Path, failures: list[str]) -> None:
     with recorded(trace_path, failures) as sim:
         sim.disturbance.rules.append(drop(DESK, BROKER))
         async with asyncio.timeout(1000):
-            said = await refused(sim.node(DESK).ask(OFFICE, ECHO, Query(), timeout_s=5, attempts=0))
+            said = await refused(sim.node(DESK).ask(OFFICE, ECHO, Query(), timeout_s=5, attempts=1))
         assert said.code == "timeout"
         assert sim.loop.now_us == pytest.approx(5_000_000, abs=100_000)
         assert len(messages(sim, Request)) == 1

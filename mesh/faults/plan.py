@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from mesh.errors import UsageError
 from mesh.faults.fault import Clock, Crash, Delay, Duplicate, Fault, Loss, Outage, Partition
 from mesh.names import is_role
+from mesh.textfile import decode_text
 
 SIZE_MAX: Final = 256 * 1024
 """Bytes of a plan's file."""
@@ -70,10 +71,10 @@ def read_plan(path: Path) -> Plan:
             data = file.read(SIZE_MAX + 1)
         if len(data) > SIZE_MAX:
             raise UsageError(f"{path} is larger than {SIZE_MAX} bytes; a fault plan is a short TOML file")
-        said = tomllib.loads(data.decode())
+        said = tomllib.loads(decode_text(data, str(path)))
     except OSError as error:
         raise UsageError(f"cannot read the fault plan {path}: {error.strerror}; name a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is no TOML: {' '.join(str(error).split())}; see toml.io") from None
     try:
         if "name" in said:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from io import StringIO
 from pathlib import Path
 from typing import NoReturn
 
 from mesh.errors import UsageError
+from mesh.textfile import decode_text
 
 HERE = Path(__file__).parent
 JST = timezone(timedelta(hours=9), "JST")
@@ -63,7 +65,7 @@ def read_table(file: Path, columns: tuple[str, ...]) -> Iterator[Cells]:
     Raises `UsageError` that names file, row and column.
     """
     seen: dict[str, int] = {}
-    with file.open(encoding="utf-8", newline="") as opened:
+    with StringIO(decode_text(file.read_bytes(), file.name), newline="") as opened:
         reader = csv.reader(opened)
         header = next(reader, [])
         if tuple(header) != columns:

@@ -132,6 +132,12 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(tmp_path: Path, text: 
     assert "\n" not in said
 
 
+def test_a_byte_order_mark_is_no_part_of_a_plan(tmp_path: Path) -> None:
+    """plan_bom.toml: some editors put one in front of UTF-8."""
+    plan = read_plan(written(tmp_path, b"\xef\xbb\xbf" + (TITLES + "[[loss]]\nchance = 0.05\n").encode()))
+    assert (plan.title_ja, plan.loss[0].chance) == ("事故", 0.05)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -139,7 +145,9 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(tmp_path: Path, text: 
         (b'title = ""\ntitle_ja = "a"\n[[loss]]\n', "title: expected `str` of length >= 1"),
         (b'title = "a\\u001b[2J"\ntitle_ja = "a"\n[[loss]]\n', "one line of printable text"),
         (b"title = \n", "is no TOML: Invalid value (at line 1, column 9); see toml.io"),
-        (b"\xff\xfe", "is no TOML"),
+        (b"\xff\xfe", "is UTF-16; save it as UTF-8"),
+        (TITLES.encode("cp932") + b"[[loss]]\n", "is not UTF-8, and reads as Shift_JIS (cp932)"),
+        (b"a = '\x81'", "is not UTF-8, at byte 5; save it as UTF-8"),
         (b"a = " + b"[" * 50_000, "is no TOML"),
         (b"#" * (SIZE_MAX + 1), "is larger than"),
     ],
