@@ -14,7 +14,7 @@ from msgspec import to_builtins
 
 from mesh.faults import Effect, Plan
 from mesh.ledger import Row
-from mesh.trace.rows import Expectation
+from mesh.trace.rows import NOT_TRIED, Expectation
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,20 +188,12 @@ class Result:
 
     @property
     def held(self) -> bool:
-        """Whether every expectation held, and there were some."""
-        return self.error is None and bool(self.expectations) and all(one.held for one in self.expectations)
+        """Whether every expectation that was tried held, and there were some."""
+        came = self.error is None and not any(one.failed for one in self.expectations)
+        return came and any(one.held for one in self.expectations)
 
     def as_json(self) -> dict[str, Any]:
         """The run as `run --json` gives it."""
-        expectations = [
-            {
-                "text": one.text,
-                "text_ja": one.text_ja,
-                "held": one.held,
-                **({"message": one.message} if one.message else {}),
-            }
-            for one in self.expectations
-        ]
         return {
             "scenario": self.scenario,
             "title": self.title,
@@ -212,7 +204,7 @@ class Result:
             "held": self.held,
             "error": self.error,
             "story": [{"text": text, "text_ja": text_ja} for text, text_ja in self.report.story],
-            "expectations": expectations,
+            "expectations": [one.as_json() for one in self.expectations],
             "trace": self.trace,
             "messages": self.messages,
             "refusals": self.refusals,
@@ -236,8 +228,8 @@ class Result:
             lines += [f"  {text}", f"  {text_ja}"]
         lines += ["", "Expectations / 期待"]
         for one in self.expectations:
-            lines += [f"  {'held  ' if one.held else 'FAILED'}  {one.text}", f"          {one.text_ja}"]
-            if not one.held and one.message:
+            lines += _expectation_lines(one)
+            if one.failed and one.message:
                 lines.append(f"          see: trace show FILE --message {one.message}")
         if self.error:
             lines.append(f"  FAILED  the scenario broke off: {self.error}")
@@ -270,6 +262,13 @@ class Result:
         return lines
 
 
+def _expectation_lines(one: Expectation) -> list[str]:
+    if not one.tried:
+        said, said_ja = NOT_TRIED
+        return [f"  {said}: {one.text}", f"          {said_ja}：{one.text_ja}"]
+    return [f"  {'held  ' if one.held else 'FAILED'}  {one.text}", f"          {one.text_ja}"]
+
+
 @dataclass(slots=True)
 class Totals:
     """What several runs came to, each run counted once."""
@@ -277,6 +276,7 @@ class Totals:
     runs: int = 0
     runs_held: int = 0
     expectations: int = 0
+    """Those that were tried."""
     expectations_held: int = 0
     messages: int = 0
     refusals: int = 0
@@ -294,7 +294,7 @@ class Totals:
             report = result.report
             totals.runs += 1
             totals.runs_held += result.held
-            totals.expectations += len(result.expectations)
+            totals.expectations += sum(one.tried for one in result.expectations)
             totals.expectations_held += sum(one.held for one in result.expectations)
             totals.messages += result.messages
             totals.refusals += sum(result.refusals.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from difflib import get_close_matches
@@ -447,33 +447,52 @@ class Simulation:
 
     # What is expected.
 
-    def expect(self, text: str, held: bool, *, text_ja: str | None = None, about: str | None = None) -> bool:
+    def expect(
+        self,
+        text: str,
+        held: bool,
+        *,
+        text_ja: str | None = None,
+        about: str | None = None,
+        not_under: Collection[str] = (),
+    ) -> bool:
         """State an expectation and whether it held; it points to a message, by default the last of this task.
 
-        `UsageError` for anything but True and False: a coroutine that nobody awaited would hold.
+        `not_under` names the fault plans that make it impossible, such as `packet_loss` for a count of lines: under
+        these it is on record as not tried. `UsageError` for anything but True and False: a coroutine that nobody
+        awaited would hold.
         """
         check_text("expect", "what is expected", text)
         check_truth("expect", "whether it held", held)
+        check_names("expect", "not_under", not_under)
         message = last_message.get() if about is None else about
-        self.trace.expectation(Expectation(text, text_ja or text, held, message or None))
+        tried = self.faults is None or self.faults.plan.name not in not_under
+        one = Expectation(text, text_ja or text, held and tried, message or None, tried)
+        self.trace.expectation(one)
         return held
 
-    def refused(self, code: str, text: str, *, text_ja: str | None = None) -> AbstractContextManager[None]:
-        """Expect that what happens inside is refused with the code."""
+    def refused(
+        self, code: str, text: str, *, text_ja: str | None = None, not_under: Collection[str] = ()
+    ) -> AbstractContextManager[None]:
+        """Expect that what happens inside is refused with the code; `not_under` as `expect` has it."""
         if code not in CODES:
             raise UsageError(f"there is no code {code!r}; see mesh/errors.py for the table")
         check_text("refused", "what is expected", text)
-        return self.blocks.made(f"sim.refused({code!r}, …)", self._expect_refusal(code, text, text_ja))
+        return self.blocks.made(
+            f"sim.refused({code!r}, …)", self._expect_refusal(code, text, text_ja, not_under)
+        )
 
     @contextmanager
-    def _expect_refusal(self, code: str, text: str, text_ja: str | None) -> Iterator[None]:
+    def _expect_refusal(
+        self, code: str, text: str, text_ja: str | None, not_under: Collection[str]
+    ) -> Iterator[None]:
         try:
             yield
         except MeshError as error:
             said = text if error.code == code else f"{text} (refused with {error.code} instead)"
-            self.expect(said, error.code == code, text_ja=text_ja)
+            self.expect(said, error.code == code, text_ja=text_ja, not_under=not_under)
         else:
-            self.expect(f"{text} (it was not refused)", False, text_ja=text_ja)
+            self.expect(f"{text} (it was not refused)", False, text_ja=text_ja, not_under=not_under)
 
     # What it meant for the resident.
 

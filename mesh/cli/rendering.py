@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mesh.cli.output import clean, ruled
 from mesh.report import AS_WITHOUT_FAULTS, EXPECTS_NOTHING, Reach, Result, UnderFaults
-from mesh.trace.rows import Expectation
+from mesh.trace.rows import NOT_TRIED, Expectation
 
 
 def render(result: Result, console: Console) -> None:
@@ -58,7 +58,7 @@ def _faults(under: UnderFaults, *, held: bool) -> Panel:
 
 def _expectations(result: Result) -> Iterator[tuple[Text, Text]]:
     for one in result.expectations:
-        yield _mark(one.held), _expectation(one)
+        yield _mark(one.held) if one.tried else Text("–"), _expectation(one)
     if result.error:
         yield _mark(False), Text(clean(f"the scenario broke off: {result.error}"))
     elif not result.expectations:
@@ -71,7 +71,9 @@ def _mark(held: bool) -> Text:
 
 def _expectation(one: Expectation) -> Text:
     text = _both(one.text, one.text_ja)
-    if not one.held and one.message:
+    if not one.tried:
+        text.append("\n").append_text(_both(*NOT_TRIED))
+    if one.failed and one.message:
         text.append(clean(f"\nsee: trace show FILE --message {one.message}"), "yellow")
     return text
 

@@ -22,6 +22,7 @@ from mesh.faults import recorded_plan
 from mesh.page.sequence import Drawing
 from mesh.page.write import TEMPLATES, environment
 from mesh.trace.naming import Names, name_of, parts_of
+from mesh.trace.rows import NOT_TRIED
 
 MARK = "<!doctype html>\n<!-- trace of the public service mesh simulator -->\n"
 MESSAGES_MAX = 1000
@@ -55,6 +56,7 @@ def render(
         total=total,
         left_out=next(source, None) is not None,
         codes=CODES,
+        not_tried=NOT_TRIED,
         as_text=_as_text,
         zip=zip,
         style=Markup(style),  # noqa: S704 - our own files

@@ -22,6 +22,7 @@ from mesh.errors import Code, UsageError
 from mesh.page import charts, text
 from mesh.report import AS_WITHOUT_FAULTS, Reach, Result, Totals
 from mesh.scenario import Scenario
+from mesh.trace.rows import NOT_TRIED
 
 TEMPLATES = Path(__file__).parent / "templates"
 MARK = "<!doctype html>\n<!-- report of the public service mesh simulator -->\n"
@@ -76,6 +77,7 @@ def render(sections: Sequence[Section]) -> str:
         sums=[Totals.of([result]) for result in results],
         no_push=Reach(),
         as_without_faults=AS_WITHOUT_FAULTS,
+        not_tried=NOT_TRIED,
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
     )
     return MARK + made

@@ -232,7 +232,7 @@ def _is_time(name: str) -> bool:
 def _outside(a: Trace, b: Trace, *, by_meaning: bool) -> str | None:
     """In which tables two traces of the same messages differ; None if in none."""
     if by_meaning:
-        expected = [[(one.text, one.held) for one in trace.expectations()] for trace in (a, b)]
+        expected = [[(one.text, one.held, one.tried) for one in trace.expectations()] for trace in (a, b)]
         return None if expected[0] == expected[1] else "the messages mean the same; what was expected differs"
     tables = [dict(tables_of(trace)) for trace in (a, b)]
     names = [name for name in tables[0] | tables[1] if name not in _COMPARED]

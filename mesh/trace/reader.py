@@ -26,7 +26,7 @@ from mesh.message import parse_time
 from mesh.parsing import parse_json
 from mesh.trace.opening import UNREADABLE, Damage, Opened, Steps, connect, damaged, one_line
 from mesh.trace.rows import Expectation, LedgerRow, Message, Transmission
-from mesh.trace.schema import FORMAT
+from mesh.trace.schema import FORMAT, NOT_TRIED
 
 
 class _Plain(NamedTuple):
@@ -334,7 +334,7 @@ class Trace:
         for text, text_ja, held, message in self._beside(
             "expectation", sql, tuple[str, str, int, str | None]
         ):
-            yield Expectation(text, text_ja, bool(held), message)
+            yield Expectation(text, text_ja, held == 1, message, held != NOT_TRIED)
 
     def count(self, table: str) -> int:
         """How many rows a table of the trace has."""

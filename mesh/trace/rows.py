@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class Message(NamedTuple):
@@ -41,10 +41,26 @@ class LedgerRow(NamedTuple):
     row: bytes
 
 
+NOT_TRIED: Final = ("not tried under this plan", "この障害条件では試していない")
+
+
 class Expectation(NamedTuple):
     """What a scenario expected, and whether it held."""
 
     text: str
     text_ja: str
     held: bool
+    """False of what was not tried."""
     message: str | None
+    tried: bool = True
+    """False where the scenario says that the run's fault plan makes it impossible: it neither held nor failed."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was tried and did not hold."""
+        return self.tried and not self.held
+
+    def as_json(self) -> dict[str, Any]:
+        """The expectation as every command and page gives it."""
+        said = {"text": self.text, "text_ja": self.text_ja, "held": self.held, "tried": self.tried}
+        return said | ({"message": self.message} if self.message else {})

@@ -15,6 +15,9 @@ PAGE_SIZE: Final = 8192
 COMMIT_EVERY: Final = 1000
 """Transmissions between two commits; by count, so that equal runs are equal files."""
 
+# An expectation's `held` is 1 if it held, 0 if it failed, 2 if it was not tried under the run's fault plan.
+NOT_TRIED: Final = 2
+
 SCHEMA: Final = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE epilogue(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -179,7 +179,7 @@ def details(trace: Trace, sent: Transmission) -> dict[str, Any]:
         "attributes": attributes,
         "permit_attributes": None if sent.permit is None else parts(sent.permit.line)[1],
         "checks": checks(sent),
-        "expectations": [{"text": one.text, "text_ja": one.text_ja, "held": one.held} for one in about],
+        "expectations": [one.as_json() for one in about],
     }
 
 

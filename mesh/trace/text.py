@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from mesh.errors import CODES
 from mesh.recorder import Fate
+from mesh.trace.rows import NOT_TRIED
 
 _MARKS: Final = {"passed": "ok", "failed": "NO", "not reached": "--"}
 _ADDRESS_WIDTH: Final = 30
@@ -73,7 +74,8 @@ def format_full(row: dict[str, Any]) -> str:
         lines += [f"  {code.name}: {code.text} ({code.text_ja})", f"    {code.fix}", f"    {code.fix_ja}"]
         lines.append(f"    try again: {code.again.title}: {code.again.text} ({code.again.text_ja})")
     for one in row["expectations"]:
-        lines.append(f"  expected: {clean(one['text'])}: {'held' if one['held'] else 'NOT HELD'}")
+        came = ("held" if one["held"] else "NOT HELD") if one["tried"] else NOT_TRIED[0]
+        lines.append(f"  expected: {clean(one['text'])}: {came}")
     if row["jws"] is not None:
         lines += ["  jws", f"    {clean(row['jws'])}"]
     if row["permit"] is not None:

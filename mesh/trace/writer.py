@@ -28,7 +28,7 @@ from mesh.recorder import Passage
 from mesh.trace.columns import index_of
 from mesh.trace.former import Former
 from mesh.trace.rows import Expectation
-from mesh.trace.schema import APPLICATION_ID, COMMIT_EVERY, FORMAT, PAGE_SIZE, SCHEMA
+from mesh.trace.schema import APPLICATION_ID, COMMIT_EVERY, FORMAT, NOT_TRIED, PAGE_SIZE, SCHEMA
 
 # sqlite3 looks for an adapter for None, as it does for bytes; empty values become NULL in SQLite instead.
 _MESSAGE = "(?, ?, ?, NULLIF(?, ''), NULLIF(?, ''), NULLIF(?, ''), ?)"
@@ -227,7 +227,12 @@ class TraceWriter:
         self.expectations.append(expectation)
         self.db.execute(
             "INSERT INTO expectation(text, text_ja, held, message) VALUES (?, ?, ?, ?)",
-            (expectation.text, expectation.text_ja, expectation.held, expectation.message),
+            (
+                expectation.text,
+                expectation.text_ja,
+                int(expectation.held) if expectation.tried else NOT_TRIED,
+                expectation.message,
+            ),
         )
 
     def sealing_key(self, address: str, key: SealingKey) -> None:

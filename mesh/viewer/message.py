@@ -167,11 +167,7 @@ def _person(opened: Opened, number: int, view: Perspective) -> str | None:
 
 
 def _expectations(trace: Trace, id_: str | None) -> list[dict[str, Any]]:
-    return [
-        {"text": one.text, "text_ja": one.text_ja, "held": one.held}
-        for one in trace.expectations()
-        if one.message is not None and one.message == id_
-    ]
+    return [one.as_json() for one in trace.expectations() if one.message is not None and one.message == id_]
 
 
 # What belongs together.

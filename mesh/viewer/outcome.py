@@ -52,10 +52,7 @@ def outcome(opened: Opened, name: str = EVERYTHING) -> dict[str, Any]:
 
 
 def _expectations(opened: Opened) -> list[dict[str, Any]]:
-    return [
-        {"text": one.text, "text_ja": one.text_ja, "held": one.held, "message": one.message}
-        for one in opened.trace.expectations()
-    ]
+    return [one.as_json() for one in opened.trace.expectations()]
 
 
 # What was given.

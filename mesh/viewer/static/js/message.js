@@ -46,6 +46,15 @@ export async function show({ route, meta, signal }) {
   };
 }
 
+/** Whether an expectation held, as a class: of what was not tried, neither. */
+export function cameTo(one) {
+  return !one.tried ? "untried" : one.held ? "held" : "broke";
+}
+
+export function untried(one) {
+  return one.tried ? null : h("p", { class: "quiet" }, t("expectation.untried"));
+}
+
 function when(meta, row) {
   return h("time", {}, instant(meta.start_us + row.time_us));
 }
@@ -75,7 +84,7 @@ function readable(found, meta, route, go) {
       found.permit_attributes || found.basis ? card("message.permit", "", basis(found.basis), table(found.permit_attributes)) : null,
       card("message.digests", "", digests(found.digests, go)),
       found.expectations.length ? card("message.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) =>
-        h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)))))) : null),
+        h("li", { class: cameTo(one) }, data(either(one.text, one.text_ja)), untried(one))))) : null),
     found.ledger.length ? card("message.ledger", "wide", ledger(found.ledger)) : null,
     found.jws ? card("message.raw", "wide", raw(found.jws, found.copy, t("message.jws")), found.permit_jws ? raw(found.permit_jws, found.permit_copy, t("message.permitjws")) : null) : null);
 }

@@ -4,31 +4,31 @@ import { get, ofTrace } from "./api.js";
 import { bars, ranges } from "./charts.js";
 import { data, h, link } from "./dom.js";
 import { number, share, span } from "./format.js";
-import { card } from "./message.js";
+import { cameTo, card, untried } from "./message.js";
 import { codeBadge, party, serviceName } from "./names.js";
 import { asQuery, to } from "./route.js";
 import { either, t } from "./words.js";
 
 export async function show({ route, meta, signal }) {
   const found = await get(ofTrace(route.trace, "/outcome"), asQuery(route), signal);
-  const held = found.expectations.filter((one) => one.held).length;
+  const tried = found.expectations.filter((one) => one.tried), held = tried.filter((one) => one.held).length;
   const title = (service) => { const one = found.services?.[service]; return one ? either(one.title, one.title_ja) : ""; };
   const see = (query) => to(route.trace, "sequence", "", { ...asQuery(route), ...query });
   return {
     element: h("section", { class: "page outcome" },
       h("header", {}, h("h1", {}, either(meta.title, meta.title_ja) || t("nav.outcome"))),
       found.missing?.length ? h("p", { class: "notes" }, t("outcome.missing", { parts: found.missing.map((one) => t(`outcome.part.${one}`)).join("、") })) : null,
-      meta.faults && (meta.broke_off || held < found.expectations.length) ? h("p", { class: "notes" }, t("outcome.faults")) : null,
+      meta.faults && (meta.broke_off || held < tried.length) ? h("p", { class: "notes" }, t("outcome.faults")) : null,
       found.unknown.length ? h("p", { class: "notes absent" }, t("outcome.unknown")) : null,
       found.unknown.length ? null : h("dl", { class: "bigs" },
         big("outcome.papers", found.papers?.length), big("outcome.visits", found.visits_saved), big("outcome.fees", found.fees_saved_yen, (one) => `¥${number(one)}`),
         big("outcome.push", found.push, push), big("outcome.messages", meta.messages), big("outcome.elapsed", found.elapsed_us, span),
-        big("outcome.expectations", found.expectations.length ? `${held} / ${found.expectations.length}` : undefined, (one) => one)),
+        big("outcome.expectations", found.expectations.length ? `${held} / ${tried.length}` : undefined, (one) => one)),
       h("div", { class: "cards" },
         h("div", { class: "stack" },
           found.story?.length ? card("outcome.story", "", h("ol", { class: "story" }, found.story.map((one) => h("li", {}, data(either(one.text, one.text_ja)))))) : null,
           found.refusals?.length ? card("outcome.refusals", "", bars(refusals(found.refusals, see), "refusing")) : null,
-          found.expectations.length ? card("outcome.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) => h("li", { class: one.held ? "held" : "broke" }, data(either(one.text, one.text_ja)), one.message ? [" ", h("a", { href: see({ q: one.message }), "aria-label": t("outcome.see"), title: t("outcome.see") }, "→")] : null)))) : null),
+          found.expectations.length ? card("outcome.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) => h("li", { class: cameTo(one) }, data(either(one.text, one.text_ja)), untried(one), one.message ? [" ", h("a", { href: see({ q: one.message }), "aria-label": t("outcome.see"), title: t("outcome.see") }, "→")] : null)))) : null),
         h("div", { class: "stack" },
           found.papers?.length ? card("outcome.papers", "", papers(found.papers)) : null,
           found.fallbacks?.length ? card("outcome.fallbacks", "", h("ul", { class: "plainlist" }, found.fallbacks.map((one) => h("li", {}, fallback(one))))) : null,
