@@ -15,14 +15,14 @@ from mesh.errors import UsageError
 from mesh.names import is_address
 
 
-def wrong(call: str, wants: str, value: object, hint: str = "") -> NoReturn:
-    """Say what a call takes, and what it was given: its type, never its content."""
+def wrong(call: str, wants: str, value: object, hint: str = "give it that") -> NoReturn:
+    """Say what a call takes, and what it was given, by its type and never its content; then how to mend it."""
     if iscoroutine(value):
         value.close()  # It is said here that nobody awaits it.
         hint = "write await in front of it"
     elif isawaitable(value):
         hint = "write await in front of it"
-    raise UsageError(f"{call} takes {wants}, not {given(value)}{f'; {hint}' if hint else ''}")
+    raise UsageError(f"{call} takes {wants}, not {given(value)}; {hint}")
 
 
 def given(value: object) -> str:
@@ -35,12 +35,12 @@ def given(value: object) -> str:
     return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
 
 
-def check_text(call: str, what: str, value: object, hint: str = "") -> None:
+def check_text(call: str, what: str, value: object, hint: str = "write it in quotes") -> None:
     """A text that is not empty."""
     if not isinstance(value, str):
         wrong(call, f"{what} as text", value, hint)
     if not value:
-        raise UsageError(f"{call} takes {what} as text, not an empty one{f'; {hint}' if hint else ''}")
+        raise UsageError(f"{call} takes {what} as text, not an empty one; {hint}")
 
 
 def check_address(call: str, value: object) -> None:
@@ -52,7 +52,9 @@ def check_address(call: str, value: object) -> None:
         )
         wrong(call, "an address", value, hint)
     if not is_address(value):
-        raise UsageError(f"{call} takes an address such as muni/01208/tax, not {value!r}")
+        raise UsageError(
+            f"{call} takes an address, and {value!r} is none; write kind/code/system, as muni/01208/tax"
+        )
 
 
 def check_names(call: str, what: str, value: object, known: Iterable[str] | None = None) -> None:
@@ -60,11 +62,11 @@ def check_names(call: str, what: str, value: object, known: Iterable[str] | None
     if isinstance(value, str):
         raise UsageError(f"{call} takes {what} as a list of names, not one text; write [{value!r}]")
     if not isinstance(value, Iterable):
-        wrong(call, f"{what} as a list of names", value)
+        wrong(call, f"{what} as a list of names", value, "write them in brackets")
     names = list(value)
     other = next((name for name in names if not isinstance(name, str)), None)
     if other is not None:
-        wrong(call, f"{what} as names", other)
+        wrong(call, f"{what} as names", other, "write each in quotes")
     if known is not None:
         known = list(known)
         unknown = next((name for name in names if name not in known), None)
@@ -77,7 +79,7 @@ def check_whole(call: str, what: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         wrong(call, f"{what} as a whole number", value)
     if value < least:
-        raise UsageError(f"{call} takes {what} from {least} up, not {value}")
+        raise UsageError(f"{call} takes {what} from {least} up, not {value}; give a larger number")
 
 
 def check_seconds(call: str, what: str, value: object, *, least: float = 0.0) -> None:
@@ -85,7 +87,9 @@ def check_seconds(call: str, what: str, value: object, *, least: float = 0.0) ->
     if not isinstance(value, int | float) or isinstance(value, bool):
         wrong(call, f"{what} in seconds", value)
     if not isfinite(value) or value < least:
-        raise UsageError(f"{call} takes {what} in seconds, finite and not below {least:g}, not {value!r}")
+        raise UsageError(
+            f"{call} takes {what} in seconds, finite and not below {least:g}, not {value!r}; give such a number"
+        )
 
 
 def check_kind(call: str, wants: str, value: object, kind: type[Any] | tuple[type[Any], ...]) -> None:

@@ -1,7 +1,7 @@
-"""A guard for simulations: the standard library's clocks and random sources fail while one runs.
+"""A guard for simulations: the standard library's clocks, random sources, sockets and processes fail while one runs.
 
-What it covers: module attributes, called by their module (`time.time()`), in the thread that entered.
-What it cannot: `datetime.now`, `random.Random()` without a seed, keys that OpenSSL generates, and names taken
+What it covers: module attributes, called by their module (`time.time()`), in the thread that entered; every socket,
+and so whatever stands on sockets (`urllib`). What it cannot: `datetime.now`, `random.Random()` without a seed, keys that OpenSSL generates, and names taken
 before it was entered (`from time import time`). For mesh/ and nodes/, tests/test_determinism_rules.py reads the
 source for those. `time.process_time` stays, because `bench` measures with it in a running simulation.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import random
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -18,17 +20,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mesh.errors import UsageError
+
 real_monotonic: Callable[[], float] = time.monotonic
 """The machine's own clock in seconds, for progress displays around a running simulation, never for nodes."""
 
 _CLOCK = "self.host.now_us() or self.host.monotonic_us()"
 _RANDOM = "self.host.random"
-_OBSERVERS = ("logging", "rich", "hypothesis", "_pytest")
+_NETWORK = "the mesh: ask a node"
+_OBSERVERS = ("logging", "rich", "hypothesis", "_pytest", "xdist", "execnet")
 """Packages that look at the real world only to tell a person, on stderr or screen, never in a trace."""
 
 
 class Nondeterminism(RuntimeError):
-    """A simulation asked the machine for time, randomness or a thread; the text says what to use instead."""
+    """A simulation asked the machine for time, chance, a thread or the network; the text says what to use instead."""
 
 
 class _Guard:
@@ -48,6 +53,7 @@ class _Guard:
 
 
 _guard = _Guard()
+_entering = threading.Lock()
 
 
 def _stand_in(owner: Any, name: str, instead: str) -> tuple[Any, str, Any, Any]:
@@ -75,6 +81,11 @@ def _sources() -> Iterator[tuple[Any, tuple[str, ...], str]]:
     # of `secrets`, reads _urandom.
     yield random, (*(name for name in random.__all__ if name[0].islower()), "_urandom"), _RANDOM
     yield threading.Thread, ("start",), "a task"
+    # A socket is refused before it is made; a name is looked up without one.
+    yield socket.socket, ("__init__",), _NETWORK
+    yield socket, ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getfqdn"), _NETWORK
+    yield subprocess.Popen, ("__init__",), _NETWORK
+    yield os, ("system", "popen", "fork", "posix_spawn"), _NETWORK
 
 
 _STAND_INS = [
@@ -85,18 +96,24 @@ _STAND_INS = [
 ]
 
 
+def is_guarded() -> bool:
+    """Whether a simulation runs in this process."""
+    return _guard.depth > 0
+
+
 @contextmanager
 def forbid_nondeterminism() -> Iterator[None]:
     """While inside, a forbidden call in this thread raises `Nondeterminism`. May be nested.
 
-    Enter it where a simulation's loop starts to run. RuntimeError if another thread is inside: the guard
+    Enter it where a simulation's loop starts to run. `UsageError` if another thread is inside: the guard
     speaks for one simulation at a time.
     """
     here = threading.get_ident()
-    if _guard.depth and _guard.thread != here:
-        raise RuntimeError("another thread of this process runs a simulation; run one at a time")
-    _guard.thread = here
-    _guard.depth += 1
+    with _entering:
+        if _guard.depth and _guard.thread != here:
+            raise UsageError("another thread of this process runs a simulation; run one at a time")
+        _guard.thread = here
+        _guard.depth += 1
     if _guard.depth == 1:
         for owner, name, _, forbidden in _STAND_INS:
             setattr(owner, name, forbidden)

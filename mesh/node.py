@@ -247,9 +247,7 @@ class Node(Endpoint):
             self._effect_of, self._effect = work, number
             return
         if isinstance(work, Pushed):
-            turn = Turn()
-            self._subscriber.handle(work, turn)
-            host.perform(turn)
+            host.perform(Turn(writes=[("inbox_done", (work.message.id, work.message.source))]))
         failed = host.flush(effect=True)
         if failed is not None:
             raise failed

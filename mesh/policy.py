@@ -60,7 +60,12 @@ class LegalBasis(Struct, frozen=True):
             if not isinstance(getattr(self, name), str):
                 value = getattr(self, name)
                 known = getattr(value, "name", None) or getattr(value, "address", None)
-                wrong("LegalBasis", f"{name} as text", value, f"write {known!r}" if known else "")
+                wrong(
+                    "LegalBasis",
+                    f"{name} as text",
+                    value,
+                    f"write {known!r}" if known else "write it in quotes",
+                )
         check_names("LegalBasis", "items", self.items)
         if not isinstance(self.items, tuple):  # A list would change under those who hold the row.
             force_setattr(self, "items", tuple(self.items))

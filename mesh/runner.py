@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from msgspec import to_builtins
 
+from mesh.arguments import check_kind, check_text, check_whole
+from mesh.aside import in_thread
 from mesh.clock import VirtualLoop, run
 from mesh.errors import UsageError
 from mesh.faults import Effect, Plan
-from mesh.guard import forbid_nondeterminism
+from mesh.guard import forbid_nondeterminism, is_guarded
 from mesh.ledger import read_row
 from mesh.report import Result, UnderFaults
-from mesh.scenario import Scenario
+from mesh.scenario import SEED_MAX, Scenario
 from mesh.simulation import Simulation
 from mesh.store import is_of_place
 from mesh.trace.writer import TraceWriter
@@ -44,10 +48,74 @@ def run_scenario(
     `nodes` is the package whose `establish(sim)` puts the nation's law and institutions in place.
     `faults` is what goes wrong besides: what the scenario cannot bear then ends it, with the reason in one line.
     `progress(messages, mesh time in µs)` is called every thousand transmissions. An interrupted run
-    (KeyboardInterrupt) leaves a readable trace of what happened so far. Raises `UsageError` if trace or data
-    cannot be written; then nothing is left of either.
+    (KeyboardInterrupt) leaves a readable trace of what happened so far. Inside a running event loop, as in a cell of a
+    notebook, the run has a thread of its own. Raises `UsageError` for arguments that could not be meant, while another
+    run goes on in this process, and if trace or data cannot be written; then nothing is left of either.
     """
-    values = {setting.name: setting.default for setting in scenario.settings} | (settings or {})
+    settings = dict(settings or {})
+    _check_arguments(scenario, seed, settings, trace, data, nodes, faults)
+    loop = VirtualLoop()
+
+    record = partial(_record, loop, scenario, seed, settings, trace, data, nodes, faults, progress)
+    return in_thread(record, loop.interrupt) if _loop_runs() else record()
+
+
+def _check_arguments(
+    scenario: Any, seed: Any, settings: dict[str, Any], trace: Any, data: Any, nodes: Any, faults: Any
+) -> None:
+    """`UsageError` for what a program got wrong: that is no result of the mesh."""
+    if is_guarded():
+        raise UsageError("a run goes on in this process already; wait for it, or use a process for each")
+    check_kind("run_scenario", "a Scenario", scenario, Scenario)
+    check_whole("run_scenario", "seed", seed, -SEED_MAX)
+    if seed > SEED_MAX:
+        raise UsageError(f"run_scenario takes a seed up to {SEED_MAX}, not {seed}; give a smaller one")
+    scenario.check_settings(settings)
+    for name, value in (("trace", trace), ("data", data)):
+        if value is not None:
+            check_kind("run_scenario", f"{name} as a pathlib.Path", value, Path)
+    if faults is not None:
+        check_kind("run_scenario", "faults as a Plan", faults, Plan)
+    if nodes is not None:
+        check_text("run_scenario", "nodes, a package,", nodes)
+        _establish(nodes)
+
+
+def _establish(nodes: str) -> Callable[[Simulation], None]:
+    """What puts the law and the institutions of a package in place; `UsageError` if it has none."""
+    try:
+        package = importlib.import_module(nodes)
+    except ImportError as error:
+        raise UsageError(
+            f"nodes={nodes!r} cannot be imported: {error}; name a package such as 'nodes'"
+        ) from None
+    establish: Callable[[Simulation], None] | None = getattr(package, "establish", None)
+    if establish is None:
+        raise UsageError(f"nodes={nodes!r} has no establish(sim); name a package such as 'nodes'")
+    return establish
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _record(
+    loop: VirtualLoop,
+    scenario: Scenario,
+    seed: int,
+    settings: dict[str, Any],
+    trace: Path | None,
+    data: Path | None,
+    nodes: str | None,
+    faults: Plan | None,
+    progress: Callable[[int, int], None] | None,
+) -> Result:
+    """Run it, and leave nothing behind of what could not be recorded."""
+    values = {setting.name: setting.default for setting in scenario.settings} | settings
     made = data is not None and not data.exists()
     folder = _folder(data)
     under = {} if faults is None else {"faults": to_builtins(faults)}
@@ -57,9 +125,7 @@ def run_scenario(
         writer = TraceWriter(
             trace, scenario=scenario.name, seed=seed, settings=values, starts=starts, **under
         )
-        sim = Simulation(
-            loop=VirtualLoop(), seed=seed, starts=starts, trace=writer, data=folder, faults=faults
-        )
+        sim = Simulation(loop=loop, seed=seed, starts=starts, trace=writer, data=folder, faults=faults)
         return _play(sim, scenario, values, nodes, progress)
     except Exception as error:
         full = is_of_place(error)
@@ -136,7 +202,7 @@ async def _main(
     failures: list[BaseException],
 ) -> None:
     if nodes is not None:
-        importlib.import_module(nodes).establish(sim)
+        _establish(nodes)(sim)
     try:
         await scenario.run(sim, **values)
     except Exception:

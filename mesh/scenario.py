@@ -10,11 +10,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import isfinite
-from typing import Any, Never, get_type_hints
+from typing import Any, Final, Never, get_type_hints
 
 from mesh.arguments import check_kind, check_names, check_text, check_whole, wrong
 from mesh.errors import UsageError
 from mesh.faults import Plan
+
+SEED_MAX: Final = 2**63 - 1
+"""A seed is a whole number that SQLite can hold, and so is its negative."""
 
 Run = Callable[..., Awaitable[None]]
 
@@ -41,6 +44,13 @@ class Setting:
                 f"--set {self.name} takes {_KINDS[self.type]}, not {text!r}; by default {self.default}"
             ) from None
         return value
+
+    def check(self, value: object) -> None:
+        """`UsageError` unless a value that a program gave is of the type."""
+        kinds = (int, float) if self.type is float else self.type
+        exact = isinstance(value, kinds) and (self.type is bool or not isinstance(value, bool))
+        if not exact or (self.type is float and not isfinite(float(value))):  # type: ignore[arg-type]
+            wrong(f"the setting {self.name}", _KINDS[self.type], value, f"by default it is {self.default!r}")
 
     def as_json(self) -> dict[str, Any]:
         """The setting as `list --json` gives it."""
@@ -73,6 +83,16 @@ class Scenario:
         if rules not in self.starts_by_rules:
             raise UsageError(f"--set rules is one of {', '.join(self.starts_by_rules)}, not {rules!r}")
         return self.starts_by_rules[rules]
+
+    def check_settings(self, values: Mapping[str, Any]) -> None:
+        """`UsageError` for an unknown key or a value of another type."""
+        known = {setting.name: setting for setting in self.settings}
+        for key, value in values.items():
+            if key not in known:
+                raise UsageError(
+                    f"{self.name} has no setting {key!r}; its settings: {', '.join(known) or 'none'}"
+                )
+            known[key].check(value)
 
     def read_settings(self, pairs: tuple[str, ...]) -> dict[str, Any]:
         """The values of `key=value` texts; `UsageError` for an unknown key or a wrong value."""

@@ -142,7 +142,9 @@ class Simulation:
         """Let virtual time pass. `UsageError` for what is no length of time, or leads out of the calendar."""
         check_seconds("sleep", "a time", seconds)
         if self.now_us() + seconds * 1_000_000 >= CALENDAR_ENDS_US:
-            raise UsageError(f"sleep takes seconds that end before the year 10000, not {seconds!r}")
+            raise UsageError(
+                f"sleep takes seconds that end before the year 10000, not {seconds!r}; sleep less"
+            )
         await asyncio.sleep(seconds)
 
     # Who takes part.

@@ -23,6 +23,7 @@ from mesh import jws, sealing
 from mesh.clock import VirtualLoop, run
 from mesh.errors import MeshError
 from mesh.exchange import Turn, digest_of
+from mesh.guard import forbid_nondeterminism
 from mesh.keys import NodeKeys, SealingKey
 from mesh.ledger import Row, read_row
 from mesh.message import Body, Kind, Permit, Refusal, Request, encode, format_time
@@ -71,18 +72,19 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
 def simulation(**options: Any) -> Iterator[Simulation]:
     """A simulation on the running virtual loop; `options` are those of `Simulation` (seed, starts, …).
 
-    On leaving, ledgers are signed and databases closed; read the trace before. RuntimeError outside a
-    virtual loop.
+    Clocks, chance, threads and the network are refused meanwhile, as in a run (`mesh.guard`). On leaving, ledgers are
+    signed and databases closed; read the trace before. RuntimeError outside a virtual loop.
     """
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise RuntimeError("a simulation runs on mesh.testing.loop_factory, not on asyncio's own loop")
-    sim = Simulation(loop=loop, **options)
-    try:
-        yield sim
-    finally:
-        sim.close()
-        sim.trace.close()
+    with forbid_nondeterminism():
+        sim = Simulation(loop=loop, **options)
+        try:
+            yield sim
+        finally:
+            sim.close()
+            sim.trace.close()
 
 
 class Forger:

@@ -199,7 +199,7 @@ def test_a_neighbour_is_not_taken_from_another_folder(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("nowhere.py", "add takes an address such as muni/01208/tax, not 'Kobe/tax'"),
+        ("nowhere.py", "add takes an address, and 'Kobe/tax' is none; write kind/code/system"),
         ("no_role.py", "roles are like muni/*/tax: 'muni'"),
         ("nobody.py", "there is no resident 'r-000001': sim.resident(…) gives a handle first"),
         ("no_member.py", "a code is one of a member, for all its systems: muni/01208, not muni/01208/tax"),

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 EXEMPT = {
     "mesh/guard.py": "names what it forbids",
+    "mesh/aside.py": "a run in a thread of its own, where an event loop runs already",
     "mesh/live.py": "the live clock and the operating system's randomness",
     "mesh/transport/http.py": "a live transport",
     "mesh/transport/nats.py": "a live transport",

@@ -88,6 +88,7 @@ def said(act: Callable[[Any], Any]) -> str:
         run_scenario(run)
     text = str(caught.value)
     assert "\n" not in text
+    assert "; " in text, "what is wrong; how to mend it"
     return text
 
 
@@ -150,10 +151,10 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "sleep inf": (lambda sim: sim.sleep(inf), "sleep takes a time in seconds"),
     "sleep back": (lambda sim: sim.sleep(-1), "sleep takes a time in seconds"),
     "sleep text": (lambda sim: sim.sleep("5"), "a time in seconds, not a str"),
-    "sleep too long": (lambda sim: sim.sleep(1e12), "end before the year 10000"),
+    "sleep too long": (lambda sim: sim.sleep(1e12), "end before the year 10000, not 1000000000000.0; sleep less"),
     "ask a name": (lambda sim: ask(sim, service=ECHO.name), "ask takes a Service or PersonalService, not a str"),
     "ask a node": (lambda sim: ask(sim, to=sim.node(OFFICE)), f"name its address, {OFFICE!r}"),
-    "ask nowhere": (lambda sim: ask(sim, to="kobe"), "an address such as muni/01208/tax, not 'kobe'"),
+    "ask nowhere": (lambda sim: ask(sim, to="kobe"), "an address, and 'kobe' is none; write kind/code/system"),
     "ask text items": (
         lambda sim: ask(sim, service=FACTS, subject="c", procedure="relief", items="word"),
         "items as a list of names, not one text; write ['word']",

@@ -16,9 +16,7 @@ from mesh.cli.progress import display
 from mesh.errors import UsageError
 from mesh.faults import Plan as FaultPlan
 from mesh.report import Reach, Result, Totals
-from mesh.scenario import Scenario
-
-SEED_MAX = 2**63 - 1
+from mesh.scenario import SEED_MAX, Scenario
 
 
 class Seed(click.IntRange):

@@ -37,6 +37,13 @@ class VirtualLoop(IsolatedLoop):
         self._tasks_made = 0
         self._task_factory: Any = None
         self._running = self._closed = False
+        self.on_interrupt: Callable[[], None] | None = None
+        """What `interrupt` has the loop do; set by `run`."""
+
+    def interrupt(self) -> None:
+        """Do at its next callback what Ctrl-C does. From another thread, whose Ctrl-C does not reach the loop's."""
+        if self.on_interrupt is not None and not self._closed:
+            self._ready.append(Handle(self.on_interrupt, (), self, None))
 
     # Callbacks and timers.
 
@@ -54,7 +61,7 @@ class VirtualLoop(IsolatedLoop):
         self._ready.append(handle)
         return handle
 
-    # Only a signal handler can call from the side; it runs between callbacks, in a loop that never blocks.
+    # Only a signal handler and `interrupt` come from the side; the loop never blocks, and a deque takes both.
     call_soon_threadsafe = call_soon
 
     def call_at_us(

@@ -21,7 +21,7 @@ def run(main: Coroutine[Any, Any, _T], *, loop: VirtualLoop | None = None) -> _T
     """
     loop = VirtualLoop() if loop is None else loop
     task = loop.create_task(main)
-    with _interrupt_cancels(task):
+    with _interrupt_cancels(task, loop):
         try:
             result: _T = loop.run_until_complete(task)
             return result
@@ -33,20 +33,21 @@ def run(main: Coroutine[Any, Any, _T], *, loop: VirtualLoop | None = None) -> _T
 
 
 @contextmanager
-def _interrupt_cancels(task: asyncio.Task[Any]) -> Iterator[None]:
+def _interrupt_cancels(task: asyncio.Task[Any], loop: VirtualLoop) -> Iterator[None]:
     """While inside, SIGINT cancels the task; a second one raises KeyboardInterrupt wherever it finds Python.
 
     A handler that somebody else installed stays, as asyncio.Runner lets it.
     """
     interrupted = False
 
-    def interrupt(_signal: int, _frame: object) -> None:
+    def interrupt(_signal: int = 0, _frame: object = None) -> None:
         nonlocal interrupted
         if interrupted or task.done():
             raise KeyboardInterrupt
         interrupted = True
         task.cancel()
 
+    loop.on_interrupt = interrupt
     installed = _install(interrupt)
     try:
         yield

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from mesh.errors import UsageError
 from mesh.faults import Plan
-from mesh.scenario import Scenario
+from mesh.scenario import SEED_MAX, Scenario
 from mesh.trace.opening import check_file
 from mesh.viewer import child
 from mesh.viewer.folder import Folder, Missing
@@ -27,7 +27,6 @@ RUNS_MAX: Final = 4
 """Runs under way at a time."""
 KEPT_MAX: Final = 64
 """Finished runs whose outcome can still be asked for."""
-SEED_MAX: Final = 2**63 - 1
 STOP_S: Final = 20.0
 """How long a run may take to close its trace once it is told to stop."""
 

@@ -7,9 +7,13 @@ import logging
 import os
 import random
 import secrets
+import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.clock import run
+from mesh.errors import UsageError
 from mesh.guard import Nondeterminism, forbid_nondeterminism, real_monotonic
 
 # Lambdas, because a name taken here would be the real function, which no guard can reach.
@@ -41,6 +46,9 @@ SOURCES: dict[str, Callable[[], object]] = {
     "random.seed": lambda: random.seed(1),
     "random._urandom": lambda: secrets.token_hex(),
     "threading.Thread.start": lambda: threading.Thread(target=print).start(),
+    "socket.socket.__init__": lambda: socket.socket().close(),
+    "socket.getaddrinfo": lambda: socket.getaddrinfo("127.0.0.1", 80),
+    "subprocess.Popen.__init__": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
 }
 
 
@@ -51,7 +59,9 @@ def test_a_forbidden_source_fails_inside_and_works_again_outside(name: str) -> N
         pytest.raises(Nondeterminism, match="differs from run to run; use") as caught,
     ):
         SOURCES[name]()
-    assert name.removeprefix("threading.") in str(caught.value)
+    assert name.removeprefix("threading.").removeprefix("socket.").removeprefix("subprocess.") in str(
+        caught.value
+    )
     SOURCES[name]()
 
 
@@ -62,6 +72,7 @@ def test_a_forbidden_source_fails_inside_and_works_again_outside(name: str) -> N
         lambda: secrets.choice("ab"),
         lambda: random.SystemRandom().random(),
         lambda: ThreadPoolExecutor(1).submit(print),
+        lambda: urllib.request.urlopen("http://127.0.0.1:9/"),
     ],
 )
 def test_what_stands_on_a_forbidden_source_fails_too(call: Callable[[], object]) -> None:
@@ -125,7 +136,7 @@ def test_other_threads_keep_their_clock_but_may_not_simulate() -> None:
         try:
             with forbid_nondeterminism():
                 pass
-        except RuntimeError as error:
+        except UsageError as error:
             seen.append(str(error))
 
     start = threading.Event()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -258,3 +260,52 @@ def test_a_test_in_virtual_time_can_fail() -> None:
 
     with pytest.raises(LookupError):
         fails()
+
+
+class Clock(Node):
+    """Answers with what the machine's own clock says."""
+
+    @serves(ECHO)
+    async def echo(self, query: Empty, caller: Caller) -> Empty:
+        """Looks at what no node may look at."""
+        time.time()
+        return Empty()
+
+
+class Network(Node):
+    """Answers with what somebody outside says."""
+
+    @serves(ECHO)
+    async def echo(self, query: Empty, caller: Caller) -> Empty:
+        """Reaches out."""
+        with urllib.request.urlopen("http://127.0.0.1:9/"):
+            return Empty()
+
+
+@pytest.mark.parametrize("cls", [Clock, Network])
+@pytest.mark.parametrize("in_a_run", [True, False])
+def test_a_test_has_the_guard_that_a_run_has(
+    cls: type[Node], in_a_run: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """wall_clock_in_test.py: what fails in a run fails in the test of the same node, and says the same."""
+    codes: list[str] = []
+
+    async def story(sim: Simulation) -> None:
+        sim.add(cls, OFFICE)
+        sim.add(Office, DESK)
+        try:
+            await sim.node(DESK).ask(OFFICE, ECHO, Empty())
+        except Refused as refused:
+            codes.append(refused.code)
+
+    @in_virtual_time
+    async def as_a_test() -> None:
+        with simulation() as sim:
+            await story(sim)
+
+    if in_a_run:
+        run_scenario(scenario(title="t", title_ja="試")(story))
+    else:
+        as_a_test()
+    assert codes == ["handler_failed"]
+    assert "differs from run to run; use" in capsys.readouterr().err
