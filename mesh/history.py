@@ -28,18 +28,16 @@ def lines_of(
 ) -> Iterator[tuple[HistoryLine, bool]]:
     """Every line about the person, and whether it is hidden from them."""
     seen: dict[tuple[str, str, str | None, str | None], None] = {}
+    about: dict[str, _About] = {}
     for row in rows:
         # An id that nobody may repeat any more can be used again: the digest tells the two exchanges apart.
         key = (row.requester, row.id, row.provider, row.requestdigest)
         if row.entry != "permitted" or row.subject != person or key in seen:
             continue
         seen[key] = None
-        related = [
-            other
-            for other in rows_about(row.id)
-            if other.requester == row.requester and other.requestdigest in (None, row.requestdigest)
-        ]
-        closed = [one for one in related if one.entry == "closed" and one.provider in (None, row.provider)]
+        if row.id not in about:
+            about[row.id] = _About(rows_about(row.id))
+        closed, hidden = about[row.id].of(row)
         line = HistoryLine(
             time_us=row.time_us,
             requester=row.requester,
@@ -49,7 +47,27 @@ def lines_of(
             items=row.items,
             outcome=_outcome([one.code for one in closed]),
         )
-        yield line, any(other.undisclosed for other in related)
+        yield line, hidden
+
+
+class _About:
+    """The rows with one message id, by whom they are of and what they are about: many exchanges may have one id."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._closed: dict[tuple[str, str | None, str | None], list[Row]] = {}
+        self._hidden: dict[tuple[str, str | None], None] = {}
+        for row in rows:
+            if row.entry == "closed":
+                self._closed.setdefault((row.requester, row.requestdigest, row.provider), []).append(row)
+            if row.undisclosed:  # A mark names no digest: it hides whatever the id was used for.
+                self._hidden[row.requester, row.requestdigest] = None
+
+    def of(self, row: Row) -> tuple[list[Row], bool]:
+        """How the exchange of a permit was closed, and whether it is hidden."""
+        asked = (row.requester, row.requestdigest)
+        # The provider's refusal of unread bytes, and every answer to a question, names no provider.
+        closed = [*self._closed.get((*asked, None), ()), *self._closed.get((*asked, row.provider), ())]
+        return closed, asked in self._hidden or (row.requester, None) in self._hidden
 
 
 def _outcome(codes: list[str | None]) -> str:

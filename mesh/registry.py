@@ -106,6 +106,7 @@ class Registry:
         self._version = 0
         self._head = b""
         self._renew_us = 0
+        self._unkept: dict[str, None] = {}
         self.current = b""
         """The head while it stands; empty when the next `head` signs another."""
 
@@ -132,6 +133,7 @@ class Registry:
         self._stored[address] = (index, data)
         for kid in kids:
             self._address_of[kid] = address
+        self._unkept[address] = None
         self._renew_us = 0
         self.current = b""
 
@@ -153,12 +155,15 @@ class Registry:
         now_us = self._now()
         if now_us >= self._renew_us:
             self._version += 1
-            root, size = self._tree.root().hex(), self._tree.size
-            head = Head(self._version, root, size, now_us, now_us + self._lifetime_us)
-            self._head = jws.sign(_encode(head), self._authority.signing, typ=TYP)
+            self._head = self._sign(now_us)
             self._renew_us = now_us + self._lifetime_us // 2
             self.current = self._head
         return self._head
+
+    def _sign(self, now_us: int) -> bytes:
+        root, size = self._tree.root().hex(), self._tree.size
+        head = Head(self._version, root, size, now_us, now_us + self._lifetime_us)
+        return jws.sign(_encode(head), self._authority.signing, typ=TYP)
 
     def entry(self, address: str) -> Proven | None:
         """An entry with its proof under the head that is current after this call; None if there is none."""
@@ -178,6 +183,15 @@ class Registry:
     def rows(self) -> list[tuple[int, str, bytes]]:
         """Position, address and bytes of every entry; the head's root is over them in this order."""
         return [(position, address, data) for address, (position, data) in self._stored.items()]
+
+    def unkept(self) -> tuple[list[tuple[int, str, bytes]], bytes]:
+        """The rows of entries made or changed since the last call, and a head over all, for a recording under way.
+
+        Nobody else hears of that head: a run that is recorded goes as one that is not.
+        """
+        rows = [(self._stored[address][0], address, self._stored[address][1]) for address in self._unkept]
+        self._unkept.clear()
+        return rows, self.current or self._sign(self._now())
 
 
 def load_keys(record: KeyRecord) -> tuple[VerifyKey, SealPublicKey, VerifyKey]:

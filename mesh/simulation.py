@@ -117,6 +117,7 @@ class Simulation:
         self.registry = Registry(self.authority, self.now_us, source=self._make_entry)
         self._shared = Shared()
         self.transport = MemoryTransport(loop, self.trace, self._reach, self.disturbance, latency_us)
+        self.trace.before_commit = self._keep_under_way
         self.report = Report()
         self.blocks = Blocks()
         self._added: list[LegalBasis] = []
@@ -543,6 +544,7 @@ class Simulation:
         for address, store in stopped.items():
             self._sign_last_head(address, store)
         self.transport.close()
+        self.trace.before_commit = None
         self.trace.registry(self.registry, self.authority.root_der)
         for address in (*self._nodes, *stopped):
             self.trace.sealing_key(address, self.keys_of(address).sealing)
@@ -551,6 +553,10 @@ class Simulation:
         for store in self._stores.values():
             store.close()
         self._nodes.clear()
+
+    def _keep_under_way(self) -> None:
+        """What a trace needs so that it verifies as far as it goes."""
+        self.trace.under_way(self.registry, self.authority.root_der, self.transport.under_way())
 
     def _sign_last_head(self, address: str, store: Store) -> None:
         """Sign the head of a node that is down over what it had committed."""

@@ -160,6 +160,11 @@ def _root(root: str | None, trace: Trace) -> bytes | None:
 
 def _verdict(report: Report) -> Iterator[str]:
     checked = f"{report.messages} messages, {report.permits} permits, {report.ledger_rows} ledger rows"
+    if report.nothing:
+        yield "nothing recorded: the run " + (
+            "has not committed anything yet" if report.live else "was killed before its first commit"
+        )
+        return
     yield f"{'holds' if report.ok else 'FAILS'}: {checked}, {report.trees} trees checked"
     found = report.finding
     if found is not None:
@@ -167,7 +172,9 @@ def _verdict(report: Report) -> Iterator[str]:
         about = f" (id {found.message})" if found.message else ""
         yield f"first fault: {where}{about}: {found.code}: {found.text}"
     yield f"unfinished exchanges {report.unfinished}, retried {report.retried}, refused at the gate {report.refused}"
-    if not report.complete:
+    if report.live:
+        yield f"the trace is still being written: {report.unsigned} ledger rows stand after the last signed heads"
+    elif not report.complete:
         yield f"the run was interrupted: {report.unsigned} ledger rows stand after the last signed heads"
     yield f"root certificate SHA-256 {report.root}"
 

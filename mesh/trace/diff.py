@@ -28,10 +28,6 @@ from mesh.trace.show import attributes_of
 FOLLOWING_MAX: Final = 100
 """Indexes that are listed of what follows; beyond that they are counted."""
 _CHUNK: Final = 2**20
-_RAW: Final = """
-SELECT t.number, t.sent_us, t.arrived_us, t.sender, t.recipient, t.fate, nullif(t.code, ''), m.line, p.line
-FROM transmission t LEFT JOIN message m ON m.number = t.message LEFT JOIN message p ON p.number = nullif(t.permit, 0)
-ORDER BY t.number"""
 _COMPARED: Final = ("message", "transmission")
 """Tables whose rows were compared already, as they were sent."""
 
@@ -94,7 +90,7 @@ Pair = tuple[Transmission | None, Transmission | None, list[dict[str, Any]]]
 
 def _first(a: Trace, b: Trace) -> Pair | None:
     """The first transmissions of which a byte differs."""
-    for row, other in zip_longest(a.rows(_RAW), b.rows(_RAW)):
+    for row, other in zip_longest(a.raw(), b.raw()):
         if row == other and _same_parties(a, b, row):
             continue
         one, two = (

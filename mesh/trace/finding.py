@@ -25,6 +25,11 @@ class Report:
     root: str | None = None
     """SHA-256 of the root certificate that the trace names, in hex: what a person compares."""
     complete: bool = False
+    """Whether the run came to its end and all of its file is there."""
+    live: bool = False
+    """Whether the run still goes on."""
+    nothing: bool = False
+    """Whether the run was killed before it recorded anything."""
     messages: int = 0
     """Transmissions."""
     permits: int = 0
@@ -43,8 +48,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether everything holds."""
-        return self.finding is None
+        """Whether everything holds, and there is something."""
+        return self.finding is None and not self.nothing
 
     def to_dict(self) -> dict[str, Any]:
         """The report as `trace verify --json` prints it."""
@@ -61,6 +66,8 @@ class Report:
             },
             "first_fault": first,
             "complete": self.complete,
+            "live": self.live,
+            "nothing": self.nothing,
             "root": self.root,
             "refused": self.refused,
             "unfinished": self.unfinished,

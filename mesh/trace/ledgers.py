@@ -5,18 +5,20 @@ Rules kept here:
    root of each head of that size. Sizes never fall. So every head continues the one before it.
 2. A head is of the party's own key, old or new. When it was signed is not judged: a party whose certificate
    was revoked still has to say how its ledger ends.
-3. In a complete trace the last head covers all rows; else the rows after it are counted as unsigned.
+3. In a complete trace the last head covers all rows; else the rows of the hour after it are counted as unsigned: a head
+   is signed with the first row, and with the first an hour after the last one.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 import msgspec
 
 from mesh import jws
 from mesh.errors import MeshError
-from mesh.ledger import Head, Row, read_head
+from mesh.ledger import HEAD_EVERY_US, Head, Row, read_head
 from mesh.merkle import Tree, leaf_hash
 from mesh.parsing import decode
 from mesh.party import read_line
@@ -33,7 +35,7 @@ _row_decoder = msgspec.json.Decoder(Row)
 class _Book:
     """One party's ledger as far as it was read."""
 
-    __slots__ = ("covered", "heads", "tree")
+    __slots__ = ("covered", "covered_us", "first_uncovered", "heads", "tree")
 
     def __init__(self) -> None:
         self.tree = Tree()
@@ -41,6 +43,10 @@ class _Book:
         """Those whose rows have not all come yet."""
         self.covered = -1
         """The size of the last head that held; -1 when there was none."""
+        self.covered_us = 0
+        """When that was signed."""
+        self.first_uncovered: int | None = None
+        """The position of the first row that should be under a head and is under none."""
 
 
 class Ledgers:
@@ -62,9 +68,9 @@ class Ledgers:
         self._passed = passed or {}
         self._number = 0
 
-    def read_heads(self) -> None:
-        """Check the heads' signatures; raises `Finding`."""
-        for party, token in self._trace.heads():
+    def read_heads(self, count: int | None = None) -> None:
+        """Check the signatures of the heads, of the first `count` if it is given; raises `Finding`."""
+        for party, token in islice(self._trace.heads(), count):
             book = self._books.setdefault(party, _Book())
             try:
                 head = self._read_head(party, token)
@@ -101,6 +107,8 @@ class Ledgers:
             self._agreement.enter(party, row)
         except MeshError as error:
             raise Finding(error.code, f"{party}, row {position}: {error.text}", message=message) from None
+        if book.first_uncovered is None and row.time_us >= book.covered_us + HEAD_EVERY_US:
+            book.first_uncovered = position
         book.tree.append(leaf_hash(stored.row))
         if book.heads and book.heads[0].size == book.tree.size:
             self._compare(party, book)
@@ -115,7 +123,7 @@ class Ledgers:
                     "ledger_broken",
                     f"{party}, rows {first} to {head.size - 1}: they do not have the root of their signed head",
                 )
-            book.covered = head.size
+            book.covered, book.covered_us, book.first_uncovered = head.size, head.time_us, None
 
     def finish(self) -> None:
         """Check that the heads cover the rows, and count what is left open; raises `Finding`."""
@@ -125,14 +133,13 @@ class Ledgers:
                 text = f"{party}, row {book.tree.size}: it is missing, and a signed head covers it"
                 raise Finding("ledger_broken", text)
             uncovered = book.tree.size - max(book.covered, 0)
-            if uncovered and self._trace.complete:
-                text = f"{party}, row {book.tree.size - uncovered}: no signed head covers it"
-                raise Finding("ledger_broken", text)
+            first = book.tree.size - uncovered if uncovered and self._trace.complete else book.first_uncovered
+            if first is not None:
+                raise Finding("ledger_broken", f"{party}, row {first}: no signed head covers it")
             report.unsigned += uncovered
             report.trees += 1
-        if self._trace.complete:
-            for index, error in self._agreement.unrecorded(self._passed):
-                raise Finding(error.code, error.text, index=index)
+        for index, error in self._agreement.unrecorded(self._passed):
+            raise Finding(error.code, error.text, index=index)
         report.unfinished = self._agreement.unfinished()
         report.retried = self._agreement.retried()
 

@@ -13,8 +13,8 @@ Rules kept here:
    no other one. (SQLite removes the super-journal that a journal names: sqlite.org/atomiccommit.html, section 5.)
 6. The file's tables are those of `mesh.trace.schema`, word for word. There is no view, no trigger, no column that is
    computed: reading runs nothing that somebody else wrote.
-7. What SQLite may do is counted while a trace is opened, and later wherever a reader says so (`Steps`): pages that
-   point at each other can make a small file endless.
+7. What SQLite may do is counted (`Steps`), by the size of the file: pages that point at each other, and rows that share
+   what overflows their page, make a small file endless. SQLite reads the table of tables by itself, so that has one page.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import stat
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mesh.errors import UsageError
 from mesh.trace.schema import APPLICATION_ID, FORMAT, SCHEMAS
@@ -41,6 +41,9 @@ PATIENCE_S: Final = 1.0
 """How long to wait for a run that commits just now."""
 _LENGTH_MAX: Final = 2**26
 """Bytes of one value and of one row; a message has at most 2 MiB."""
+_OBJECTS_MAX: Final = 100
+_LEAF: Final = 13
+"""The type of a table's page that points to no other (sqlite.org/fileformat.html, 1.6)."""
 _PIECE: Final = 2**20
 UNREADABLE: Final = (sqlite3.Error, ValueError, OverflowError)
 """What sqlite3 raises over a damaged file: SQLite's words need not be UTF-8 then, nor its numbers fit."""
@@ -55,26 +58,63 @@ class Damage(UsageError):
 
 
 class Steps:
-    """How many steps SQLite may still take; counted, not timed, so that a file is readable or not wherever it is read."""
+    """How much SQLite may still do; counted, not timed, so that a file is readable or not wherever it is read.
+
+    One statement takes at most `PER_BYTE` steps for each byte of the file, beyond what any may take: a row has some bytes,
+    and no statement needs many steps for one.
+    """
 
     UNIT: Final = 10_000
     OPENING: Final = 200 * UNIT
     """More than a nation's parties take, and less than some seconds."""
+    PER_BYTE: Final = 8
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, size: int) -> None:
+        self.size = size
+        """Bytes of the file."""
         self._left: int | None = self.OPENING
+        self._statement_max = self.OPENING + self.PER_BYTE * size
+        self._statement = 0
         db.set_progress_handler(self._step, self.UNIT)
 
     def allow(self, steps: int | None) -> None:
-        """From now on so many; None for as many as it takes."""
+        """From now on so many for all statements together; None for as many as each may take."""
         self._left = steps
+
+    def begin(self) -> None:
+        """A statement begins."""
+        self._statement = 0
 
     def _step(self) -> bool:
         """Whether to stop. It also lets Ctrl-C through, which would wait for the end of a statement."""
-        if self._left is None:
-            return False
-        self._left -= self.UNIT
-        return self._left < 0
+        self._statement += self.UNIT
+        if self._left is not None:
+            self._left -= self.UNIT
+            if self._left < 0:
+                return True
+        return self._statement > self._statement_max
+
+
+class Room:
+    """What a file of some size can hold: so many rows and bytes may come from it, and no more.
+
+    No byte comes more than `shares` times.
+    """
+
+    ROW_BYTES_MIN: Final = 8
+    """A row has two bytes in its page's index and two before it, and each column one at least."""
+
+    def __init__(self, size: int, shares: int = 1) -> None:
+        self._rows = size // self.ROW_BYTES_MIN
+        self._bytes = shares * size
+
+    def holds(self, row: tuple[Any, ...]) -> bool:
+        """Whether there is room for one row more."""
+        self._rows -= 1
+        for value in row:
+            if value.__class__ is bytes or value.__class__ is str:
+                self._bytes -= len(value)
+        return self._rows >= 0 and self._bytes >= 0
 
 
 class Opened(NamedTuple):
@@ -121,7 +161,7 @@ def _connect(path: Path, name: str, how: str, *, whole: bool = True) -> tuple[sq
         uri=True, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False,
     )  # fmt: skip
     try:
-        steps = Steps(db)
+        steps = Steps(db, path.stat().st_size)
         if not whole:
             # Else SQLite reads nothing of a file that has fewer pages than its header says.
             db.execute("PRAGMA writable_schema = ON")
@@ -191,7 +231,9 @@ def _settle(db: sqlite3.Connection, name: str) -> None:
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA cell_size_check = ON")
     db.execute("PRAGMA temp_store = MEMORY")
-    found = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT 100").fetchall()
+    found = db.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT ?", (_OBJECTS_MAX,)
+    ).fetchall()
     db.execute("PRAGMA query_only = ON")
     if not known_objects().issuperset(found) and not _is_newer(db, found):
         raise UsageError(
@@ -234,6 +276,7 @@ def check_file(path: Path, name: str | None = None) -> str | None:
             raise UsageError(f"{name} is not a file; name a trace that `run NAME --trace FILE` wrote")
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
+            page = file.read(5)
         size = path.stat().st_size
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "no such name"
@@ -249,6 +292,8 @@ def check_file(path: Path, name: str | None = None) -> str | None:
     if header[18:20] != b"\x01\x01":
         # To read a write-ahead log SQLite makes files beside the database.
         raise UsageError(f"{name} was changed to keep a write-ahead log, which no run does; run it again")
+    if len(page) == 5 and (page[0] != _LEAF or int.from_bytes(page[3:5], "big") > _OBJECTS_MAX):
+        raise damaged(f"{name} is damaged")
     # A page size of 65536 is written as 1 (sqlite.org/fileformat.html, section 1.3.2).
     page_size = int.from_bytes(header[16:18], "big")
     wanted = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -24,7 +24,7 @@ from mesh.errors import MeshError, UsageError
 from mesh.faults import Plan, recorded_plan
 from mesh.message import parse_time
 from mesh.parsing import parse_json
-from mesh.trace.opening import UNREADABLE, Damage, Opened, Steps, connect, damaged, one_line
+from mesh.trace.opening import UNREADABLE, Damage, Opened, Room, Steps, connect, damaged, one_line
 from mesh.trace.rows import Expectation, LedgerRow, Message, Transmission
 from mesh.trace.schema import FORMAT, NOT_TRIED
 
@@ -40,17 +40,42 @@ class _Plain(NamedTuple):
     code: str | None
 
 
+class Ends(NamedTuple):
+    """How far a run had recorded at one moment: what comes later is left to the next look."""
+
+    transmission: int
+    """The last index."""
+    ledger: int
+    """The number of the last row."""
+    heads: int
+    """How many there were."""
+
+
 T = TypeVar("T")
 PIECE: Final = 1000
 """Transmissions that are read at a time while the run goes on."""
 _PARTIES = "SELECT number, address FROM party ORDER BY number"
-_MESSAGE = "{0}.number, {0}.digest, {0}.kind, nullif({0}.id, ''), nullif({0}.service, ''), nullif({0}.code, ''), {0}.line"
+_INLINE_MAX: Final = 8192
+"""Bytes of a line that come with each transmission of it; a longer one is read by itself, and kept at hand."""
+_AT_HAND_MAX: Final = 2**26
+"""Bytes of such lines that are kept at hand."""
+_TRANSMISSION_BYTES_MIN: Final = 16
+_SHARES: Final = 2 * _INLINE_MAX // _TRANSMISSION_BYTES_MIN
+"""How often a byte may come where messages stand beside transmissions: a line comes with each of its transmissions."""
+_ROW = "{0}.number, {0}.digest, {0}.kind, nullif({0}.id, ''), nullif({0}.service, ''), nullif({0}.code, ''), "
+_MESSAGE = f"{_ROW}{{0}}.line"
+_SHORT = f"CASE WHEN length({{0}}.line) <= {_INLINE_MAX} THEN {{0}}.line END"
 # The writer puts '' and 0 where there is nothing, because SQLite binds them faster than NULL.
 _TRANSMISSIONS = f"""
 SELECT t.number, t.sent_us, t.arrived_us, t.sender, t.recipient, nullif(t.permit, 0), t.fate, nullif(t.code, ''),
-  {_MESSAGE.format("m")}, {_MESSAGE.format("p")}
+  {(_ROW + _SHORT).format("m")}, {(_ROW + _SHORT).format("p")}
 FROM transmission t LEFT JOIN message m ON m.number = t.message LEFT JOIN message p ON p.number = t.permit
 WHERE {{where}} ORDER BY t.number LIMIT ?"""  # noqa: S608
+_RAW: Final = f"""
+SELECT t.number, t.sent_us, t.arrived_us, t.sender, t.recipient, t.fate, nullif(t.code, ''), m.number, p.number,
+  {_SHORT.format("m")}, {_SHORT.format("p")}
+FROM transmission t LEFT JOIN message m ON m.number = t.message LEFT JOIN message p ON p.number = nullif(t.permit, 0)
+ORDER BY t.number"""  # noqa: S608
 
 
 class Trace:
@@ -67,9 +92,12 @@ class Trace:
         self.steps: Steps = opened.steps
         """How far SQLite may go."""
         self._copy = opened.copy
+        self._at_hand: dict[int, Message] = {}
+        self._at_hand_bytes = 0
         self.live = opened.live
         """Whether the run still goes on."""
-        self._short = opened.short
+        self.short = opened.short
+        """That the file is shorter than it should be, and by how much."""
         self.whole = opened.short is None
         """Whether the file is as long as it should be."""
         self._older = False
@@ -101,10 +129,35 @@ class Trace:
         return {key: _value(text) for key, text in said.items()}
 
     @property
+    def nothing(self) -> bool:
+        """Whether the run has recorded nothing yet, or was killed before it did."""
+        tables = ("transmission", "message", "ledger", "head", "registry_entry", "registry_head")
+        return (
+            not self.complete
+            and self.whole
+            and not self.root_der
+            and all(next(self.rows(f"SELECT 1 FROM {one} LIMIT 1"), None) is None for one in tables)  # noqa: S608
+        )
+
+    def under_way(self) -> frozenset[int]:
+        """The indexes of what was sent and had not arrived at the last commit of a run that did not come to its end."""
+        said = dict(self._typed("SELECT key, value FROM meta WHERE key = 'under_way'", tuple[str, str]))
+        numbers = _value(said.get("under_way", "[]"))
+        return frozenset(one for one in numbers if type(one) is int) if type(numbers) is list else frozenset()
+
+    def ends(self) -> Ends:
+        """How far the run has recorded; asked for in one statement, as of one commit."""
+        sql = (
+            "SELECT (SELECT ifnull(max(number), -1) FROM transmission), (SELECT ifnull(max(number), 0) FROM ledger),"
+            " (SELECT ifnull(max(number), 0) FROM head)"
+        )
+        return next(self._typed(sql, Ends))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a person must know before believing the trace, each in one line; empty as it should be."""
         lost = (
-            f"{self.name} is {self._short or 'damaged'}: not all of its table {table} can be read"
+            f"{self.name} is {self.short or 'damaged'}: not all of its table {table} can be read"
             for table in self._lost
         )
         return (*self._notes, *lost)
@@ -144,8 +197,8 @@ class Trace:
             raise UsageError(f"{name} has format {written}, and this version reads up to {FORMAT}: update it")
         if self._older:
             yield f"{name} has format {written}, and this version writes {FORMAT}: what it lacks is left out"
-        if self._short is not None:
-            yield f"{name} is {self._short}; what comes before the break can be read"
+        if self.short is not None:
+            yield f"{name} is {self.short}; what comes before the break can be read"
         elif self.live:
             yield f"{name} is still being written; what was committed so far can be read"
         elif not self.complete:
@@ -155,7 +208,7 @@ class Trace:
 
     def _damage(self, where: str = "", index: int | None = None) -> Damage:
         """The error of a row that cannot be read."""
-        return damaged(f"{self.name} is {self._short or 'damaged'}{where}", index)
+        return damaged(f"{self.name} is {self.short or 'damaged'}{where}", index)
 
     def close(self) -> None:
         """Close the file, and remove the copy if one was read."""
@@ -205,17 +258,27 @@ class Trace:
         `where` is an SQL condition on t (transmission) and m (message), with its values.
         """
         sql = _TRANSMISSIONS.format(where=f"t.number >= ? AND ({where})")
-        for row in self._pieces(sql, start, values, limit):
+        for row in self._pieces(sql, start, values, limit, _SHARES):
             yield self._transmission(row)
 
+    def raw(self) -> Iterator[tuple[Any, ...]]:
+        """Every transmission as its columns stand, with the lines of message and permit at the end, in order."""
+        for *columns, message, permit, line, beside in self.rows(_RAW, room=self.room(_SHARES)):
+            if line is None and type(message) is int:
+                line = self._long_message(message).line
+            if beside is None and type(permit) is int:
+                beside = self._long_message(permit).line
+            yield (*columns, line, beside)
+
     def _pieces(
-        self, sql: str, start: int, values: tuple[Any, ...] = (), limit: int = -1
+        self, sql: str, start: int, values: tuple[Any, ...] = (), limit: int = -1, shares: int = 1
     ) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement that begins at a number and ends with a limit; in pieces if a run may still write."""
+        room = self.room(shares)
         while True:
             piece = limit if self.complete else PIECE if limit < 0 else min(limit, PIECE)
             count = 0
-            for row in self.rows(sql, start, *values, piece):
+            for row in self.rows(sql, start, *values, piece, room=room):
                 if row[0] < start:  # Pages that point at each other, so that rows come again for ever.
                     raise self._damage()
                 yield row
@@ -230,8 +293,8 @@ class Trace:
         index = row[0] if type(row[0]) is int else None
         try:
             plain = _convert(row[:8], _Plain)
-            message = _convert(row[8:15], Message)
-            permit = None if plain.permit is None else _convert(row[15:], Message)
+            message = self._whole(row[8:15])
+            permit = None if plain.permit is None else self._whole(row[15:])
             sender, recipient = self.parties[plain.sender], self.parties[plain.recipient]
         except (msgspec.ValidationError, KeyError):
             raise self._damage(f" at transmission {index}", index) from None
@@ -239,6 +302,23 @@ class Trace:
             plain.number, plain.sent_us, plain.arrived_us, sender, recipient, plain.fate, plain.code,
             message, permit,
         )  # fmt: skip
+
+    def _whole(self, row: tuple[Any, ...]) -> Message:
+        """A message as it stands beside a transmission, with its line if that is too long to come with it."""
+        if row[6] is None and type(row[0]) is int:
+            return self._long_message(row[0])
+        return _convert(row, Message)
+
+    def _long_message(self, number: int) -> Message:
+        """A message with a long line; those read last stay at hand, since a line may be sent many times."""
+        known = self._at_hand.get(number)
+        if known is None:
+            known = self.message(number)
+            self._at_hand_bytes += len(known.line)
+            while self._at_hand and self._at_hand_bytes > _AT_HAND_MAX:
+                self._at_hand_bytes -= len(self._at_hand.pop(next(iter(self._at_hand))).line)
+            self._at_hand[number] = known
+        return known
 
     def message(self, number: int) -> Message:
         """The message with a number; `Damage` if there is none."""
@@ -350,15 +430,32 @@ class Trace:
 
     # Reading.
 
-    def rows(self, sql: str, *values: Any) -> Generator[tuple[Any, ...], None, None]:
-        """The rows of a statement; `Damage` where SQLite cannot go on."""
+    def rows(
+        self, sql: str, *values: Any, room: Room | None = None
+    ) -> Generator[tuple[Any, ...], None, None]:
+        """The rows of a statement; `Damage` where SQLite cannot go on, or where more comes than the file can hold.
+
+        Statements that together read a table once share the `room`.
+        """
+        self.steps.begin()
         try:
-            found = self._db.execute(sql, values)
-            yield from found.fetchall() if self.live else found
+            found = self._held(self._db.execute(sql, values), room or self.room())
+            # A run cannot commit while somebody reads.
+            yield from list(found) if self.live else found
         except UNREADABLE as error:
             if self._older and str(error).startswith("no such "):
                 return
             raise self._damage() from None
+
+    def room(self, shares: int = 1) -> Room:
+        """Room for what the file can hold, if no byte comes more often."""
+        return Room(self.steps.size, shares)
+
+    def _held(self, found: Iterable[tuple[Any, ...]], room: Room) -> Iterator[tuple[Any, ...]]:
+        for row in found:
+            if not room.holds(row):
+                raise self._damage()
+            yield row
 
     def _typed(self, sql: str, kind: type[T], *values: Any) -> Iterator[T]:
         for row in self.rows(sql, *values):

@@ -92,6 +92,7 @@ class Recheck:
         self._start_us = trace.start_us
         self._recent: dict[tuple[int, bool], Checked] = {}
         self._next = 0
+        self._under_way = frozenset() if trace.complete else trace.under_way()
         self._sent_us = 0
         self.seen: dict[str, Seen] = {}
         self.passed: dict[str, Passed] = {}
@@ -118,8 +119,8 @@ class Recheck:
             self._report.permits += 1
 
     def _order(self, sent: Transmission) -> None:
-        if sent.number != self._next and (self._trace.complete or sent.number < self._next):
-            raise Finding("correlation_mismatch", f"transmission {self._next} is missing")
+        if sent.number != self._next:
+            self._check_gap(sent.number)
         self._next = sent.number + 1
         if not self._sent_us <= sent.sent_us <= sent.arrived_us:
             raise Finding("correlation_mismatch", "the times of the transmission run backwards")
@@ -128,6 +129,17 @@ class Recheck:
             raise Finding("correlation_mismatch", "the transmission has no known fate or code")
         if sent.code is not None and sent.fate != Fate.DELIVERED:
             raise Finding("correlation_mismatch", "what was not delivered cannot have been refused")
+
+    def _check_gap(self, number: int) -> None:
+        """A transmission may be missing only if it was under way when the run last committed."""
+        if self._trace.live:
+            self._under_way |= self._trace.under_way()
+        start = self._next
+        # The range may be as long as numbers are; what was under way is a short list.
+        missing = number < start or number - start > len(self._under_way)
+        if missing or not self._under_way.issuperset(range(start, number)):
+            first = next((one for one in range(start, number) if one not in self._under_way), start)
+            raise Finding("correlation_mismatch", f"transmission {first} is missing")
 
     # One line.
 

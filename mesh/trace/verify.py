@@ -16,7 +16,7 @@ from typing import Final
 from mesh.trace.finding import Finding, Report
 from mesh.trace.ledgers import Ledgers
 from mesh.trace.opening import Damage
-from mesh.trace.reader import Trace
+from mesh.trace.reader import Ends, Trace
 from mesh.trace.recheck import Recheck
 from mesh.trace.registry_copy import registry_view
 from mesh.view import View
@@ -31,9 +31,12 @@ def verify(trace: Trace, root_der: bytes | None = None, progress: Progress | Non
 
     `root_der` is the root certificate that the trace must be of; without it the trace's own is taken, and
     the report's `root` is for a person to compare. `progress(done, total)` is called now and then. A trace
-    that was interrupted verifies as far as it goes.
+    that was interrupted, or is still being written, verifies up to its last commit; one that was cut does not.
     """
-    report = Report(complete=trace.complete)
+    report = Report(complete=trace.complete and trace.whole, live=trace.live)
+    report.nothing = trace.nothing
+    if report.nothing:
+        return report
     try:
         _verify(trace, root_der, report, progress)
     except Finding as finding:
@@ -60,24 +63,37 @@ def _verify(trace: Trace, root_der: bytes | None, report: Report, progress: Prog
     report.trees += 1
     total = trace.count("transmission") + trace.count("ledger")
     recheck = Recheck(trace, view, report)
+    ends = trace.ends() if trace.live else None
     for done, sent in enumerate(trace.transmissions()):
+        if ends is not None and sent.number > ends.transmission:
+            break
         recheck.transmission(sent)
         if progress is not None and done % PROGRESS_EVERY == 0:
             progress(done, total)
     if (unsent := never_sent(trace)) is not None:
         raise unsent
-    _verify_ledgers(trace, view, recheck, report, progress, total)
+    _verify_ledgers(trace, view, recheck, report, progress, total, ends)
     trace.read_beside()
+    if trace.short is not None:
+        raise Finding("message_malformed", f"{trace.name} is {trace.short}: copy it again, or run it again")
     if progress is not None:
         progress(total, total)
 
 
 def _verify_ledgers(
-    trace: Trace, view: View, recheck: Recheck, report: Report, progress: Progress | None, total: int
+    trace: Trace,
+    view: View,
+    recheck: Recheck,
+    report: Report,
+    progress: Progress | None,
+    total: int,
+    ends: Ends | None,
 ) -> None:
     ledgers = Ledgers(trace, view, recheck.seen, report, recheck.passed)
-    ledgers.read_heads()
+    ledgers.read_heads(None if ends is None else ends.heads)
     for done, row in enumerate(trace.ledger(), report.messages):
+        if ends is not None and row.number > ends.ledger:
+            break
         ledgers.row(row)
         if progress is not None and done % PROGRESS_EVERY == 0:
             progress(done, total)

@@ -5,7 +5,9 @@ Rules kept here:
    SQLite version are set to constants on a clean close, as sqlite.org/fileformat.html section 1.3 places
    them.
 2. Never plaintext: a line is kept as it went over the wire.
-3. A file under way has `complete` = 0; it is readable at every commit.
+3. A file under way has `complete` = 0; it is readable at every commit, and verifies: the registry as it stands, and
+   which transmissions are still under way, are committed with the rest. Its journal lies beside it all the time, which
+   tells readers that it is still being written.
 4. What was recorded under the same name before is kept aside until the new recording holds something, and comes back
    if the run is refused.
 """
@@ -53,6 +55,9 @@ class RegistryRows(Protocol):
     def head(self) -> bytes:
         """The newest head."""
 
+    def unkept(self) -> tuple[list[tuple[int, str, bytes]], bytes]:
+        """The rows that are new since the last call, and a head over all."""
+
 
 class TraceWriter:
     """Writes one trace; without a path it is kept in memory and can be asked, but not kept."""
@@ -75,10 +80,12 @@ class TraceWriter:
         self.expectations: list[Expectation] = []
         self.on_commit: Callable[[], None] | None = None
         """Called after every batch; a progress display hangs on it."""
+        self.before_commit: Callable[[], None] | None = None
+        """Called before every batch is committed: for what must be with it, that messages can be verified."""
         try:
             self.meta(format=FORMAT, complete=0, **meta)
             self.db.execute("COMMIT")
-            self.db.execute("BEGIN")
+            self._begin()
         except sqlite3.Error as error:
             self.discard()
             raise _unwritable(path, error) from None
@@ -243,8 +250,16 @@ class TraceWriter:
 
     def registry(self, registry: RegistryRows, root_der: bytes) -> None:
         """Keep every entry, the head over them and the root certificate."""
-        self.db.executemany("INSERT OR REPLACE INTO registry_entry VALUES (?, ?, ?)", registry.rows())
-        self.db.execute("INSERT OR REPLACE INTO registry_head VALUES (1, ?)", (registry.head(),))
+        self._keep_registry(registry.rows(), registry.head(), root_der)
+
+    def under_way(self, registry: RegistryRows, root_der: bytes, transmissions: Sequence[int]) -> None:
+        """Keep what the registry has become, and which transmissions have not arrived, as of the commit that follows."""
+        self._keep_registry(*registry.unkept(), root_der)
+        self.meta(under_way=list(transmissions))
+
+    def _keep_registry(self, rows: list[tuple[int, str, bytes]], head: bytes, root_der: bytes) -> None:
+        self.db.executemany("INSERT OR REPLACE INTO registry_entry VALUES (?, ?, ?)", rows)
+        self.db.execute("INSERT OR REPLACE INTO registry_head VALUES (1, ?)", (head,))
         self.meta(root=root_der.hex())
 
     # Batches and the end.
@@ -263,13 +278,22 @@ class TraceWriter:
         """Make durable what has gathered."""
         self._insert()
         self._committed = self._sent
+        if self.before_commit is not None:
+            self.before_commit()
         self.db.execute("COMMIT")
-        self.db.execute("BEGIN")
+        self._begin()
         if self._former is not None and self._sent >= COMMIT_EVERY:
             self._former.forget()
             self._former = None
         if self.on_commit is not None:
             self.on_commit()
+
+    def _begin(self) -> None:
+        self.db.execute("BEGIN")
+        # The first write makes the journal; without it a reader would take the run for one that was interrupted.
+        # (What would not change a byte would not be written.)
+        self.db.execute("DELETE FROM meta WHERE key = 'complete'")
+        self.meta(complete=0)
 
     def refusals(self) -> dict[str, int]:
         """How many distinct refusals were made, by code."""
@@ -308,6 +332,7 @@ class TraceWriter:
         A run that was `refused` leaves no file, and what was recorded before under its name.
         """
         self.meta(complete=int(complete))
+        self.db.execute("DELETE FROM meta WHERE key = 'under_way'")
         self._insert()
         self.db.execute("COMMIT")
         self.db.close()

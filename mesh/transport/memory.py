@@ -92,6 +92,10 @@ class MemoryTransport:
             if back is not None:
                 back.unreachable(line, recipient)
 
+    def under_way(self) -> list[int]:
+        """The indexes of what has been sent and not arrived, in order."""
+        return sorted(one[0] for one in chain.from_iterable(self._arriving.values()))
+
     def close(self) -> None:
         """Record what is still on its way; it will not arrive."""
         for index, sent_us, sender, recipient, line in sorted(chain.from_iterable(self._arriving.values())):

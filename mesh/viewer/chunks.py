@@ -104,16 +104,16 @@ def pieces(trace: Trace, sql: str) -> Generator[list[tuple[Any, ...]], None, Non
 
     What comes before damage is given first.
     """
-    start, count = 0, PIECE
+    start, count, room = 0, PIECE, trace.room()
     while count == PIECE:
         rows, damage = list[tuple[Any, ...]](), None
         try:
-            rows.extend(trace.rows(sql, start, PIECE))
+            rows.extend(trace.rows(sql, start, PIECE, room=room))
         except Damage as error:
             damage = error
         if rows:
             numbers = [row[0] for row in rows]
-            if numbers[0] < start or numbers != sorted(numbers):
+            if numbers[0] < start or numbers != sorted(set(numbers)):
                 # Pages that lead to each other, so that rows come again for ever.
                 raise damaged(f"{trace.name} is damaged")
             yield rows
