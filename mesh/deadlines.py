@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from mesh.errors import Refused
-from mesh.exchange import Turn
+from mesh.exchange import State, Turn
 from mesh.host import Host
 from mesh.names import BROKER
 from mesh.requester import Question, Requester
@@ -32,13 +32,14 @@ class Deadlines:
             self._wake_at(deadline_us)
 
     def forget(self, question: Question) -> None:
-        """It is answered, or its caller has gone."""
-        if question.settle is not None and question.answer_id is None:
+        """It is answered, or its caller has gone: it is not sent again."""
+        if question.state == State.OPENED:
             self._requester.expire(question)
+        question.line, question.attempts_left = b"", 0
 
     def give_up_all(self) -> None:
         """The party is going down: whoever waits hears that no answer came."""
-        for question in list(self._requester.open.values()):
+        for question in self._requester.open():
             self._give_up(question)
 
     def _wake_at(self, when_us: int) -> None:
@@ -51,8 +52,9 @@ class Deadlines:
         self._timer = None
         now_us = self._host.monotonic_us()
         turn = Turn()
-        waiting = self._requester.open
-        for question in [one for one in waiting.values() if one.deadline_us <= now_us]:
+        for question in self._requester.open():
+            if question.deadline_us > now_us:
+                continue
             if question.attempts_left:
                 question.attempts_left -= 1
                 question.attempts += 1
@@ -61,11 +63,12 @@ class Deadlines:
             else:
                 self._give_up(question)
         self._host.perform(turn)
+        waiting = self._requester.open()
         if waiting:
-            self._wake_at(min(one.deadline_us for one in waiting.values()))
+            self._wake_at(min(one.deadline_us for one in waiting))
 
     def _give_up(self, question: Question) -> None:
         settle = question.settle
-        if settle is not None and question.answer_id is None:
-            self._requester.expire(question)
+        self._requester.expire(question)
+        if settle is not None:
             settle(Refused("timeout", message=question.id, attempts=question.attempts))

@@ -17,12 +17,12 @@ from mesh.builtin import CONSENTS
 from mesh.consent import ConsentUses
 from mesh.deadlines import Deadlines
 from mesh.errors import MeshError, Refused, Step
-from mesh.exchange import Turn, digest_of
+from mesh.exchange import State, Turn, digest_of
 from mesh.host import Host
 from mesh.keys import VerifyKey
 from mesh.message import Kind, Notice, Permit, encode, items_of, parse_time
 from mesh.names import BROKER, matches
-from mesh.outbox import BACKOFF_FIRST_US, Outbox
+from mesh.outbox import BACKOFF_FIRST_US, Outbox, Posting
 from mesh.party import Admitted, Party
 from mesh.policy import Policy
 from mesh.provider import Asked, Provider
@@ -95,7 +95,7 @@ class Endpoint:
         uses = ConsentUses(self._signer, self._is_portal, lambda one: host.store.number(f"consent {one}"))
         self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses, self.always)
         self._subscriber = Subscriber(party, self.kinds, host.store.received, self._read_notice)
-        self._publisher = Publisher(party, Outbox(host.random.randrange))
+        self._publisher = Publisher(party, Outbox(host.random.randrange, Posting))
         self._deadlines = Deadlines(host, self._requester)
         self._pump_timer: asyncio.TimerHandle | None = None
         self._pump_us = 0
@@ -358,12 +358,16 @@ class Endpoint:
             await self._methods[message.type](push, caller, permit.subject)
             self.host.undo_effect()  # Another handler's, which awaited in it.
             # A handler that had nothing to write is done as well.
-            self.host.commit([("inbox_done", (message.id, message.source))])
+            turn = Turn()
+            self._subscriber.handle(pushed, turn)
+            self.host.commit(turn.writes)
+            for call, values in turn.calls:
+                call(*values)
         except Exception as error:
             # It stays in the inbox, unhandled, and is handled again later, or when the node next comes up.
             self.host.undo_effect()
             self.log(error)
-            if self.host.store.is_handled(message.source, message.id):
+            if pushed.life.state == State.HANDLED:
                 return  # It failed after its effect, which may not happen a second time.
             pause_us = min(BACKOFF_FIRST_US << min(failures, 16), HANDLE_AGAIN_MAX_US)
             self.host.call_later(pause_us, lambda: self._spawn_push(pushed, failures + 1))

@@ -144,9 +144,9 @@ class Host:
         return None
 
     def _undo(self, turns: list[Turn], error: MeshError) -> None:
-        """Nothing of these turns happened: who waits for them hears so."""
-        for turn in turns:
-            for undo in turn.undo:
+        """Nothing of these turns happened, the last one first: who waits for them hears so."""
+        for turn in reversed(turns):
+            for undo in reversed(turn.undo):
                 undo(error)
         if turns and self.commit_failed is not None:
             self.commit_failed(error)

@@ -247,7 +247,9 @@ class Node(Endpoint):
             self._effect_of, self._effect = work, number
             return
         if isinstance(work, Pushed):
-            host.perform(Turn(writes=[("inbox_done", (work.message.id, work.message.source))]))
+            turn = Turn()
+            self._subscriber.handle(work, turn)
+            host.perform(turn)
         failed = host.flush(effect=True)
         if failed is not None:
             raise failed

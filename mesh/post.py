@@ -11,7 +11,7 @@ from typing import Any
 
 from mesh.authoriser import Authoriser
 from mesh.errors import MeshError
-from mesh.exchange import Turn
+from mesh.exchange import Happening, Turn
 from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Receipt, format_time, items_of, parse_time
 from mesh.names import BROKER, matches, member_of
@@ -147,7 +147,7 @@ class Post:
             try:
                 self._deliver(delivery, now_us, turn)
             except MeshError:
-                turn.writes.append(self.outbox.bury(delivery))
+                turn.writes.append(self.outbox.bury(delivery, Happening.FORBID))
 
     def _deliver(self, delivery: Delivery, now_us: int, turn: Turn) -> None:
         message: Any = read_line(delivery.line)
@@ -196,8 +196,9 @@ class Post:
         if receipt.permitdigest not in delivery.permits and not self._was_permitted(delivery, receipt):
             raise MeshError("correlation_mismatch", "the receipt is for a permit that was not given")
         message: Any = read_line(delivery.line)
+        former = delivery.former()
         turn.writes.append(self.outbox.receipted(delivery, now_us))
-        turn.undo.append(lambda _: self.outbox.restore(delivery))
+        turn.undo.append(lambda _: self.outbox.restore(delivery, former))
         row = Row(
             "closed",
             now_us,
@@ -236,9 +237,10 @@ class Post:
             return False
         # The last permit is in force for its life, and the recipient still remembers when it ends.
         until_us = parse_time(read_line(delivery.line).expiry) + KEEP_US - PERMIT_LIFE_US
+        former = delivery.former()
         write = self.outbox.revive(number, until_us, now_us) if now_us < until_us else None
         if write is None:
             return False
         turn.writes.append(write)
-        turn.undo.append(lambda _: self.outbox.bury(delivery))
+        turn.undo.append(lambda _: self.outbox.restore(delivery, former))
         return True

@@ -7,12 +7,13 @@ outcome with the effect until they can no longer be asked for: a repeat gets tho
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
+from typing import ClassVar
 
 from msgspec import Struct
 
 from mesh.consent import ConsentUses
 from mesh.errors import MeshError
-from mesh.exchange import PROVIDER, Happening, State, Turn, advance, digest_of
+from mesh.exchange import PROVIDER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.jws import LINE_SIZE_MAX
 from mesh.ledger import Row
 from mesh.message import Kind, Permit, Reply, Request, format_time, items_of, parse_time
@@ -32,11 +33,27 @@ HANDLING_MAX = 2000
 """Questions handled at the same time; one more is `overloaded`."""
 
 
+class Answering(LifeCycle):
+    """One question as its provider knows it; `outcome` is what the database keeps of it."""
+
+    __slots__ = ("digest", "outcome")
+
+    table: ClassVar[Table] = PROVIDER
+
+    def __init__(self, digest: str, outcome: bytes | None = None) -> None:
+        super().__init__()
+        self.digest = digest
+        self.outcome = outcome
+        if outcome is not None:
+            self.restore((State.ANSWERED,))
+
+
 class Asked(Struct, frozen=True, gc=False):
     """A question that passed every check and waits for its handler."""
 
     request: Request
     digest: str
+    life: Answering
     permit: Permit
     permit_digest: str
     data: bytes
@@ -66,7 +83,8 @@ class Provider:
         self._always = always
         self._offers = offers
         self._kept = kept
-        self._handling: dict[tuple[str, str], str] = {}
+        self._answering: dict[tuple[str, str], Answering] = {}
+        """Until their outcome is committed: from then on the database knows them."""
 
     def on_request(
         self, admitted: Admitted, permit: Permit, permit_digest: str, now_us: int, turn: Turn
@@ -82,16 +100,18 @@ class Provider:
             raise MeshError("message_expired", "the permit is past its expiry")
         if parse_time(permit.time) > now_us + FUTURE_TOLERANCE_US:
             raise MeshError("message_from_future", "the permit is dated ahead")
-        if self._is_repeat(request, admitted.digest, turn):
+        life = self._recall(request, admitted.digest)
+        if life.state != State.NEW:
+            self._repeat(life, admitted.digest, turn)
             return None
         if request.type in self._always:
             self._check_person(permit)
         consent = None if permit.consent is None else self._check_consent(permit.consent, request, now_us)
         data = self._party.unseal(request.data, request)
         check_no_personal_number(data)
-        if len(self._handling) >= HANDLING_MAX:
+        if len(self._answering) >= HANDLING_MAX:
             raise MeshError("overloaded")
-        return Asked(request, admitted.digest, permit, permit_digest, data, consent)
+        return Asked(request, admitted.digest, life, permit, permit_digest, data, consent)
 
     def _check_person(self, permit: Permit) -> None:
         """What the broker cannot know: that the service is about a person, and what cannot be left out."""
@@ -115,8 +135,8 @@ class Provider:
 
     def start(self, asked: Asked) -> None:
         """The handler begins; repeats wait for it."""
-        advance(PROVIDER, State.NEW, Happening.REQUEST)
-        self._handling[asked.request.source, asked.request.id] = asked.digest
+        asked.life.fire(Happening.REQUEST)
+        self._answering[asked.request.source, asked.request.id] = asked.life
         if asked.consent is not None:
             self._consents.hold(asked.consent)
 
@@ -137,23 +157,24 @@ class Provider:
 
     def knows(self, admitted: Admitted) -> bool:
         """Whether this very message is being handled, or was answered: refusing a copy does not undo that."""
-        key = (admitted.message.source, admitted.message.id)
-        kept = self._kept(*key)
-        return admitted.digest in (self._handling.get(key), kept and kept[0])
+        life = self._recall(admitted.message, admitted.digest)
+        return life.state != State.NEW and life.digest == admitted.digest
 
-    def _is_repeat(self, request: Request, digest: str, turn: Turn) -> bool:
-        key = (request.source, request.id)
-        handling = self._handling.get(key)
-        kept = None if handling is not None else self._kept(*key)
-        known = handling if handling is not None else kept and kept[0]
-        if known is None:
-            return False
-        if known != digest:
+    def _recall(self, request: Request, digest: str) -> Answering:
+        """Where the question of this source and id stands; a new one, if nobody has asked it."""
+        life = self._answering.get((request.source, request.id))
+        if life is not None:
+            return life
+        kept = self._kept(request.source, request.id)
+        return Answering(digest) if kept is None else Answering(*kept)
+
+    def _repeat(self, life: Answering, digest: str, turn: Turn) -> None:
+        """The question comes again: the kept outcome answers it, or the one that its handler will give."""
+        if life.digest != digest:
             raise MeshError("id_conflict")
-        advance(PROVIDER, State.HANDLING if kept is None else State.ANSWERED, Happening.REQUEST)
-        if kept is not None:
-            turn.sends.append((BROKER, kept[1]))
-        return True
+        life.fire(Happening.REQUEST)
+        if life.state == State.ANSWERED and life.outcome is not None:
+            turn.sends.append((BROKER, life.outcome))
 
     def answer(self, asked: Asked, data: bytes, now_us: int, turn: Turn) -> None:
         """Seal and sign the handler's reply, record and keep it, then send it."""
@@ -192,7 +213,8 @@ class Provider:
 
     def abandon(self, asked: Asked) -> None:
         """Forget a question whose outcome could not be committed: a repeat is tried afresh."""
-        self._handling.pop((asked.request.source, asked.request.id), None)
+        asked.life.restore((State.NEW,))
+        self._answering.pop((asked.request.source, asked.request.id), None)
         if asked.consent is not None:
             self._consents.release(asked.consent)
 
@@ -202,9 +224,9 @@ class Provider:
         request, permit = asked.request, asked.permit
         if len(line) > LINE_SIZE_MAX:
             raise MeshError("handler_failed", "the answer is longer than 1 MiB")
-        advance(PROVIDER, State.HANDLING, happening)
+        asked.life.fire(happening)
         # Until the outcome is committed a repeat waits for it, as while the handler runs.
-        turn.calls.append((self._handling.pop, ((request.source, request.id), None)))
+        turn.calls.append((self._answering.pop, ((request.source, request.id), None)))
         row = Row(
             "answered",
             now_us,

@@ -6,12 +6,14 @@ has signed for it or refused it for good. An event carries no data; a notice car
 
 from __future__ import annotations
 
+from typing import Any
+
 from mesh.errors import CODES, MeshError, Step
 from mesh.exchange import Turn, digest_of
 from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Receipt, Refusal, format_time
 from mesh.names import BROKER
-from mesh.outbox import Outbox
+from mesh.outbox import Delivery, Outbox
 from mesh.party import PUSH_LIFE_US, Admitted, Party, check_no_personal_number, read_line
 
 _PASSING = ("rate_limited", "registry_stale", "message_from_future")
@@ -118,7 +120,11 @@ class Publisher:
             raise MeshError("correlation_mismatch", "only the broker takes pushes over")
         if receipt.recipient != self._party.address:
             raise MeshError("audience_mismatch")
-        self._close(receipt.requestdigest, admitted.digest, None, now_us, turn)
+        delivery = self.outbox.find(BROKER, receipt.requestdigest)
+        if delivery is not None:
+            former = delivery.former()
+            turn.writes.append(self.outbox.receipted(delivery, now_us))
+            self._close(delivery, former, admitted.digest, None, now_us, turn)
 
     def on_refusal(self, admitted: Admitted, now_us: int, turn: Turn) -> bool:
         """Whether the refusal is of a push: then it is not sent again, unless the reason may pass.
@@ -127,7 +133,8 @@ class Publisher:
         audience_mismatch, and schema_invalid for a code that is not in the table.
         """
         refusal: Refusal = admitted.message
-        if self.outbox.find(BROKER, refusal.requestdigest) is None:
+        delivery = self.outbox.find(BROKER, refusal.requestdigest)
+        if delivery is None:
             return False
         if refusal.source != BROKER:
             raise MeshError("correlation_mismatch", "only the broker refuses pushes to their publisher")
@@ -137,21 +144,27 @@ class Publisher:
         if code is None:
             raise MeshError("schema_invalid", "the refusal has no code of the table")
         if code.step is not Step.DELIVERY and code.name not in _PASSING:
-            self._close(refusal.requestdigest, admitted.digest, code.name, now_us, turn)
+            former = delivery.former()
+            turn.writes.append(self.outbox.refused(delivery, now_us))
+            self._close(delivery, former, admitted.digest, code.name, now_us, turn)
         return True
 
-    def _close(self, digest: str, answer_digest: str, code: str | None, now_us: int, turn: Turn) -> None:
-        delivery = self.outbox.find(BROKER, digest)
-        if delivery is None:
-            return
-        turn.writes.append(self.outbox.receipted(delivery, now_us))
-        turn.undo.append(lambda _: self.outbox.restore(delivery))
+    def _close(
+        self,
+        delivery: Delivery,
+        former: tuple[Any, ...],
+        answer_digest: str,
+        code: str | None,
+        now_us: int,
+        turn: Turn,
+    ) -> None:
+        turn.undo.append(lambda _: self.outbox.restore(delivery, former))
         row = Row(
             "closed",
             now_us,
             read_line(delivery.line).id,
             self._party.address,
-            requestdigest=digest,
+            requestdigest=delivery.digest,
             replydigest=answer_digest,
             code=code,
         )

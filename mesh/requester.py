@@ -1,16 +1,18 @@
 """The requester's side of an exchange (情報照会者): it asks, and checks that the answer is to its question.
 
 It writes `opened` before anything leaves, and `closed` before its caller hears of the answer. It holds
-open questions by the digest of their bytes, because that is what an answer names.
+questions by the digest of their bytes, because that is what an answer names; where each stands says its
+state (`mesh.exchange.REQUESTER`).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar
 
 from mesh.errors import CODES, MeshError, Refused, Step
-from mesh.exchange import REQUESTER, Happening, State, Turn, advance, digest_of
+from mesh.exchange import REQUESTER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.ledger import Row
 from mesh.message import Kind, Refusal, Reply, Request, format_time
 from mesh.names import BROKER
@@ -19,24 +21,25 @@ from mesh.party import Admitted, Party, check_no_personal_number
 LATE_MAX = 1024
 """Closed and given up questions remembered, so that a repeated or late answer is known as one."""
 
-T = TypeVar("T")
 
-
-class Question:
-    """One open question: what was sent, and who waits for the answer."""
+class Question(LifeCycle):
+    """One question: what was sent, and who waits for the answer."""
 
     __slots__ = (
-        "answer_id", "attempts", "attempts_left", "deadline_us", "digest", "id", "line", "service", "settle",
-        "state", "timeout_us", "to",
+        "answer_digest", "answer_id", "attempts", "attempts_left", "deadline_us", "digest", "id", "line", "service",
+        "settle", "timeout_us", "to",
     )  # fmt: skip
 
+    table: ClassVar[Table] = REQUESTER
+    whole: ClassVar[tuple[str, ...]] = ("state", "answer_id", "answer_digest")
+
     def __init__(self, message_id: str, to: str, service: str, line: bytes, digest: str) -> None:
+        super().__init__()
         self.id = message_id
         self.to = to
         self.service = service
         self.line = line
         self.digest = digest
-        self.state = State.OPENED
         self.attempts = 1
         """How often it was sent."""
         self.attempts_left = 0
@@ -46,18 +49,22 @@ class Question:
         """When, by the monotonic clock, the attempt under way is over."""
         self.settle: Callable[[bytes | Refused], None] | None = None
         self.answer_id: str | None = None
+        self.answer_digest: str | None = None
 
 
 class Requester:
-    """Open questions of one party."""
+    """Questions of one party."""
 
     def __init__(self, party: Party) -> None:
         self._party = party
-        self.open: dict[str, Question] = {}
+        self._questions: dict[str, Question] = {}
         """By the digest of their bytes."""
-        self._late: dict[str, Question] = {}
-        """Given up, but an answer that still comes is recorded."""
-        self._closed: dict[str, str] = {}
+        self._settled: deque[Question] = deque()
+        """Those that nobody waits for, in the order in which they are forgotten."""
+
+    def open(self) -> list[Question]:
+        """The questions whose answer somebody waits for, in the order in which they were asked."""
+        return [one for one in self._questions.values() if one.state == State.OPENED]
 
     def ask(
         self,
@@ -100,8 +107,8 @@ class Requester:
         line = party.sign(request, Kind.REQUEST)
         digest = digest_of(line)
         question = Question(message_id, to, service, line, digest)
-        question.state = advance(REQUESTER, State.NEW, Happening.ASK)
-        self.open[digest] = question
+        question.fire(Happening.ASK)
+        self._questions[digest] = question
         row = Row(
             "opened",
             now_us,
@@ -127,18 +134,21 @@ class Requester:
         party = self._party
         if answer.recipient != party.address:
             raise MeshError("audience_mismatch")
-        question = self.open.get(answer.requestdigest) or self._late.get(answer.requestdigest)
+        question = self._questions.get(answer.requestdigest)
         if question is None:
-            self._check_repeated(answer.requestdigest, admitted.digest)
+            raise MeshError("correlation_mismatch")
+        if question.answer_digest == admitted.digest:
+            question.fire(Happening.REPEAT)
             return
         outcome = self._read(question, answer)
         if question.attempts_left and isinstance(outcome, Refused) and is_transient(outcome):
             return  # This attempt failed; the next one goes out when its time comes.
-        before = question.state
-        question.state = advance(REQUESTER, before, Happening.ANSWER)
-        question.answer_id = answer.id
-        self._close(question.digest, admitted.digest)
-        turn.undo.append(lambda _: self._reopen(question, before))
+        former = question.former()
+        question.fire(Happening.ANSWER)
+        question.answer_id, question.answer_digest = answer.id, admitted.digest
+        turn.undo.append(lambda _: question.restore(former))
+        if former[0] == State.OPENED:
+            self._settle(question)
         row = Row(
             "closed",
             now_us,
@@ -166,40 +176,27 @@ class Requester:
 
     def expire(self, question: Question) -> None:
         """The requester waits no longer; an answer that still comes is recorded."""
-        question.state = advance(REQUESTER, question.state, Happening.TIMEOUT)
+        question.fire(Happening.TIMEOUT)
         question.settle = None
-        if self.open.pop(question.digest, None) is not None:
-            _remember(self._late, question.digest, question)
+        self._settle(question)
 
     def abandon(self, question: Question) -> None:
         """Forget a question whose opening could not be committed."""
-        self.open.pop(question.digest, None)
+        question.restore((State.NEW, None, None))
+        self._questions.pop(question.digest, None)
 
-    def _close(self, request_digest: str, answer_digest: str) -> None:
-        if self.open.pop(request_digest, None) is None:
-            del self._late[request_digest]
-        _remember(self._closed, request_digest, answer_digest)
-
-    def _reopen(self, question: Question, state: str) -> None:
-        """The record of the answer could not be committed: the question is as open as before."""
-        self._closed.pop(question.digest, None)
-        question.state, question.answer_id = state, None
-        (self.open if state == State.OPENED else self._late)[question.digest] = question
-
-    def _check_repeated(self, request_digest: str, answer_digest: str) -> None:
-        if self._closed.get(request_digest) != answer_digest:
-            raise MeshError("correlation_mismatch")
+    def _settle(self, question: Question) -> None:
+        """Remember a question that nobody waits for, for as long as there is room."""
+        self._settled.append(question)
+        if len(self._settled) > LATE_MAX:
+            oldest = self._settled.popleft()
+            if oldest.state != State.OPENED:  # It is, if its answer could not be committed.
+                self._questions.pop(oldest.digest, None)
 
 
 def is_transient(error: MeshError) -> bool:
     """Whether the same message may well pass when it is sent again."""
     return error.step is Step.DELIVERY or error.code in ("rate_limited", "registry_stale")
-
-
-def _remember(recent: dict[str, T], key: str, value: T) -> None:
-    if len(recent) >= LATE_MAX:
-        del recent[next(iter(recent))]
-    recent[key] = value
 
 
 def _read_refusal(question: Question, refusal: Refusal) -> Refused:

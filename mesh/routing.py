@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 from mesh import jws
 from mesh.authoriser import Authoriser
 from mesh.errors import CODES, MeshError, Step
-from mesh.exchange import BROKER as BROKER_TABLE
-from mesh.exchange import Happening, State, Turn, advance, digest_of
+from mesh.exchange import BROKER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.ledger import Row
 from mesh.message import Kind, Refusal, Reply, Request, items_of, parse_time
 from mesh.names import member_of
@@ -55,7 +54,7 @@ class Ids:
         self._taken.pop((source, message_id), None)
 
 
-class Routed:
+class Routed(LifeCycle):
     """One exchange as the broker knows it."""
 
     __slots__ = (
@@ -66,22 +65,25 @@ class Routed:
         "refusal",
         "requester",
         "service",
-        "state",
         "until_us",
     )
+
+    table: ClassVar[Table] = BROKER
+    whole: ClassVar[tuple[str, ...]] = ("state", "permits", "refusal")
 
     def __init__(
         self, requester: str, message_id: str, digest: str, provider: str, service: str, until_us: int
     ) -> None:
+        super().__init__()
         self.requester = requester
         self.id = message_id
         self.digest = digest
         self.provider = provider
         self.service = service
         self.until_us = until_us
-        self.state = State.NEW
         self.permits: tuple[str, ...] = ()
-        self.refusal: bytes | None = None
+        self.refusal: bytes = b""
+        """The broker's own no, if that is what it said."""
 
 
 class Router:
@@ -115,13 +117,14 @@ class Router:
                     row.requester, row.id, row.requestdigest, row.provider, row.service,
                     row.time_us + REQUEST_LIFE_US + KEEP_US,
                 )  # fmt: skip
+                routed.fire(Happening.REQUEST)
                 routed.permits = (row.permitdigest or "", *routed.permits)
-                routed.state = State.PERMITTED
             elif row.entry == "closed" and row.requestdigest in self._by_digest:
-                self._by_digest[row.requestdigest].state = State.CLOSED
+                self._by_digest[row.requestdigest].fire(Happening.ANSWER)
         for source, message_id, digest, line, until_us in refusals:
             routed = self._enter(source, message_id, digest, "", "", until_us)
-            routed.state, routed.refusal = State.REFUSED, line
+            routed.fire(Happening.REFUSE)
+            routed.refusal = line
 
     def on_request(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
         """Decide about a request and forward it with a permit.
@@ -136,7 +139,8 @@ class Router:
             raise MeshError("service_unknown")
         check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US)
         routed = self._find(request, admitted.digest, now_us)
-        if routed is not None and routed.refusal is not None:
+        if routed is not None and routed.state == State.REFUSED:
+            routed.fire(Happening.REQUEST)
             turn.sends.append((request.source, routed.refusal))
             return
         items = items_of(request.items) if request.items is not None else frozenset()
@@ -161,7 +165,7 @@ class Router:
             routed = self._enter(
                 request.source, request.id, admitted.digest, request.recipient, request.type, until_us
             )
-        routed.state = advance(BROKER_TABLE, routed.state, Happening.REQUEST)
+        self._fire(routed, Happening.REQUEST, turn)
         routed.permits = (permit_digest, *routed.permits)
         row = Row(
             "permitted",
@@ -203,7 +207,7 @@ class Router:
         if routed is None or answer.source != routed.provider:
             raise MeshError("correlation_mismatch")
         if self._is_of_permit(answer, routed):
-            self._close_refused(routed, MeshError(answer.code), now_us, turn)
+            self._close_refused(routed, Happening.ANSWER, MeshError(answer.code), now_us, turn)
             return
         if answer.recipient != routed.requester or (
             answer.permitdigest is not None and answer.permitdigest not in routed.permits
@@ -212,6 +216,7 @@ class Router:
         code = answer.code if isinstance(answer, Refusal) else None
         if code is not None and code not in CODES:
             raise MeshError("schema_invalid", "the refusal has no code of the table")
+        self._fire(routed, Happening.ANSWER, turn)
         self._close(routed, line, answer.permitdigest, admitted.digest, code, now_us, turn)
 
     def _is_of_permit(self, answer: Reply | Refusal, routed: Routed) -> TypeGuard[Refusal]:
@@ -227,11 +232,15 @@ class Router:
     def on_unreachable(self, line: bytes, now_us: int, turn: Turn) -> None:
         """The transport found nobody at the recipient's address: say so to the requester, for this attempt."""
         routed = self._by_digest.get(digest_of(line.partition(b"\n")[0]))
-        if routed is not None and routed.permits:
-            self._close_refused(routed, MeshError("recipient_unreachable"), now_us, turn)
+        if routed is not None and routed.may(Happening.UNREACHABLE):
+            error = MeshError("recipient_unreachable")
+            self._close_refused(routed, Happening.UNREACHABLE, error, now_us, turn)
 
-    def _close_refused(self, routed: Routed, error: MeshError, now_us: int, turn: Turn) -> None:
+    def _close_refused(
+        self, routed: Routed, happening: str, error: MeshError, now_us: int, turn: Turn
+    ) -> None:
         """Tell the requester in the broker's own name that this attempt failed."""
+        self._fire(routed, happening, turn)
         permit_digest = routed.permits[0]
         line = self._party.refusal(
             error,
@@ -255,7 +264,6 @@ class Router:
         turn: Turn,
     ) -> None:
         """Record an answer, then send it to the requester."""
-        routed.state = advance(BROKER_TABLE, routed.state, Happening.ANSWER)
         row = Row(
             "closed",
             now_us,
@@ -292,10 +300,20 @@ class Router:
             routed = self._enter(
                 request.source, request.id, admitted.digest, request.recipient, request.type, until_us
             )
-            routed.state = advance(BROKER_TABLE, State.NEW, Happening.REFUSE)
+            self._fire(routed, Happening.REFUSE, turn)
             routed.refusal = line
             turn.writes.append(("outcome", (request.source, request.id, admitted.digest, line, until_us)))
-            turn.undo.append(lambda _: self._forget(routed))
+
+    def _fire(self, routed: Routed, happening: str, turn: Turn) -> None:
+        """Let something happen to an exchange; if the turn cannot be committed, it did not."""
+        former = routed.former()
+        routed.fire(happening)
+        turn.undo.append(lambda _: self._restore(routed, former))
+
+    def _restore(self, routed: Routed, former: tuple[Any, ...]) -> None:
+        routed.restore(former)
+        if routed.state == State.NEW:
+            self._forget(routed)
 
     def _find(self, request: Request, digest: str, now_us: int) -> Routed | None:
         self._purge(now_us)

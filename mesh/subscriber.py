@@ -7,10 +7,10 @@ repeat: a repeat gets the receipt that was kept, and no second effect.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from mesh.errors import MeshError
-from mesh.exchange import Turn, digest_of
+from mesh.exchange import SUBSCRIBER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Permit, Receipt, format_time, parse_time
 from mesh.names import BROKER
@@ -29,9 +29,25 @@ KEEP_US = 7 * 86_400_000_000
 """A push is remembered until its expiry and this much longer."""
 
 
+class Receiving(LifeCycle):
+    """One push as its subscriber knows it; `receipt` is what the inbox keeps of it, if it is there already."""
+
+    __slots__ = ("digest", "receipt")
+
+    table: ClassVar[Table] = SUBSCRIBER
+
+    def __init__(self, digest: str, receipt: bytes | None = None) -> None:
+        super().__init__()
+        self.digest = digest
+        self.receipt = receipt
+        if receipt is not None:
+            self.restore((State.RECEIVED,))
+
+
 class Pushed(NamedTuple):
     """A push that was taken in and waits for its handler."""
 
+    life: Receiving
     message: Event | Notice
     permit: Permit
     data: bytes
@@ -57,7 +73,8 @@ class Subscriber:
         self._takes = takes
         self._kept = kept
         self._read = read
-        self._entering: dict[tuple[str, str], str] = {}
+        self._entering: dict[tuple[str, str], Receiving] = {}
+        """Until they are committed: from then on the inbox knows them."""
 
     def on_push(
         self,
@@ -80,15 +97,17 @@ class Subscriber:
         if accepted_us > now_us + FUTURE_TOLERANCE_US:
             raise MeshError("message_from_future", "the push was accepted in the future")
         check_time(message.time, message.expiry, accepted_us, PUSH_LIFE_US)
-        if self._is_repeat(message, admitted.digest, turn):
+        life = self._recall(message, admitted.digest)
+        if life.state != State.NEW:
+            self._repeat(life, admitted.digest, turn)
             return None
         data = b""
         if isinstance(message, Notice):
             data = self._party.unseal(message.data, message)
             check_no_personal_number(data)
             self._read(message.type, data)
-        self._take_in(message, admitted.digest, line, permit, permit_line, now_us, turn)
-        return Pushed(message, permit, data)
+        self._take_in(life, message, line, permit, permit_line, now_us, turn)
+        return Pushed(life, message, permit, data)
 
     def _check_address(self, message: Event | Notice, kind: str, permit: Permit, digest: str) -> None:
         addressed = isinstance(message, Event) or message.recipient == self._party.address
@@ -99,21 +118,26 @@ class Subscriber:
         if (permit.requestdigest, permit.requester, permit.service) != (digest, message.source, message.type):
             raise MeshError("audience_mismatch", "the permit was given for another message")
 
-    def _is_repeat(self, message: Event | Notice, digest: str, turn: Turn) -> bool:
+    def _recall(self, message: Event | Notice, digest: str) -> Receiving:
+        """Where the push of this source and id stands; a new one, if it never came."""
+        life = self._entering.get((message.source, message.id))
+        if life is not None:
+            return life
         kept = self._kept(message.source, message.id)
-        known = kept[0] if kept is not None else self._entering.get((message.source, message.id))
-        if known is None:
-            return False
-        if known != digest:
+        return Receiving(digest) if kept is None else Receiving(*kept)
+
+    def _repeat(self, life: Receiving, digest: str, turn: Turn) -> None:
+        """The push comes again: the kept receipt answers it, or the one that leaves with the commit."""
+        if life.digest != digest:
             raise MeshError("id_conflict")
-        if kept is not None:
-            turn.sends.append((BROKER, kept[1]))
-        return True
+        life.fire(Happening.PUSH)
+        if life.state == State.RECEIVED and life.receipt is not None:
+            turn.sends.append((BROKER, life.receipt))
 
     def _take_in(
         self,
+        life: Receiving,
         message: Event | Notice,
-        digest: str,
         line: bytes,
         permit: Permit,
         permit_line: bytes,
@@ -129,7 +153,7 @@ class Subscriber:
             type=message.type,
             time=format_time(now_us),
             recipient=BROKER,
-            requestdigest=digest,
+            requestdigest=life.digest,
             permitdigest=permit_digest,
         )
         receipt_line = party.sign(receipt, Kind.RECEIPT)
@@ -143,22 +167,36 @@ class Subscriber:
             procedure=permit.procedure,
             items=permit.items,
             subject=permit.subject,
-            requestdigest=digest,
+            requestdigest=life.digest,
             permitdigest=permit_digest,
             replydigest=digest_of(receipt_line),
             undisclosed=permit.undisclosed,
         )
         keep_us = parse_time(message.expiry) + KEEP_US
         key = (message.source, message.id)
-        self._entering[key] = digest
+        life.fire(Happening.PUSH)
+        self._entering[key] = life
         turn.rows.append(row)
-        turn.writes.append(("inbox", (*key, digest, line, permit_line, receipt_line, keep_us)))
+        turn.writes.append(("inbox", (*key, life.digest, line, permit_line, receipt_line, keep_us)))
         turn.sends.append((BROKER, receipt_line))
+        turn.calls.append((life.fire, (Happening.COMMIT,)))
         turn.calls.append((self._entering.pop, (key, None)))
-        turn.undo.append(lambda _: self._entering.pop(key, None))
+        turn.undo.append(lambda _: self._give_back(life, key))
+
+    def _give_back(self, life: Receiving, key: tuple[str, str]) -> None:
+        """It could not be committed: it never came."""
+        life.restore((State.NEW,))
+        self._entering.pop(key, None)
+
+    def handle(self, pushed: Pushed, turn: Turn) -> None:
+        """Its handler's effect is in the turn: once that is committed it may not happen again."""
+        turn.writes.append(("inbox_done", (pushed.message.id, pushed.message.source)))
+        turn.calls.append((pushed.life.fire, (Happening.HANDLE,)))
 
     def reopen(self, line: bytes, permit_line: bytes) -> Pushed:
         """A push from the inbox, to be handled after a restart: its own records are not judged again."""
         message, permit = read_line(line), read_line(permit_line)
         data = self._party.unseal(message.data, message) if isinstance(message, Notice) else b""
-        return Pushed(message, permit, data)
+        life = Receiving(digest_of(line))
+        life.restore((State.RECEIVED,))
+        return Pushed(life, message, permit, data)

@@ -228,7 +228,7 @@ def check_drawn(file: str, marker: str, drawn: str, *, renew: bool) -> None:
     assert stored == drawn, "redraw with `uv run pytest tests/test_docs.py --renew`"
 
 
-@pytest.mark.parametrize("name", ["REQUESTER", "BROKER", "PROVIDER"])
+@pytest.mark.parametrize("name", ["REQUESTER", "BROKER", "PROVIDER", "PUBLISHER", "RELAY", "SUBSCRIBER"])
 def test_the_drawings_of_the_life_cycles_are_drawn_from_the_tables(name: str, renew: bool) -> None:
     drawn = f"\n```mermaid\n{draw_states(getattr(exchange, name))}\n```\n"
     check_drawn("ARCHITECTURE.md", f"drawn: {name}", drawn, renew=renew)

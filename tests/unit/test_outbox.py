@@ -8,10 +8,11 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
 from mesh import outbox
-from mesh.outbox import BACKOFF_FIRST_US, BACKOFF_MAX_US, UNRECEIPTED_MAX, Delivery, Outbox, Stage
+from mesh.exchange import Happening, State
+from mesh.outbox import BACKOFF_FIRST_US, BACKOFF_MAX_US, UNRECEIPTED_MAX, Delivery, Outbox
 
 SECOND_US = 1_000_000
 FAR_US = 10**15
@@ -97,7 +98,7 @@ class OutboxMachine(RuleBasedStateMachine):
         ready, writes = self.box.take_due(self.now_us)
         self.stored.apply(*writes)
         for delivery in ready:
-            assert delivery.stage is Stage.SENT
+            assert delivery.state == State.SENT
             assert delivery.expiry_us > self.now_us
             assert delivery.number in self.stored.numbers("waiting")
             self.sent.setdefault(delivery.number, []).append(self.now_us)
@@ -114,8 +115,10 @@ class OutboxMachine(RuleBasedStateMachine):
     def receipt_is_not_committed(self, one: tuple[str, str]) -> None:
         delivery = self.box.find(*one)
         if delivery is not None:
+            former = delivery.former()
             self.box.receipted(delivery, self.now_us)
-            self.box.restore(delivery)
+            self.box.restore(delivery, former)
+            assert delivery.former() == former
             self.restored[delivery.number] = delivery.due_us
             assert self.box.find(*one) is delivery
 
@@ -129,11 +132,12 @@ class OutboxMachine(RuleBasedStateMachine):
         self.box.forget(to, "unkept")
         assert self.box.find(to, "unkept") is None
 
-    @rule(one=consumes(digests))
+    @rule(one=digests)
     def buried_by_the_law(self, one: tuple[str, str]) -> None:
+        """What goes out is decided anew, so it is buried when it was to be sent."""
         delivery = self.box.find(*one)
-        if delivery is not None:
-            self.stored.apply(self.box.bury(delivery))
+        if delivery is not None and delivery.state == State.SENT:
+            self.stored.apply(self.box.bury(delivery, Happening.FORBID))
 
     @rule(life_s=st.sampled_from([2, 100]))
     def a_person_revives(self, life_s: int) -> None:
@@ -159,7 +163,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def no_more_than_the_limit_is_without_a_receipt(self) -> None:
         for to in "ab":
-            sent = [d for d in self.box._live.values() if d.to == to and d.stage is Stage.SENT]
+            sent = [d for d in self.box._live.values() if d.to == to and d.state == State.SENT]
             assert len(sent) <= self.limit
             assert len(sent) == self.box._sent.get(to, 0)
 
@@ -171,7 +175,7 @@ class OutboxMachine(RuleBasedStateMachine):
             waiting = [
                 d
                 for d in self.box._live.values()
-                if d.to == to and d.stage is Stage.WAITING and self.restored.get(d.number) != d.due_us
+                if d.to == to and d.state == State.WAITING and self.restored.get(d.number) != d.due_us
             ]
             assert not waiting or self.box._sent[to] == self.limit
 
@@ -279,9 +283,10 @@ def test_a_revived_letter_starts_from_the_first_pause() -> None:
 def test_a_receipt_that_was_not_committed_lets_it_go_again_at_its_time() -> None:
     box = fill(1)
     [delivery] = box.take_due(0)[0]
+    former = delivery.former()
     box.receipted(delivery, 1)
     assert box.next_due_us() is None
-    box.restore(delivery)
+    box.restore(delivery, former)
     assert box.next_due_us() == SECOND_US
     assert box.take_due(SECOND_US)[0] == [delivery]
 
@@ -291,8 +296,9 @@ def test_two_timers_of_one_delivery_at_one_time_are_no_error() -> None:
     box = fill(2)
     [first, second] = box.take_due(0)[0]
     for delivery in (first, second, second, first):
+        former = delivery.former()
         box.receipted(delivery, 1)
-        box.restore(delivery)
+        box.restore(delivery, former)
     assert box.take_due(SECOND_US)[0] == [first, second]
 
 
