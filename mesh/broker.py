@@ -7,7 +7,7 @@ what others say. It keeps no personal data: digests, codes of its own, and its d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from mesh.authoriser import Authoriser
 from mesh.builtin import (
@@ -21,7 +21,7 @@ from mesh.builtin import (
     SubscribeQuery,
     SubscribeReply,
 )
-from mesh.errors import MeshError
+from mesh.errors import MeshError, UsageError
 from mesh.exchange import Turn
 from mesh.history import history_of
 from mesh.host import Host
@@ -38,7 +38,7 @@ from mesh.routing import Ids, Router
 from mesh.service import Caller, serves
 
 
-class Broker(Node):
+class Broker(Node, engine=True):
     """The broker role (情報提供ネットワークシステム).
 
     `codes` are the members' code keys; `listeners(event, role)` names the registered nodes that take an
@@ -67,6 +67,22 @@ class Broker(Node):
         ids = Ids(host.store.kept)
         self.router = Router(self.authoriser, ids)
         self.post = Post(self.authoriser, Outbox(host.random.randrange), ids, listeners, self._rows_with)
+
+    def ask(self, *_: Any, **__: Any) -> NoReturn:
+        """A broker asks nobody: `UsageError`."""
+        _passes_on("ask")
+
+    def publish(self, *_: Any, **__: Any) -> NoReturn:
+        """A broker pushes nothing of its own: `UsageError`."""
+        _passes_on("publish")
+
+    def notify(self, *_: Any, **__: Any) -> NoReturn:
+        """A broker pushes nothing of its own: `UsageError`."""
+        _passes_on("notify")
+
+    def hide(self, *_: Any, **__: Any) -> NoReturn:
+        """A broker has no exchange of its own to hide: `UsageError`."""
+        _passes_on("hide")
 
     @property
     def _outbox(self) -> Outbox:
@@ -170,3 +186,10 @@ class Broker(Node):
 
     def _rows_with(self, text: str) -> Iterator[Row]:
         return map(read_row, self.host.store.ledger_rows_with(text))
+
+
+def _passes_on(call: str) -> NoReturn:
+    """What came back to its own requests, and receipts for its own pushes, a broker would take for other parties'."""
+    raise UsageError(
+        f"{call} is not for a broker, which passes on what others send; call it on a node of your own"
+    )

@@ -29,6 +29,7 @@ from mesh.provider import Asked, Provider
 from mesh.publisher import Publisher
 from mesh.recorder import Passage
 from mesh.requester import Requester
+from mesh.reserved import check_names, keep_names
 from mesh.routing import refused_row
 from mesh.service import Caller, NoticeType, PersonalService, Service
 from mesh.subscriber import Pushed, Subscriber
@@ -60,8 +61,13 @@ class Endpoint:
     kinds: ClassVar[dict[str, str]] = {}
     """Of each push that such a node receives: whether it is an event or a notice."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, engine: bool = False, **kwargs: Any) -> None:
+        """Read what the class declares. `DeclarationError` if it has a name of the engine's, unless it is part of it."""
         super().__init_subclass__(**kwargs)
+        if engine:
+            keep_names(cls)
+        else:
+            check_names(cls)
         cls.declarations = service.declarations_of(cls)
         cls.always = {
             name: one.fixed_items
@@ -427,3 +433,6 @@ class Endpoint:
         if self._rows_since_purge >= PURGE_EVERY:
             self._rows_since_purge = 0
             self.host.store.purge(now_us)
+
+
+keep_names(Endpoint)

@@ -53,12 +53,12 @@ TIMEOUT_S: Final = 30.0
 REQUEST_LIFE_US: Final = 300_000_000
 
 
-class Node(Endpoint):
+class Node(Endpoint, engine=True):
     """Base of all nodes.
 
     Class attributes: `title` and `title_ja` (what a person calls the system; else the last part of its address
     stands), `zone` (a `mesh.names.Zone` value), `schema` (SQL of the node's own tables). Settings given to `sim.add`
-    become attributes and must exist on the class.
+    become attributes and must exist on the class. Any other name of a node is refused in a class made from this one.
     """
 
     title: ClassVar[str] = ""

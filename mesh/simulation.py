@@ -46,6 +46,7 @@ from mesh.party import Party
 from mesh.policy import LegalBasis, Policy, ZonePath
 from mesh.registry import Entry, Registry, key_record
 from mesh.report import Fallback, Paper, Reach, Report
+from mesh.reserved import check_settings
 from mesh.store import Store, is_of_place
 from mesh.trace.rows import Expectation
 from mesh.trace.writer import TraceWriter
@@ -157,9 +158,7 @@ class Simulation:
         check_address("add", address)
         if address in self._enrolled:
             raise UsageError(f"{address} is enrolled already; give the second node an address of its own")
-        unknown = [name for name in settings if not hasattr(cls, name)]
-        if unknown:
-            raise UsageError(f"{cls.__name__} has no setting {unknown[0]}; declare it as a class attribute")
+        check_settings(cls, settings)
         if cls.zone not in set(Zone):
             raise UsageError(f"{cls.__name__}.zone is {cls.zone!r}; it is one of {', '.join(Zone)}")
         self._enrolled[address] = Enrolment(cls, settings)

@@ -34,7 +34,7 @@ class SecondBooks(Node):
         return [encode(row) for row in changed if row is not None]
 
     @serves(LEDGER_HEAD)
-    async def _ledger_head(self, query: HeadQuery, caller: Caller) -> HeadReply:
+    async def _shown_head(self, query: HeadQuery, caller: Caller) -> HeadReply:
         """A genuine signature over the books that are shown."""
         self.host.flush()
         leaves = [leaf_hash(row) for row in self._shown()]
@@ -46,7 +46,7 @@ class SecondBooks(Node):
         return HeadReply(token.decode(), tuple(one.hex() for one in path))
 
     @serves(LEDGER_ROWS)
-    async def _ledger_rows(self, query: RowsQuery, caller: Caller) -> RowsReply:
+    async def _shown_rows(self, query: RowsQuery, caller: Caller) -> RowsReply:
         """Rows of the books that are shown."""
         stop = min(query.stop, query.start + ROWS_MAX)
         return RowsReply(tuple(row.decode() for row in self._shown()[query.start : stop]))
