@@ -200,12 +200,15 @@ Send = tuple[str, bytes]
 """Address and line."""
 
 
-class Turn(Struct, gc=False):
+class Turn(Struct):
     """What one transition wants: `rows` to record and `writes` to commit, then `sends`, then `calls` to make.
 
     A row gets its place in the ledger when it is committed. `undo` is called instead when the commit fails:
     then nothing of the turn happened.
     """
+
+    # Not `gc=False`, as what travels is: its calls lead to the node, and a traceback that holds a turn would keep
+    # the whole simulation for ever.
 
     rows: list[Row] = []
     writes: list[Write] = []

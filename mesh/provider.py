@@ -48,7 +48,7 @@ class Answering(LifeCycle):
             self.restore((State.ANSWERED,))
 
 
-class Asked(Struct, frozen=True, gc=False):
+class Asked(Struct, frozen=True):
     """A question that passed every check and waits for its handler."""
 
     request: Request

@@ -1,0 +1,1 @@
+"""Commands that try more than a test run has time for."""
