@@ -18,12 +18,10 @@ from mesh.linkage import CodeBook
 from mesh.message import Event, Kind, Permit, Request, decode_content, encode, format_time
 from mesh.names import BROKER, member_of
 from mesh.party import PERMIT_LIFE_US, Party
-from mesh.policy import LegalBasis, Policy
+from mesh.policy import NO_BASIS, LegalBasis, Policy
 from mesh.view import KnownNode
 
 _subject_decoder = msgspec.json.Decoder(str)
-NO_BASIS = LegalBasis("*/*/*", "", "*/*/*", "", id="none", citation="about no person")
-"""Stands in a permit for a service that is about no person and that no row restricts."""
 
 
 class RateLimit:

@@ -99,8 +99,8 @@ class Endpoint:
         self._methods = {name: getattr(self, method) for name, (_, method) in self.declarations.items()}
         self._requester = Requester(party)
         uses = ConsentUses(self._signer, self._is_portal, lambda one: host.store.number(f"consent {one}"))
-        self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses, self.always)
-        self._subscriber = Subscriber(party, self.kinds, host.store.received, self._read_notice)
+        self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses, self.always, policy)
+        self._subscriber = Subscriber(party, self.kinds, host.store.received, self._read_notice, policy)
         self._publisher = Publisher(party, Outbox(host.random.randrange, Posting))
         self._deadlines = Deadlines(host, self._requester)
         self._pump_timer: asyncio.TimerHandle | None = None

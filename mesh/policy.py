@@ -5,7 +5,9 @@ Rules kept here:
    (番号法19条8号, 令和6年デジタル庁・総務省令第9号 2条の表; formerly 別表第二). Anything not listed is refused.
 2. Rows hold between dates; the date is the broker's when it decides.
 3. A service about no person needs no row, unless rows exist that restrict it.
-4. A refusal names the rule and what would be allowed, in registered names, and the code names who can
+4. A permit names its row, and who gets it looks the row up in its own copy of the law: `check_permit` says whether it
+   covers what was permitted, and provider, subscriber and verification of a trace ask nothing else.
+5. A refusal names the rule and what would be allowed, in registered names, and the code names who can
    mend it.
 """
 
@@ -21,9 +23,12 @@ from msgspec.structs import force_setattr, replace
 from mesh import names
 from mesh.arguments import check_names, wrong
 from mesh.errors import MeshError
+from mesh.message import Permit, items_of, parse_time
 from mesh.names import Zone, member_of
 
 FOREVER_US = 2**53 - 1
+NO_BASIS_ID = "none"
+"""What a permit names for a service that is about no person and that no row restricts."""
 _PROCEDURE = re.compile(r"(?=[0-9.-]*[a-z])[a-z0-9.-]+")
 
 
@@ -71,6 +76,9 @@ class LegalBasis(Struct, frozen=True):
             force_setattr(self, "items", tuple(self.items))
 
 
+NO_BASIS = LegalBasis("*/*/*", "", "*/*/*", "", id=NO_BASIS_ID, citation="about no person")
+
+
 class Procedure(Struct, frozen=True):
     """An administrative task (事務) for which data is asked."""
 
@@ -104,7 +112,9 @@ class Policy:
         self._unassessed: set[tuple[str, str]] = set()
         self._unnamed = 0
         self._rows_of: dict[str, list[LegalBasis]] = {}
+        self._by_id: dict[str, LegalBasis] = {}
         self._candidates = lru_cache(maxsize=65536)(self._match)
+        self._judged = lru_cache(maxsize=65536)(self._judge)
         self.may_cross = lru_cache(maxsize=65536)(self._may_cross)
         for basis in bases:
             self.add(basis)
@@ -121,10 +131,12 @@ class Policy:
             basis = replace(basis, id=f"added-{self._unnamed}")
         self.bases.append(basis)
         self._rows_of.setdefault(basis.service, []).append(basis)
+        self._by_id[basis.id] = basis
         self.procedures.setdefault(
             basis.procedure, Procedure(basis.procedure, basis.procedure, basis.procedure)
         )
         self._candidates.cache_clear()
+        self._judged.cache_clear()
 
     def allow_path(self, path: ZonePath) -> None:
         """Open one crossing between zones."""
@@ -201,6 +213,72 @@ class Policy:
                     return basis, True
                 first = first or basis
         return first, False
+
+    def check_permit(self, permit: Permit, *, is_event: bool = False) -> None:
+        """Whether the row that a permit names covers what it permits, at its own time.
+
+        Raises `MeshError`: no_legal_basis, item_not_permitted, or consent_required if its row demands a consent and
+        none came with it; schema_invalid for a time or items that are none.
+        """
+        basis, refusal = self._judged(
+            permit.basis,
+            permit.requester,
+            permit.recipient,
+            permit.service,
+            permit.procedure,
+            permit.items,
+            permit.subject is None,
+            permit.consent is None,
+            permit.undisclosed,
+            permit.subjectsmax,
+            is_event,
+        )
+        if refusal is not None:
+            raise MeshError(*refusal)
+        if not basis.from_us <= parse_time(permit.time) < basis.until_us:
+            raise MeshError("no_legal_basis", f"the permit's row {basis.id} is not in force at its time")
+
+    def _judge(
+        self,
+        id_: str,
+        requester: str,
+        recipient: str,
+        service: str,
+        procedure: str | None,
+        items: str | None,
+        about_nobody: bool,
+        without_consent: bool,
+        undisclosed: bool,
+        subjects_max: int,
+        is_event: bool,
+    ) -> tuple[LegalBasis, tuple[str, str] | None]:
+        """The row of a permit, and why it does not cover what is permitted, whatever the date."""
+        if id_ == NO_BASIS_ID:
+            covers = about_nobody and not self.restricts(service) and not undisclosed and subjects_max == 1
+            return NO_BASIS, None if covers else (
+                "no_legal_basis",
+                "a permit without a row is of no use here",
+            )
+        basis = self._by_id.get(id_)
+        if basis is None:
+            return NO_BASIS, ("no_legal_basis", "the permit names a row that the law does not have")
+        # An event is heard by who the row lets ask: there the publisher is the provider.
+        asks, gives = (recipient, requester) if is_event else (requester, recipient)
+        covers = (
+            names.matches(basis.requester, asks)
+            and names.matches(basis.provider, gives)
+            and (basis.service, basis.procedure) == (service, procedure)
+            and (not basis.same_member or member_of(asks) == member_of(gives))
+            and (basis.undisclosed, basis.subjects_max) == (undisclosed, subjects_max)
+            and not (is_event and (basis.items or items))
+        )
+        if not covers:
+            return basis, ("no_legal_basis", f"the permit's row {basis.id} does not cover it")
+        if not items_of(items or "") <= frozenset(basis.items):
+            return basis, ("item_not_permitted", f"the permit's row {basis.id} does not cover its items")
+        if basis.consent and without_consent:
+            return basis, ("consent_required", f"the permit's row {basis.id} demands a consent")
+        return basis, None
 
     def subscribers(self, publisher: str, event: str, now_us: int) -> list[LegalBasis]:
         """The rows that let somebody hear of the publisher's event now.

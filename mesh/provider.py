@@ -26,6 +26,7 @@ from mesh.party import (
     check_no_personal_number,
     check_time,
 )
+from mesh.policy import Policy
 
 KEEP_US = 600_000_000
 """An outcome is kept until the request's expiry and this much longer."""
@@ -67,7 +68,7 @@ class Provider:
 
     `kept(source, id)` looks up digest and outcome of a question that was answered before; `consents` knows
     how often each was used; `always` names the services about a person, and the items that every answer of
-    them has.
+    them has; `law` is its own copy.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Provider:
         kept: Callable[[str, str], tuple[str, bytes] | None],
         consents: ConsentUses,
         always: Mapping[str, frozenset[str]],
+        law: Policy,
     ) -> None:
         self._party = party
+        self._law = law
         self._consents = consents
         self._always = always
         self._offers = offers
@@ -100,6 +103,8 @@ class Provider:
             raise MeshError("message_expired", "the permit is past its expiry")
         if parse_time(permit.time) > now_us + FUTURE_TOLERANCE_US:
             raise MeshError("message_from_future", "the permit is dated ahead")
+        # Before a repeat is looked up: who replays a question under a made-up row does not get the kept answer.
+        self._law.check_permit(permit)
         life = self._recall(request, admitted.digest)
         if life.state != State.NEW:
             self._repeat(life, admitted.digest, turn)

@@ -24,6 +24,7 @@ from mesh.party import (
     check_time,
     read_line,
 )
+from mesh.policy import Policy
 
 KEEP_US = 7 * 86_400_000_000
 """A push is remembered until its expiry and this much longer."""
@@ -59,7 +60,7 @@ class Subscriber:
 
     `takes` names the pushes that it receives, and the kind of each; `kept(source, id)` looks up digest and receipt of
     one taken in before; `read(type, data)` reads a notice's body, and raises seal_invalid or schema_invalid before
-    anything of it is kept.
+    anything of it is kept; `law` is its own copy.
     """
 
     def __init__(
@@ -68,11 +69,13 @@ class Subscriber:
         takes: Mapping[str, str],
         kept: Callable[[str, str], tuple[str, bytes] | None],
         read: Callable[[str, bytes], object],
+        law: Policy,
     ) -> None:
         self._party = party
         self._takes = takes
         self._kept = kept
         self._read = read
+        self._law = law
         self._entering: dict[tuple[str, str], Receiving] = {}
         """Until they are committed: from then on the inbox knows them."""
 
@@ -97,6 +100,7 @@ class Subscriber:
         if accepted_us > now_us + FUTURE_TOLERANCE_US:
             raise MeshError("message_from_future", "the push was accepted in the future")
         check_time(message.time, message.expiry, accepted_us, PUSH_LIFE_US)
+        self._law.check_permit(permit, is_event=isinstance(message, Event))
         life = self._recall(message, admitted.digest)
         if life.state != State.NEW:
             self._repeat(life, admitted.digest, turn)

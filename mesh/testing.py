@@ -26,10 +26,11 @@ from mesh.exchange import Turn, digest_of
 from mesh.guard import forbid_nondeterminism
 from mesh.keys import NodeKeys, SealingKey
 from mesh.ledger import Row, read_row
-from mesh.message import Body, Kind, Permit, Refusal, Request, encode, format_time
+from mesh.message import Body, Kind, Permit, Refusal, Request, encode, format_time, items_of
 from mesh.names import BROKER
 from mesh.node import REQUEST_LIFE_US
 from mesh.party import PERMIT_LIFE_US, read_line
+from mesh.policy import NO_BASIS_ID
 from mesh.simulation import Simulation
 
 __all__ = [
@@ -139,7 +140,10 @@ class Forger:
         return Request(id=message_id, **(fields | attributes))
 
     def permit(self, line: bytes, **attributes: Any) -> bytes:
-        """A permit for a signed request, by this forger; it counts only if the forger is the broker."""
+        """A permit for a signed request, by this forger; it counts only if the forger is the broker.
+
+        It names the row of the law that covers the request, if there is one.
+        """
         request, now_us = read_line(line), self._sim.now_us()
         fields: dict[str, Any] = {
             "broker": BROKER,
@@ -149,12 +153,24 @@ class Forger:
             "service": request.type,
             "procedure": request.procedure,
             "items": request.items,
-            "basis": "forged",
+            "basis": self._basis_of(request),
             "registry": 1,
             "time": format_time(now_us),
             "expiry": format_time(now_us + PERMIT_LIFE_US),
         }
         return self.line(Permit(**(fields | attributes)))
+
+    def _basis_of(self, request: Any) -> str:
+        policy, procedure = self._sim.policy, getattr(request, "procedure", None)
+        if not policy.restricts(request.type):
+            return NO_BASIS_ID
+        items = items_of(getattr(request, "items", None) or "")
+        try:
+            return policy.decide(
+                request.source, procedure or "", request.recipient, request.type, items, self._sim.now_us()
+            ).id
+        except MeshError:
+            return "forged"
 
     def line(self, payload: Struct | bytes, kind: str | None = None) -> bytes:
         """The signed line of a message or of any bytes; `kind` is the message's own unless given."""
