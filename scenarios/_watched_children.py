@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from mesh import Simulation
 from mesh.ledger import Row, read_row
-from mesh.message import Notice
 from mesh.sealing import open_sealed
 from mesh.testing import messages
 from nodes.data.people import Household, Person, Population
@@ -121,8 +120,23 @@ class World:
         self.kobe.resident.accept_certificate([(codes[code], info) for code, info in leaving], moved_on=today)
         register.strike_out()
 
+    async def whole_histories(self) -> dict[str, list[tuple[str | None, ...]]]:
+        """All that the portal shows of each child and each parent, by handle: every line, none left out."""
+        portal = self.sim.node(PORTAL, Portal)
+        found: dict[str, list[tuple[str | None, ...]]] = {}
+        for child in self.children.values():
+            for person in child.home.members:
+                lines = await portal.read_history(portal_code(self.sim, person))
+                found[person.handle] = [
+                    (one.requester, one.provider, one.service, one.procedure, one.items) for one in lines
+                ]
+        return found
+
     def bodies_to(self, address: str) -> list[bytes]:
-        """The notices that a party was sent, as it opens them."""
+        """All that a party was sent sealed, as its own key opens it."""
         key = self.sim.keys_of(address).sealing
-        notices = messages(self.sim, Notice)
-        return [open_sealed(one.message.data, key) for one in notices if one.recipient == address]
+        return [
+            open_sealed(one.message.data, key)
+            for one in messages(self.sim)
+            if one.recipient == address and isinstance(getattr(one.message, "data", None), str)
+        ]

@@ -1,26 +1,32 @@
 """Children nobody has asked about: offices link what each knows, a person looks at each child, a family is invited.
 
-Five children of one city. The figures put three of them before a person, one wrongly; a fourth is brought by a
-school nurse, for whom the figures see nothing. No letter leaves without a name. Others would like to use the
-scores, one family moves away, and after its term everything is deleted.
+Five children of one city. The figures put three of them before a person, one wrongly; two are brought by their
+school, for whom the figures see nothing, and of one of them a parent is the suspect, who reads all that the portal
+has. No letter leaves without a name. Others would like to use the scores, one family moves away, and after its term
+everything is deleted.
 """
 
 from __future__ import annotations
 
 from mesh import Simulation, UsageError, scenario
-from mesh.builtin import Empty
-from mesh.ledger import read_row
+from mesh.builtin import HISTORY, Empty
+from mesh.names import BROKER
+from mesh.testing import ledger
 from nodes.agency.commission import COMMISSION, Commission
 from nodes.municipality.child_analysis import EXPLANATION, PROCEDURE, SOURCES
 from nodes.municipality.child_risk_rules import THRESHOLD
-from nodes.municipality.child_support import ChildSupport, Finding
+from nodes.municipality.child_support import HANDOVER, ChildSupport, Finding
 from nodes.municipality.education_board import ATTENDANCE
+from nodes.municipality.moves import IDENTITY_CHANGE, MOVED_IN
 from nodes.municipality.public_assistance import ASSISTANCE
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._portal import portal_code
 from scenarios._watched_children import HOLDERS, NAMES, World
 
 HEAD, WORKER, NURSE = "Head of the children's bureau, Sato", "Family worker, Ono", "School nurse, Abe"
+TEACHER = "Class teacher, Endo"
+WHY = (b"points", b"absence", b"missed")
+"""Words of the analysis that nobody else may read."""
 DAY_S = 86_400.0
 MINUTE_S = 60.0
 
@@ -49,6 +55,7 @@ async def run(sim: Simulation, *, keep_days: int = 365) -> None:
     await analyse(world)
     await explain(world)
     await review(world)
+    await suspect_reads(world)
     await offer(world)
     await other_purposes(world)
     await family_moves(world)
@@ -87,7 +94,7 @@ async def analyse(world: World) -> None:
     minimal = [(world.kitami.address(one.system), one.item, PROCEDURE) for one in SOURCES]
     sim.expect(
         "Each office was asked once for each child, for one item and one purpose, and the tax office for nothing",
-        asked == [minimal] * len(NAMES) and not world.kitami.tax.host.store.ledger_rows_with("child"),
+        asked == [minimal] * len(NAMES) and ledger(sim, world.kitami.address("tax")) == [],
         text_ja="各部門への照会は、こども1人につき1回・1項目・1目的だけで、税には照会していない",
     )
     with sim.refused(
@@ -146,11 +153,13 @@ async def review(world: World) -> None:
     ):
         centre.review(world.code("silent"), by=" ", finding="support", why="score")
     centre.nominate(world.code("quiet"), worry=f"{NURSE}: often hungry")
+    centre.nominate(world.code("fine"), worry=f"{TEACHER}: bruises, and afraid to go home")
     decisions: dict[str, tuple[Finding, str]] = {
         "silent": ("support", "the school has lost touch with the family"),
         "hospital": ("no-need", "in hospital, taught there; the school knows"),
         "moving": ("support", "a baby at home, the mother is alone with it by day"),
         "quiet": ("support", "nothing to eat at home at the end of the month"),
+        "fine": ("refer", "a parent is suspected of violence: reported to the child guidance centre"),
     }
     for name, (finding, why) in decisions.items():
         centre.review(world.code(name), by=WORKER, finding=finding, why=why)
@@ -160,19 +169,40 @@ async def review(world: World) -> None:
         text_ja="入院中のこどもは誤検知。確認で対象外とされ、計画も作れない",
     ):
         centre.plan(world.code("hospital"), ("home-visit",), by=WORKER)
+    with sim.refused(
+        "manual_review",
+        "Where a parent is the suspect no plan is made and no letter goes home",
+        text_ja="保護者に虐待の疑いがある場合は、計画も作らず、家庭に案内も送らない",
+    ):
+        centre.plan(world.code("fine"), ("home-visit",), by=WORKER)
     sim.reached(mistaken=sum(finding == "no-need" for finding, _ in decisions.values()))
     sim.expect(
-        "Each of the four has one decision with a name, one of them about a child without a point",
+        "Each of the five has one decision with a name, two of them about children whom the figures do not see",
         [(world.name(row["child"]), row["reviewer"], row["finding"]) for row in centre.reviews()]
         == [(name, WORKER, finding) for name, (finding, _) in decisions.items()],
-        text_ja="4人それぞれに記名の判断が1件ある。うち1人は0点だが、養護教諭の気づきによる",
+        text_ja="5人それぞれに記名の判断が1件ある。うち2人は判定に現れず、学校の気づきによる",
     )
     sim.tell(
         "The figures put three children before a family worker. One is in hospital: dismissed. A fourth has not a "
-        "point, and the school nurse is worried: the worker sees need there too. The figures order what a person "
-        "looks at; they decide nothing.",
+        "point, and the school nurse is worried: the worker sees need there too. A fifth has bruises; there a parent is the "
+        "suspect, and it goes to the child guidance centre. The figures order what a person looks at; they decide "
+        "nothing.",
         "判定で3人が家庭支援員の確認に回った。1人は入院中で対象外とした。もう1人は0点だが養護教諭が心配しており、"
-        "支援員は支援が必要と判断した。判定は人が見る順番を示すだけで、何も決めない。",
+        "支援員は支援が必要と判断した。あざのある5人目は保護者に虐待の疑いがあり、児童相談所に通告した。判定は人が見る順番を"
+        "示すだけで、何も決めない。",
+    )
+
+
+async def suspect_reads(world: World) -> None:
+    """Whoever reads in a family's place, a suspect too, sees no difference between one child and the next."""
+    sim = world.sim
+    reading = (PORTAL, BROKER, HISTORY.name, "portal-history", "exchanges")
+    histories = await world.whole_histories()
+    sim.expect(
+        "A parent who is the suspect reads the child's whole history that evening, and it is that of every child and "
+        "every parent: the reading itself and nothing else",
+        len(histories) == 3 * len(NAMES) and all(lines == [reading] for lines in histories.values()),
+        text_ja="疑いのある保護者がその晩に子の履歴をすべて見ても、どの子・どの保護者の履歴も同じで、その閲覧の1行しかない",
     )
 
 
@@ -269,11 +299,7 @@ async def family_moves(world: World) -> None:
     sim.expect(
         "Kobe has what is done and whom to ask, under its own code of the child, and nothing about why",
         arrived == [(world.kobe.code(child.person), "01208", "home-visit consultation", WORKER)]
-        and not any(
-            word in body
-            for body in world.bodies_to(kobe.address)
-            for word in (b"points", b"absence", b"missed")
-        ),
+        and not any(word in body for body in world.bodies_to(kobe.address) for word in WHY),
         text_ja="神戸市には支援の内容と連絡先だけが神戸市の符号で届き、理由や点数は届かない",
     )
     sim.expect(
@@ -309,27 +335,38 @@ async def family_moves(world: World) -> None:
 
 
 async def look_back(world: World) -> None:
-    """The parent reads who was asked; the commission lays the records side by side."""
-    sim, portal = world.sim, world.sim.node(PORTAL, Portal)
-    handle = world.children["silent"].person.handle
-    history = await portal.read_history(sim.code("gov/portal", handle))
-    asked = {
-        line.provider
-        for line in history
-        if line.procedure == PROCEDURE and line.service != "child-data.candidate.v1"
-    }
+    """The parents read all that there is; the commission lays the records side by side."""
+    sim = world.sim
+    histories = await world.whole_histories()
+    children = {name: histories[child.person.handle] for name, child in world.children.items()}
+    moved = children.pop("moving")
     sim.expect(
-        "As legal representative the parent reads which five offices were asked for what, and no values",
-        asked == {world.kitami.address(one) for one in HOLDERS} and "long" not in repr(history),
-        text_ja="親は法定代理人として、5つの部門に何が照会されたかを確認できる（値は含まれない）",
+        "In the end too the whole histories of the four children who stayed are one and the same, whatever was found of "
+        "each; that of the child who moved has its register's notices and the plan that the family wanted handed over",
+        len({tuple(lines) for lines in children.values()}) == 1
+        and {service for _, _, service, _, _ in children["silent"]} == {HISTORY.name}
+        and [service for _, _, service, _, _ in moved if service != HISTORY.name]
+        == [HANDOVER.name, IDENTITY_CHANGE.name, MOVED_IN.name],
+        text_ja="最後に見ても、市に残った4人の子の履歴は判断の内容にかかわらず全く同じで、転居した子には住民記録の通知と、"
+        "家庭が同意した計画の引継ぎだけがある",
     )
-    rows = [read_row(row) for row in portal.host.store.ledger_rows()]
+    bodies = world.bodies_to(PORTAL)
     sim.expect(
-        "Nothing that the portal ever got has points or reasons among its items",
-        not any(
-            {"points", "reasons"} & set((row.items or "").split()) for row in rows if row.entry == "answered"
-        ),
-        text_ja="マイナポータルに届いたものに、点数や理由の項目は一つもない",
+        "Nothing that the portal was ever sent, opened with its own key, has a score, a reason or a word of the analysis",
+        len(bodies) > len(NAMES)
+        and not any(word in body for body in bodies for word in (*WHY, b"reasons", b"child-data")),
+        text_ja="マイナポータルに届いたものを自らの鍵で開いても、点数も理由も分析のことも一つもない",
+    )
+    rows = [row for row in ledger(sim) if row.procedure == PROCEDURE]
+    permitted = {row.id for row in rows if row.entry == "permitted"}
+    recorded = [(row.entry, row.undisclosed) for row in rows if row.id in permitted and row.entry != "closed"]
+    sim.expect(
+        f"Hidden from the portal, not from the commission: {len(permitted)} exchanges of the analysis stand in all three "
+        "records, each marked as not disclosed",
+        len(permitted) >= len(SOURCES) * len(NAMES)
+        and {entry for entry, _ in recorded} == {"opened", "permitted", "answered"}
+        and all(hidden for _, hidden in recorded),
+        text_ja=f"隠されるのは画面だけで、委員会の検査対象である。分析の照会等{len(permitted)}件が3者の記録にあり、いずれも不開示とされている",
     )
     systems = [world.kitami.address(one) for one in (*HOLDERS, "child-analysis", "child-support")]
     findings = await sim.node(COMMISSION, Commission).reconcile([*systems, PORTAL])
@@ -351,7 +388,7 @@ async def term_over(world: World, keep_days: int) -> None:
         "decisions with their names stay",
         (before, deleted) == (0, len(NAMES) - 1)
         and analysis.scored() == []
-        and len(world.centre.reviews()) == len(NAMES) - 1,
+        and len(world.centre.reviews()) == len(NAMES),
         text_ja=f"{keep_days}日の保存期間が過ぎると、残る4人の判定と集めた情報はすべて削除され、記名の判断は残る",
     )
     with sim.refused(

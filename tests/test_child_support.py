@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from itertools import product
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 import nodes
-from mesh import LegalBasis, MeshError, Simulation, UsageError, Withheld
+from mesh import LegalBasis, MeshError, Refused, Simulation, UsageError, Withheld
 from mesh.builtin import Empty
+from mesh.names import Zone
+from mesh.policy import Policy, ZonePath
 from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes.municipality import child_risk_rules
-from nodes.municipality.child_analysis import EXPLANATION, ChildAnalysis, Source
+from nodes.municipality import child_support as child_support_office
+from nodes.municipality.child_analysis import EXPLANATION, PROCEDURE, ChildAnalysis, Source
 from nodes.municipality.child_rearing_allowance import REARING_ALLOWANCE, ChildRearingAllowance
-from nodes.municipality.child_risk_rules import RULES, THRESHOLD, score
+from nodes.municipality.child_risk_rules import RULES, THRESHOLD, Score, score
 from nodes.municipality.child_support import ChildSupport
 from nodes.municipality.disability_welfare import DisabilityWelfare
 from nodes.municipality.education_board import EducationBoard, band_of, school_year_start
 from nodes.municipality.public_assistance import Assistance, PublicAssistance
-from nodes.portal.inbox import PORTAL, Portal
+from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.portal.inbox import PORTAL, Letter, Portal
 from scenarios._watched_children import World
 from scenarios.child_support import run as child_support
 from tests.helpers_scenario import Sabotaging, hold, named, see_fail
@@ -260,6 +266,63 @@ class Sabotage:
         patch.setattr(ChildAnalysis, "approve", lambda self, by, keep_days: approve(self, by=by, keep_days=0))
 
     @staticmethod
+    def shown_in_the_history(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        law = sim.policy.bases
+        sim.policy = Policy(
+            [structs.replace(row, undisclosed=False) for row in law],
+            paths=sim.policy.paths,
+            procedures=sim.policy.procedures.values(),
+        )
+
+    @staticmethod
+    def the_tax_office_is_asked(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        tax = "muni/*/tax"
+        sim.allow(LegalBasis("muni/*/child-analysis", PROCEDURE, tax, INCOME.name, ("tax_year",)))
+        sim.allow_path(ZonePath(Zone.LGWAN, Zone.MYNUMBER, "muni/*/child-analysis", tax))
+        analyse = ChildAnalysis.analyse
+
+        async def curious(self: ChildAnalysis, child: str) -> Score:
+            result = await analyse(self, child)
+            with suppress(Refused):
+                await self.ask(
+                    f"{self.member}/tax",
+                    INCOME,
+                    IncomeQuery(2026),
+                    subject=child,
+                    procedure=PROCEDURE,
+                    items=["tax_year"],
+                )
+            return result
+
+        patch.setattr(ChildAnalysis, "analyse", curious)
+
+    @staticmethod
+    def asked_twice(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        learn = ChildAnalysis._learn
+
+        async def again(self: ChildAnalysis, child: str, source: Source) -> str | None:
+            await learn(self, child, source)
+            return await learn(self, child, source)
+
+        patch.setattr(ChildAnalysis, "_learn", again)
+
+    @staticmethod
+    def a_telling_letter(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        def telling(title: str, title_ja: str, due: str) -> Letter:
+            return Letter("About the absence of your child", title_ja, due)
+
+        patch.setattr(child_support_office, "Letter", telling)
+
+    @staticmethod
+    def a_decision_under_another_name(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        review = ChildSupport.review
+
+        def signed(self: ChildSupport, child: str, *, by: str, **more: Any) -> None:
+            review(self, child, by=by and "the analysis", **more)
+
+        patch.setattr(ChildSupport, "review", signed)
+
+    @staticmethod
     def a_telling_contact(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         hand_over = ChildSupport.hand_over
 
@@ -273,13 +336,21 @@ class Sabotage:
     ("sabotage", "words"),
     [
         (Sabotage.no_approval_needed, ["before the rules"]),
-        (Sabotage.no_review_needed, ["No letter leaves", "false positive", "In Kobe too"]),
+        (
+            Sabotage.no_review_needed,
+            ["No letter leaves", "false positive", "the suspect no plan", "In Kobe too"],
+        ),
         (Sabotage.a_row_for_the_board, ["may not have the scores"]),
         (Sabotage.unknown_is_no, ["shown as not known"]),
         (Sabotage.another_weight, ["Three of five"]),
         (Sabotage.nothing_is_deleted, ["Kitami deleted the score", "and not before", "look a score up"]),
         (Sabotage.deleted_too_early, ["and not before"]),
         (Sabotage.a_telling_contact, ["nothing about why"]),
+        (Sabotage.shown_in_the_history, ["who is the suspect", "In the end too", "Hidden from the portal"]),
+        (Sabotage.the_tax_office_is_asked, ["the tax office for nothing"]),
+        (Sabotage.asked_twice, ["Each office was asked once"]),
+        (Sabotage.a_telling_letter, ["Nothing that the portal was ever sent"]),
+        (Sabotage.a_decision_under_another_name, ["Each of the five"]),
     ],
     ids=named,
 )

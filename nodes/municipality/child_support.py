@@ -5,7 +5,8 @@ Rules kept here:
    somebody who knows the child is worried; without that decision nothing leaves the centre.
 2. Data → a person's assessment → a plan (サポートプラン, 児童福祉法10条1項4号) → an offer, once. The family may decline,
    and that is the end of it.
-3. No letter says why, and none has room for a score.
+3. No letter says why, and none has room for a score. Where a parent is the suspect there is no letter at all: the finding is
+   `refer`, to the child guidance centre (児童虐待の防止等に関する法律6条), and plan and offer stay closed.
 4. A family that moves is handed over with its agreement (個人情報保護法69条2項1号): the plan goes, the score and its
    reasons do not, and are deleted here. Cities find the person here by the mesh's own translation; that a real
    情報提供用個人識別符号 could not serve outside 番号法 is a limit of the model.
@@ -31,7 +32,8 @@ from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 PROCEDURE: Final = "child-support"
 HANDOVER_PROCEDURE: Final = "child-support-handover"
 
-Finding = Literal["support", "no-need"]
+Finding = Literal["support", "no-need", "refer"]
+"""支援, 対象外, 児童相談所等への通告."""
 Kind = Literal["home-visit", "school-counselling", "childcare", "consultation"]
 """家庭訪問, 学校での相談, 一時預かり等, 相談."""
 Reply = Literal["accept", "decline"]
