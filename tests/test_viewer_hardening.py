@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from mesh.trace.opening import Steps
 from mesh.trace.reader import Trace
@@ -335,6 +337,51 @@ async def test_there_are_only_so_many_connections(page: Page, monkeypatch: pytes
         writer.close()
     await asyncio.sleep(0.05)
     await page.ask("/api/traces")
+
+
+async def test_event_streams_that_were_closed_leave_nothing_behind(page: Page) -> None:
+    wanted = {"scenario": "nationwide_notice", "seed": 1}
+    started = await page.ask("/api/runs", method="POST", headers=page.own, json=wanted)
+    run, server = page.viewer.runs.get(started["run"]), page.runner.server
+    assert server is not None
+    # Stopped for a while it says nothing, so that no word to who left finds out that they did.
+    run.process.send_signal(signal.SIGSTOP)
+    place = f"127.0.0.1:{page.viewer.guard.port}"
+    request = f"GET /api/runs/{run.id}/events HTTP/1.1\r\nHost: {place}\r\n\r\n".encode()
+    await page.session.close()  # Its connection would stay for the next question.
+    try:
+        await settled(lambda: not server.connections)
+        before = held()
+        for _ in range(2):
+            streams = [await asyncio.open_connection("127.0.0.1", page.viewer.guard.port) for _ in range(200)]
+            for _, writer in streams:
+                writer.write(request)
+            for reader, _ in streams:
+                assert b"200 OK" in await reader.readuntil(b"event: ")
+            assert len(server.connections) == 200
+            for _, writer in streams:
+                writer.close()
+                await writer.wait_closed()
+            del streams, reader, writer
+            await settled(lambda: not server.connections)
+            assert held() == before
+        async with aiohttp.ClientSession() as session, session.get(f"{page.url}/api/traces") as answer:
+            assert answer.status == 200
+    finally:
+        run.process.send_signal(signal.SIGCONT)
+
+
+def held() -> tuple[int, int, int]:
+    """Tasks, open files, and answers that somebody still has."""
+    gc.collect()
+    responses = [one for one in gc.get_objects() if isinstance(one, web.StreamResponse)]
+    return len(asyncio.all_tasks()), len(list(Path("/proc/self/fd").iterdir())), len(responses)
+
+
+async def settled(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not done():
+            await asyncio.sleep(0.01)
 
 
 # The end.

@@ -5,12 +5,15 @@ Rules kept here:
 2. What is no request gets an answer like every other: JSON, with all headers. It quotes nothing, for these bytes have
    been read by nobody yet.
 3. A client's nonsense does not fill the server's terminal.
+4. An answer that has no end of its own ends when its client leaves, and keeps nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from aiohttp import web
@@ -47,6 +50,15 @@ class _Server(web.Server):
 class _Connection(RequestHandler):
     # What is waiting for a request when the time is up is closed by the base class, whatever it has sent by then.
 
+    streams = False
+    """Whether it answers for as long as somebody listens. Nobody else would find out that nobody does."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        task = self._task_handler
+        super().connection_lost(exc)
+        if self.streams and task is not None:
+            task.cancel()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self._manager is not None and len(self._manager.connections) > CONNECTIONS_MAX:
@@ -72,6 +84,19 @@ class _Connection(RequestHandler):
             failure, web.RequestPayloadError
         ):  # A body that nobody could read, met again at the end.
             tell_error(args[0] if args else "", failure)
+
+
+@contextmanager
+def streaming(request: web.Request) -> Iterator[None]:
+    """An answer that goes on until the client leaves, and ends with the connection."""
+    protocol = request.protocol
+    if not isinstance(protocol, _Connection):
+        raise AssertionError("the runner makes these connections")
+    protocol.streams = True
+    try:
+        yield
+    finally:
+        protocol.streams = False
 
 
 class _Bare(web.Response):

@@ -14,6 +14,7 @@ from mesh.errors import UsageError
 from mesh.loading import plans_of
 from mesh.scenario import Scenario
 from mesh.viewer.answers import ANSWERS, Answer, Asked
+from mesh.viewer.connection import streaming
 from mesh.viewer.folder import Folder, Missing
 from mesh.viewer.guarding import BODY_MAX, Guard, add_headers, middleware
 from mesh.viewer.opened import STEPS_MAX
@@ -91,9 +92,10 @@ class Viewer:
     async def _watch_run(self, request: web.Request) -> web.StreamResponse:
         run = self.runs.get(request.match_info["run"])
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        async for kind, said in self.runs.events(run):
-            await response.write(f"event: {kind}\ndata: {json.dumps(said)}\n\n".encode("ascii"))
+        with streaming(request):
+            await response.prepare(request)
+            async for kind, said in self.runs.events(run):
+                await response.write(f"event: {kind}\ndata: {json.dumps(said)}\n\n".encode("ascii"))
         return response
 
     async def _stop_run(self, request: web.Request) -> web.Response:
