@@ -32,7 +32,8 @@ from mesh.trace.recheck import ASKS
 from mesh.trace.rows import Transmission
 from mesh.trace.seen import see
 from mesh.trace.show import Filter, parts, rows
-from mesh.viewer.answers import answer
+from mesh.viewer.answers import ANSWERS, answer
+from mesh.viewer.chunks import Chunk
 from mesh.viewer.connection import Runner
 from mesh.viewer.folder import Folder
 from mesh.viewer.guarding import POLICY
@@ -740,6 +741,96 @@ async def _never(_: Opened) -> None:
     await asyncio.Event().wait()
 
 
+AT_ONCE = ("", "/rows", "/position?index=9", "/message/9", "/progress", "/commission")
+"""What says something before the trace was read."""
+NOT_BEFORE = (
+    "/present", "/map", "/timeline", "/resident/r-000001", "/joins?first=muni/01208&second=muni/28100", "/outcome",
+    "/rows?as=r-000001", "/position?index=0&as=r-000001", "/message/0?as=r-000001", "/map?as=r-000001",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [*AT_ONCE, *NOT_BEFORE])
+async def test_each_answer_says_how_much_was_read_and_nothing_before_it_is_known(
+    page: Page, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.viewer.chunks.PIECE", 16)
+    late = await page.ask(f"{ALLOWANCE}{path}")
+    assert late["index"]["done"] or path == "/commission"
+    opened = await page.viewer.folder.opened("child_allowance.trace")
+    opened.index = Index()
+    with Trace.open(page.folder / "child_allowance.trace") as trace:
+        for chunk in islice(chunks(trace), 1):
+            opened.index.take(chunk)
+    opened._perspectives.clear()
+    early = await page.ask(f"{ALLOWANCE}{path}")
+    assert set(early["index"]) == {"done", "share"}
+    assert not early["index"]["done"]
+    assert 0 <= early["index"]["share"] < 1
+    assert (list(early) == ["index"]) == (path in NOT_BEFORE)
+
+
+async def test_every_address_is_asked_before_the_trace_was_read() -> None:
+    asked = {path.partition("?")[0].split("/")[1] if path else "" for path in (*AT_ONCE, *NOT_BEFORE)}
+    assert asked == {one.partition("/{")[0].strip("/") for one in ANSWERS}
+
+
+async def test_for_whom_a_page_is_not_is_said_before_the_trace_was_read(page: Page) -> None:
+    opened = await page.viewer.folder.opened("child_allowance.trace")
+    opened.index = Index()
+    for path in PAGES_OF_SOME:
+        answer = await page.ask(f"{ALLOWANCE}{path}{'&' if '?' in path else '?'}as=wire", 404)
+        assert answer["why"] == path.split("/")[1].split("?")[0]
+
+
+async def test_a_message_says_what_it_is_tied_to_once_that_is_known(page: Page) -> None:
+    whole = await page.ask(f"{ALLOWANCE}/message/13")
+    opened = await page.viewer.folder.opened("child_allowance.trace")
+    opened.index = Index()
+    early = await page.ask(f"{ALLOWANCE}/message/13")
+    assert (early["attributes"], early["checks"]) == (whole["attributes"], whole["checks"])
+    assert (early["exchange"], early["sight"], early["ledger"], early["digests"]) == ([], None, [], {})
+    assert (early["previous"], early["next"]) == (12, 14)
+    # Which is the nearest of an exchange is not known either, nor who has what beside it.
+    assert list(await page.ask(f"{ALLOWANCE}/message/13?as=org/nenkin/records")) == ["index"]
+    own = (await page.ask(f"{ALLOWANCE}/message/13?as={BROKER}"))["previous"]
+    assert own is None
+
+
+async def test_a_trace_that_grows_is_answered_from_while_it_is_read_again(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, gate = page.folder / "child_allowance.trace", asyncio.Event()
+    with sqlite3.connect(path) as db:
+        last = db.execute("SELECT * FROM transmission WHERE number = 127").fetchone()
+        db.execute("DELETE FROM transmission WHERE number = 127")
+        db.execute("UPDATE meta SET value = '0' WHERE key = 'complete'")
+    before = await page.ask(f"{ALLOWANCE}/rows")
+    assert before["total"] == 127
+
+    async def received(file: Path, name: str) -> AsyncIterator[Chunk]:
+        await gate.wait()
+        with Trace.open(file, name) as trace:
+            for chunk in chunks(trace):
+                yield chunk
+
+    monkeypatch.setattr("mesh.viewer.opened.AT_ONCE_MAX", 0)
+    monkeypatch.setattr("mesh.viewer.opened.received", received)
+    monkeypatch.setattr("mesh.viewer.opened.FRESH_S", 0)
+    monkeypatch.setattr("mesh.viewer.opened.REST", 0)
+    with sqlite3.connect(path) as db:
+        db.execute(f"INSERT INTO transmission VALUES ({', '.join('?' * len(last))})", last)
+        db.execute("UPDATE meta SET value = '1' WHERE key = 'complete'")
+    db.close()
+    assert await page.ask(f"{ALLOWANCE}/rows") == before
+    stamp = (await page.ask(f"{ALLOWANCE}/progress"))["stamp"]
+    gate.set()
+    async with asyncio.timeout(20):
+        while (await page.ask(f"{ALLOWANCE}/progress"))["stamp"] == stamp:
+            await asyncio.sleep(0.01)
+    assert (await page.ask(f"{ALLOWANCE}/rows"))["total"] == 128
+    assert (await page.ask(ALLOWANCE))["complete"]
+
+
 async def test_lists_are_whole_before_the_ledgers_are_read(page: Page) -> None:
     opened = await page.viewer.folder.opened("child_allowance.trace")
     with Trace.open(page.folder / "child_allowance.trace") as trace:
@@ -753,7 +844,8 @@ async def test_lists_are_whole_before_the_ledgers_are_read(page: Page) -> None:
     assert (await page.ask(f"{ALLOWANCE}/position?index=9&kind=reply"))["index"]["done"]
     assert not (await page.ask(ALLOWANCE))["index"]["done"]
     of_resident = await page.ask(f"{ALLOWANCE}/rows?as=r-000001")
-    assert (of_resident["index"]["done"], of_resident["total"]) == (False, 0)
+    assert of_resident["index"] == {"done": False, "share": round(opened.index.share, 3)}
+    assert list(of_resident) == ["index"]
 
 
 @pytest.mark.parametrize(
@@ -956,6 +1048,29 @@ async def test_a_run_with_faults_says_so_in_list_and_trace(page: Page) -> None:
     assert traces["child_allowance.trace"] is None
     rows = (await page.ask(f"/api/t/{run['trace']}/rows?code=recipient_unreachable"))["rows"]
     assert rows
+
+
+async def test_runs_are_listed_with_how_far_they_are_and_what_came_of_them(page: Page) -> None:
+    assert await page.ask("/api/runs") == {"runs": []}
+    for wanted in ({"scenario": "birth", "seed": 4}, {"scenario": "nationwide_notice"}):
+        await page.ask("/api/runs", method="POST", headers=page.own, json=wanted)
+    async with asyncio.timeout(60):
+        while not (last := (await page.ask("/api/runs"))["runs"])[1]["ended"]:
+            await asyncio.sleep(0.05)
+    birth, notice = last[1], last[0]
+    assert (birth["run"], birth["trace"], birth["held"], birth["failed"]) == (
+        "1",
+        "birth-4.trace",
+        True,
+        None,
+    )
+    assert birth["messages"] == (await page.ask("/api/t/birth-4.trace"))["messages"]
+    assert (notice["run"], notice["trace"]) == ("2", "nationwide_notice-1.trace")
+    assert (notice["ended"], notice["held"]) == (False, None)
+    assert notice["title_ja"] == SCENARIOS["nationwide_notice"].title_ja
+    await page.ask("/api/runs/2", method="DELETE", headers=page.own)
+    stopped = (await page.ask("/api/runs"))["runs"][0]
+    assert (stopped["ended"], stopped["stopped"]) == (True, True)
 
 
 async def test_a_run_is_stopped_and_none_outlives_the_server(page: Page) -> None:

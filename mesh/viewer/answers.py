@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from mesh.errors import CODES, UsageError
 from mesh.faults import recorded_effects
 from mesh.scenario import Scenario
-from mesh.trace.perspective import EVERYTHING
 from mesh.trace.reader import Trace
-from mesh.viewer.absent import check_commission
+from mesh.viewer.absent import check_commission, check_joins, check_outcome, check_resident
+from mesh.viewer.asking import Asked, Page, listed, whole
 from mesh.viewer.folder import Missing, titles
 from mesh.viewer.joining import joining
 from mesh.viewer.message import message
@@ -21,21 +21,10 @@ from mesh.viewer.opened import Opened, member
 from mesh.viewer.outcome import outcome
 from mesh.viewer.overview import network, present, timeline
 from mesh.viewer.resident import resident
-from mesh.viewer.rows import NUMBER_MAX, PAGE_MAX, Filters, page, position
+from mesh.viewer.rows import PAGE_MAX, Filters, page, position
 from mesh.viewer.wording import note_in_japanese
 
 POLL_S: Final = 0.05
-
-
-class Asked(NamedTuple):
-    """A question about a trace: its query, and what stands at the end of its path."""
-
-    query: Mapping[str, str]
-    rest: str = ""
-    scenarios: Mapping[str, Scenario] = {}
-
-
-Answer = Callable[[Opened, Asked], Any]
 
 
 async def answer(path: Path, address: str, scenarios: Mapping[str, Scenario]) -> Any:
@@ -46,10 +35,10 @@ async def answer(path: Path, address: str, scenarios: Mapping[str, Scenario]) ->
     name, _, query = address.partition("?")
     given = [part for part in name.split("/", 1) if part]
     key = f"/{given[0]}" if given else ""
-    whole = next(
+    found = next(
         (one for one in ANSWERS if one.partition("/{")[0] == key and ("{" in one) == (len(given) > 1)), None
     )
-    if whole is None:
+    if found is None:
         known = ", ".join(one[1:] for one in ANSWERS if one)
         raise UsageError(f"there is no page {name!r}; there are {known}")
     # A + joins parties; on a terminal nobody writes it as %2B.
@@ -59,10 +48,10 @@ async def answer(path: Path, address: str, scenarios: Mapping[str, Scenario]) ->
         await opened.start()
         while not opened.index.done:
             await asyncio.sleep(POLL_S)
-        made = ANSWERS[whole](opened, asked)
-        while isinstance(made, dict) and made.get("done") is False:
+        made = ANSWERS[found].said(opened, asked)
+        while not made["index"]["done"]:
             await asyncio.sleep(POLL_S)
-            made = ANSWERS[whole](opened, asked)
+            made = ANSWERS[found].said(opened, asked)
         return made
     finally:
         await opened.close()
@@ -79,8 +68,10 @@ def _meta(opened: Opened, asked: Asked) -> dict[str, Any]:
         "broke_off": trace.broke_off,
         "starts": trace.meta.get("starts"),
         "start_us": trace.start_us,
-        "messages": opened.count,
+        "messages": opened.messages,
         "complete": trace.complete,
+        "live": trace.live,
+        "listed": opened.index.listed,
         "notes": opened.notes,
         "notes_ja": list(map(note_in_japanese, opened.notes)),
         "parties": [
@@ -100,7 +91,6 @@ def _meta(opened: Opened, asked: Asked) -> dict[str, Any]:
         "codes": [one for one in CODES if one in {*names["code"], *names["refused"]}],
         "kinds": _names(names["kind"]),
         "fates": _names(names["fate"]),
-        "index": opened.progress,
     }
 
 
@@ -122,74 +112,85 @@ def _names(names: list[str]) -> list[str]:
     return sorted(one for one in names if one)
 
 
+def _progress(opened: Opened, _asked: Asked) -> dict[str, Any]:
+    """What tells whether there is more to see than before."""
+    trace = opened.trace
+    return {
+        "stamp": opened.stamp,
+        "complete": trace.complete,
+        "live": trace.live,
+        "listed": opened.index.listed,
+    }
+
+
 def _rows(opened: Opened, asked: Asked) -> dict[str, Any]:
-    offset, limit = number(asked, "offset", 0), number(asked, "limit", 100)
+    offset, limit = asked.number("offset", 0), asked.number("limit", 100)
     return page(opened, Filters.of(asked.query), offset, min(limit, PAGE_MAX))
 
 
 def _position(opened: Opened, asked: Asked) -> dict[str, Any]:
-    wanted = Filters.of(asked.query)
-    return {
-        "offset": position(opened, wanted, number(asked, "index")),
-        "index": opened.covered(opened.perspective(wanted.as_)),
-    }
+    return {"offset": position(opened, Filters.of(asked.query), asked.number("index"))}
 
 
 def _message(opened: Opened, asked: Asked) -> dict[str, Any]:
     text = asked.rest
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         raise Missing("a message is named by its index")
-    return message(opened, int(text), asked.query.get("as") or EVERYTHING)
-
-
-def _as(asked: Asked) -> str:
-    return Filters.of(asked.query).as_
+    return message(opened, int(text), asked.as_)
 
 
 def _map(opened: Opened, asked: Asked) -> dict[str, Any]:
-    to_us = number(asked, "to_us") if "to_us" in asked.query else None
-    return network(opened, _as(asked), number(asked, "from_us", 0), to_us)
+    to_us = asked.number("to_us") if "to_us" in asked.query else None
+    return network(opened, asked.as_, asked.number("from_us", 0), to_us)
 
 
 def _timeline(opened: Opened, asked: Asked) -> dict[str, Any]:
-    return timeline(opened, Filters.of(asked.query), number(asked, "bins", 100))
+    return timeline(opened, Filters.of(asked.query), asked.number("bins", 100))
 
 
 def _resident(opened: Opened, asked: Asked) -> dict[str, Any]:
-    return resident(opened, asked.rest, _as(asked), hidden=asked.query.get("hidden") == "1")
+    return resident(opened, asked.rest, asked.as_, hidden=asked.query.get("hidden") == "1")
 
 
-def _joins(opened: Opened, asked: Asked) -> dict[str, Any]:
-    first, second = asked.query.get("first", ""), asked.query.get("second", "")
-    return joining(opened, first, second, _as(asked))
+def _bodies(asked: Asked) -> tuple[str, str]:
+    return asked.query.get("first", ""), asked.query.get("second", "")
 
 
-def _commission(opened: Opened, asked: Asked) -> dict[str, Any]:
-    check_commission(opened.perspective(_as(asked)))
-    return opened.review.state()
+def _commission(opened: Opened, _asked: Asked) -> dict[str, Any]:
+    state = opened.review.state()
+    return state | {"index": {"done": state["done"], "share": state["share"]}}
 
 
-def number(asked: Asked, name: str, default: int | None = None) -> int:
-    """A whole number of a URL's query; `UsageError` if it is none."""
-    text = asked.query.get(name, "")
-    if not text and default is not None:
-        return default
-    if not (text.isascii() and text.isdigit() and int(text[:17]) <= NUMBER_MAX):
-        raise UsageError(f"{name} is a whole number")
-    return int(text[:17])
+def _own_page(opened: Opened, asked: Asked) -> None:
+    if not opened.is_resident(asked.rest):
+        raise UsageError(f"the trace knows no resident {asked.rest}")
+    check_resident(opened.perspective(asked.as_), asked.rest)
 
 
-ANSWERS: Final[dict[str, Answer]] = {
-    "": _meta,
-    "/rows": _rows,
-    "/position": _position,
-    "/present": lambda opened, asked: present(opened, _as(asked)),
-    "/message/{index}": _message,
-    "/map": _map,
-    "/timeline": _timeline,
-    "/resident/{handle}": _resident,
-    "/joins": _joins,
-    "/outcome": lambda opened, asked: outcome(opened, _as(asked)),
-    "/commission": _commission,
+ANSWERS: Final[dict[str, Page]] = {
+    "": Page(_meta, whole, waits=False),
+    "/rows": Page(_rows, listed, waits=False),
+    "/position": Page(_position, listed, waits=False),
+    "/present": Page(lambda opened, asked: present(opened, asked.as_), listed),
+    "/message/{index}": Page(_message, whole, waits=False),
+    "/map": Page(_map, listed),
+    "/timeline": Page(_timeline, listed),
+    "/resident/{handle}": Page(_resident, whole, check=_own_page),
+    "/joins": Page(
+        lambda opened, asked: joining(opened, *_bodies(asked), asked.as_),
+        whole,
+        check=lambda opened, asked: check_joins(
+            opened.perspective(asked.as_), *map(opened.perspective, _bodies(asked))
+        ),
+    ),
+    "/outcome": Page(
+        lambda opened, asked: outcome(opened, asked.as_),
+        whole,
+        check=lambda opened, asked: check_outcome(opened.perspective(asked.as_)),
+    ),
+    "/commission": Page(
+        _commission, None, check=lambda opened, asked: check_commission(opened.perspective(asked.as_))
+    ),
+    "/progress": Page(_progress, whole, waits=False),
 }
-"""Address behind the trace's name → what answers."""
+"""Address behind the trace's name → what stands there."""

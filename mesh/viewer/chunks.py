@@ -57,6 +57,11 @@ class Chunk(Struct, array_like=True):
     note: str | None = None
     """Why the reading ended before the end."""
 
+    @property
+    def ends(self) -> bool:
+        """Whether it is the last."""
+        return self.summary is not None or self.note is not None
+
 
 class Names(dict[bytes, int]):
     """Numbers for the names of a column, 0 for the empty one. A name that is looked up gets a number.

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from mesh.errors import UsageError
 from mesh.scenario import Scenario
@@ -22,20 +22,13 @@ from mesh.trace.opening import Steps, one_line
 from mesh.trace.reader import Trace
 from mesh.viewer.indexing import count
 from mesh.viewer.opened import Opened
+from mesh.viewer.stamp import Stamp, stamp_of
 from mesh.viewer.telling import tell_error
 from mesh.viewer.wording import note_in_japanese
 
 OPEN_MAX: Final = 3
 """Traces that are open at a time; the least recently used leave first."""
 LISTED_MAX: Final = 1000
-
-
-class Stamp(NamedTuple):
-    """Which file stands under a name, and as of when."""
-
-    inode: int
-    size: int
-    mtime_ns: int
 
 
 class Missing(UsageError):
@@ -53,6 +46,8 @@ class Folder:
         self._only = None if only is None else {only}
         self._scenarios = scenarios
         self._open: dict[str, tuple[Stamp, Opened]] = {}
+        self._later: dict[str, tuple[Stamp, Opened]] = {}
+        """What was recorded since, of traces that grow, as far as it was read."""
         self._locks: dict[str, asyncio.Lock] = {}
         self._listing = asyncio.Lock()
         self._described: dict[str, tuple[Stamp, dict[str, Any]]] = {}
@@ -97,7 +92,7 @@ class Folder:
             if len(found) == LISTED_MAX:
                 break
         found.sort(key=lambda one: one["live"] is None)  # What cannot be opened comes last.
-        return [{key: value for key, value in one.items() if key != "live"} for one in found]
+        return [one | {"live": one["live"] is True} for one in found]
 
     def _look(self, name: str) -> dict[str, Any]:
         """A line of the list, whatever one file is like."""
@@ -118,6 +113,7 @@ class Folder:
                 "seed": trace.meta.get("seed"),
                 "faults": None if trace.faults is None else trace.faults.as_json(),
                 "messages": count(trace, "transmission"),
+                "mesh_time_us": _reached_us(trace),
                 "complete": trace.complete and trace.whole,
                 "notes": list(trace.notes),
                 "live": trace.live,
@@ -133,23 +129,43 @@ class Folder:
     async def _opened(self, name: str) -> Opened:
         path = self.file(name)
         stamp = stamp_of(path)
-        known, opened = self._open.pop(name, (None, None))
+        known, opened = self._open.pop(name, (stamp, None))
         if opened is None or (known != stamp and not opened.is_fresh()):
-            if opened is not None:
-                await opened.close()
-            opened = Opened(await asyncio.to_thread(Trace.open, path, name, lenient=True))
-            await opened.start()
-        self._open[name] = (stamp, opened)
+            known, opened = await self._renewed(name, path, stamp, known, opened)
+        self._open[name] = (known, opened)
         if len(self._open) > OPEN_MAX:
-            _, oldest = self._open.pop(next(iter(self._open)))
-            await oldest.close()
+            oldest = next(iter(self._open))
+            for _, one in filter(None, (self._open.pop(oldest), self._later.pop(oldest, None))):
+                await one.close()
         return opened
+
+    async def _renewed(
+        self, name: str, path: Path, stamp: Stamp, known: Stamp, opened: Opened | None
+    ) -> tuple[Stamp, Opened]:
+        """A file that changed, opened again. What a run still writes is answered from while its newer state is read."""
+        grows = opened is not None and not opened.trace.complete and known.inode == stamp.inode
+        later = self._later.pop(name, None)
+        if later is not None and not grows:
+            await later[1].close()
+            later = None
+        if later is None:
+            later = (stamp, Opened(await asyncio.to_thread(Trace.open, path, name, lenient=True)))
+            await later[1].start()
+        if opened is None:
+            return later
+        if grows and not later[1].index.done:
+            self._later[name] = later
+            return known, opened
+        later[1].follow(opened)
+        await opened.close()
+        return later
 
     async def close(self) -> None:
         """Close every trace."""
-        while self._open:
-            _, (_, opened) = self._open.popitem()
-            await opened.close()
+        for held in (self._open, self._later):
+            while held:
+                _, (_, opened) = held.popitem()
+                await opened.close()
 
 
 def titles(trace: Trace, scenarios: Mapping[str, Scenario]) -> dict[str, Any]:
@@ -163,14 +179,14 @@ def titles(trace: Trace, scenarios: Mapping[str, Scenario]) -> dict[str, Any]:
     }
 
 
-def stamp_of(path: Path) -> Stamp:
-    """What tells whether a file has changed."""
-    found = path.lstat()
-    return Stamp(found.st_ino, found.st_size, found.st_mtime_ns)
+def _reached_us(trace: Trace) -> int:
+    """When the newest transmission was sent."""
+    newest = next(trace.rows("SELECT sent_us FROM transmission ORDER BY number DESC LIMIT 1"), (0,))[0]
+    return newest if type(newest) is int else 0
 
 
 def _unopened(name: str, why: str) -> dict[str, Any]:
     return {
         "name": name, "scenario": None, "title": "", "title_ja": "", "seed": None, "faults": None, "messages": 0,
-        "complete": False, "notes": [why], "notes_ja": [note_in_japanese(why)], "live": None,
+        "mesh_time_us": 0, "complete": False, "notes": [why], "notes_ja": [note_in_japanese(why)], "live": None,
     }  # fmt: skip

@@ -72,7 +72,7 @@ class Index:
         self.summary |= chunk.summary or {}
         self.note = chunk.note or self.note
         self.share = chunk.share
-        self.done = chunk.summary is not None or chunk.note is not None
+        self.done = chunk.ends
         self.listed = self.listed or chunk.listed or self.done
 
     # Masks.

@@ -15,7 +15,6 @@ from mesh.errors import MeshError
 from mesh.ledger import read_row
 from mesh.names import BROKER, CODE_ISSUER
 from mesh.trace.perspective import EVERYTHING, OfParties
-from mesh.viewer.absent import check_joins
 from mesh.viewer.chunks import NONE
 from mesh.viewer.opened import Opened, member
 
@@ -38,11 +37,9 @@ def joining(opened: Opened, first: str, second: str, name: str = EVERYTHING) -> 
 
     `joined` are pairs of codes with the exchange that both took part in; `joinable` counts the residents among them,
     `known_to_both` those of whom both have a record, which only the whole run shows. `translators` are those of them
-    who can translate all codes, so that everybody is joinable. `UsageError` for who is not in the trace, `Absent` for
-    who has not the records of both.
+    who can translate all codes, so that everybody is joinable. `UsageError` for who is not in the trace.
     """
     view, bodies = opened.perspective(name), [opened.perspective(one) for one in (first, second)]
-    check_joins(view, *bodies)
     translators = [one for body in bodies if isinstance(body, OfParties) for one in sorted(body.parties)]
     translators = [one for one in dict.fromkeys(translators) if one in (BROKER, CODE_ISSUER)]
     ours, theirs = (_records(opened, body) for body in (first, second))
@@ -59,7 +56,6 @@ def joining(opened: Opened, first: str, second: str, name: str = EVERYTHING) -> 
         "joinable": len(joinable),
         "known_to_both": len(known) if view.knows_run else None,
         "translators": translators,
-        "index": opened.progress,
     }
 
 

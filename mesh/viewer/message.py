@@ -36,13 +36,17 @@ def message(opened: Opened, number: int, name: str) -> dict[str, Any]:
     if seen is None:
         if view.knows_run or isinstance(view, OfResident):
             raise Missing(f"there is no message {number}")
+        if not opened.index.done:
+            return {}  # Which is nearest is not known yet.
         raise Absent(f"{name} has no message {number}", "message", nearest=_nearest(opened, number, view))
     listed = row(opened, seen, view)
     made: dict[str, Any] = {
         "row": listed, "sealed": listed["sealed"], "code": _code(listed["code"]), "says": _code(listed["says"]),
     }  # fmt: skip
     made |= _readable(opened, seen, view) if seen.readable else _UNREADABLE
-    return made | _neighbours(opened, behind, view) | {"index": opened.progress}
+    if not opened.index.done:
+        made |= {name: _UNREADABLE[name] for name in _TIED}
+    return made | _neighbours(opened, behind, view)
 
 
 def _behind(view: Perspective, number: int) -> int:
@@ -57,8 +61,10 @@ def _neighbours(opened: Opened, number: int, view: Perspective) -> dict[str, int
     if isinstance(view, OfResident):
         at, last = bisect_left(view.numbers, number), len(view.numbers) - 1
         return {"previous": at - 1 if at else None, "next": at + 1 if at < last else None}
-    if view.knows_run and not opened.index.listed:
+    if not opened.index.listed:
         last = opened.count - 1
+        if not view.knows_run:
+            return {"previous": None, "next": None}
         return {"previous": number - 1 if number else None, "next": number + 1 if number < last else None}
     places, column = select(opened, Filters(as_=view.name)), opened.index.columns["number"]
     at = bisect_left(places, opened.index.place_of(number))
@@ -83,6 +89,8 @@ _UNREADABLE: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
+_TIED: Final = ("person", "digests", "exchange", "sight", "ledger")
+"""What ties a message to others; it is not known before the whole trace was read."""
 _OF_RESIDENT: Final = ("basis", "person", "exchange", "content", "sight")
 """What residents know of an exchange in their history besides its row."""
 

@@ -7,7 +7,7 @@ import json
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import cached_property
 from itertools import compress
 from typing import Any, Final
@@ -27,23 +27,25 @@ from mesh.trace.recheck import ASKS
 from mesh.trace.rows import Transmission
 from mesh.trace.show import parts
 from mesh.viewer import child
-from mesh.viewer.chunks import Chunk
 from mesh.viewer.index import Index, Mask, both, either
 from mesh.viewer.indexing import chunks, count
+from mesh.viewer.receiving import received
 from mesh.viewer.review import Review
+from mesh.viewer.stamp import stamp_of
 
 AT_ONCE_MAX: Final = 4000
 """Transmissions that are read when the trace is opened; more are read by a process of their own."""
 STEPS_MAX: Final = 500 * Steps.UNIT
 """What SQLite may do for one answer, or to open a small trace: some seconds, in which nobody else gets an answer."""
 FRESH_S: Final = 3.0
+"""How long nothing newer is looked for in a trace that still grows."""
+REST: Final = 5
+"""That many times as long as reading it took, if that is longer: it is read anew each time."""
 PERSPECTIVES_MAX: Final = 16
 LEDGERS_MAX: Final = 8
 """Parties whose ledger's row numbers are remembered."""
-CHUNK_BYTES_MAX: Final = 2**26
 
 _WITH_ID: Final = "SELECT number FROM transmission WHERE message IN (SELECT number FROM message WHERE id = ?) ORDER BY number"
-_chunk_decoder: Final = msgspec.msgpack.Decoder(Chunk)
 
 
 class _Zone(msgspec.Struct):
@@ -62,7 +64,11 @@ class Opened:
         self.name = trace.name
         self.trace = trace
         self.index = Index()
+        self.stamp = "-".join(map(str, stamp_of(trace.path)))
+        """Another one once there is something else to see."""
         self._opened_s = time.monotonic()
+        self._took_s: float | None = None
+        """How long it took to read it."""
         self.count = count(self.trace, "transmission")
         """Transmissions, by their numbers; the index counts them."""
         self.review = Review(trace.file, trace.name)
@@ -78,22 +84,21 @@ class Opened:
             self.trace.steps.allow(STEPS_MAX)
             for chunk in chunks(self.trace):
                 self.index.take(chunk)
+            self._took_s = time.monotonic() - self._opened_s
         else:
             self._reading = asyncio.create_task(self._read(), name=f"read {self.name}")
 
     async def _read(self) -> None:
-        process = await child.start("mesh.viewer.indexing", str(self.trace.file), self.name)
-        output = child.output(process)
-        try:
-            while not self.index.done:
-                size = int.from_bytes(await output.readexactly(4), "big")
-                if size > CHUNK_BYTES_MAX:
-                    raise ValueError("a chunk is too large")
-                self.index.take(_chunk_decoder.decode(await output.readexactly(size)))
-        except (asyncio.IncompleteReadError, ValueError, msgspec.MsgspecError):
-            self.index.take(Chunk(1.0, note="the trace could not be read to its end; open it again"))
-        finally:
-            await child.end(process)
+        async with aclosing(received(self.trace.file, self.name)) as chunks_:
+            async for chunk in chunks_:
+                self.index.take(chunk)
+        self._took_s = time.monotonic() - self._opened_s
+
+    def follow(self, older: Opened) -> None:
+        """Take over the comparison that somebody waits for, of what was there when it began."""
+        if older.trace.file == self.trace.file:
+            self.review, older.review = older.review, self.review
+            self.review.outdate()
 
     async def close(self) -> None:
         """Stop reading, and close the file."""
@@ -103,18 +108,27 @@ class Opened:
         self.trace.close()
 
     def is_fresh(self) -> bool:
-        """Whether a run that still writes the trace was read a moment ago, so that its next lines can wait."""
-        return self.trace.live and time.monotonic() - self._opened_s < FRESH_S
+        """Whether a trace that may grow was read a moment ago, or is being read: its next lines can wait."""
+        if self.trace.complete:
+            return False
+        rest_s = FRESH_S if self._took_s is None else max(FRESH_S, REST * self._took_s)
+        return not self.index.done or time.monotonic() - self._opened_s < rest_s
+
+    @property
+    def messages(self) -> int:
+        """How many transmissions there are to see: those of the file when it was opened, and what was read since."""
+        return max(self.count, len(self.index))
 
     @property
     def progress(self) -> dict[str, Any]:
         """How far the index is, as every answer that rests on it says."""
         return {"done": self.index.done, "share": round(self.index.share, 3)}
 
-    def covered(self, view: Perspective) -> dict[str, Any]:
-        """How far a list of transmissions is. The ledgers are read last, and only what residents see rests on them."""
-        if isinstance(view, OfResident):
+    def covered(self, name: str) -> dict[str, Any]:
+        """How far a list of what somebody sees is. The ledgers come last, and only what residents see rests on them."""
+        if self.is_resident(name):
             return self.progress
+        self.perspective(name)  # It is an error to look as nobody.
         share = 1.0 if self.index.listed else len(self.index) / max(self.count, 1)
         return {"done": self.index.listed, "share": round(share, 3)}
 

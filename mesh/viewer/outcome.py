@@ -17,7 +17,6 @@ from mesh.message import Kind
 from mesh.names import BROKER
 from mesh.trace.perspective import EVERYTHING, OfParties, OfResident, Perspective
 from mesh.trace.show import attributes_of
-from mesh.viewer.absent import check_outcome
 from mesh.viewer.opened import Opened
 from mesh.viewer.rows import text_of
 
@@ -28,10 +27,9 @@ _REPORTED: Final = ("papers", "fees_saved_yen", "visits_saved", "push", "fallbac
 def outcome(opened: Opened, name: str = EVERYTHING) -> dict[str, Any]:
     """Papers, visits, push reach and story as reported; disclosures, latencies, refusals as found in the trace.
 
-    `unknown` names what only the run as a whole knows, where somebody else looks. `Absent` for who cannot read.
+    `unknown` names what only the run as a whole knows, where somebody else looks.
     """
     view = opened.perspective(name)
-    check_outcome(view)
     said = opened.trace.meta.get("outcome")
     reported = said if isinstance(said, dict) and view.knows_run else {}
     names = (*_REPORTED, "elapsed_us")
@@ -47,7 +45,6 @@ def outcome(opened: Opened, name: str = EVERYTHING) -> dict[str, Any]:
         "services": opened.trace.meta.get("services") or {},
         "missing": [name for name in names if name not in reported] if view.knows_run else [],
         "unknown": [] if view.knows_run else [*names, "story", "expectations"],
-        "index": opened.progress,
     }
 
 

@@ -56,7 +56,6 @@ def network(opened: Opened, name: str, from_us: int, to_us: int | None) -> dict[
         "exchanges": [
             {"from": start, "to": end, "count": count} for (start, end), count, _ in _by_member(opened, pairs)
         ],
-        "index": opened.progress,
     }
 
 
@@ -91,7 +90,6 @@ def present(opened: Opened, name: str) -> dict[str, Any]:
         "residents": residents,
         "codes": [one for one in CODES if one in codes],
         **found,
-        "index": opened.progress,
     }
 
 
@@ -114,7 +112,6 @@ def _of_resident(opened: Opened, view: OfResident, from_us: int, to_us: int | No
         "exchanges": [
             {"from": start, "to": end, "count": count} for (start, end), count in sorted(many.items())
         ],
-        "index": opened.progress,
     }
 
 
@@ -142,7 +139,6 @@ def timeline(opened: Opened, wanted: Filters, bins: int) -> dict[str, Any]:
         "from_us": 0,
         "to_us": end_us,
         "bins": [{"from_us": at, "messages": many, "refusals": few} for at, many, few in parts],
-        "index": opened.progress,
     }
 
 

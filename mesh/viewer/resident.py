@@ -10,7 +10,7 @@ import msgspec
 from mesh import jws
 from mesh.builtin import CONSENTS
 from mesh.consent import Consent, ConsentList
-from mesh.errors import MeshError, UsageError
+from mesh.errors import MeshError
 from mesh.message import Kind
 from mesh.names import BROKER
 from mesh.recorder import Fate
@@ -19,7 +19,6 @@ from mesh.trace.perspective import EVERYTHING, OfResident
 from mesh.trace.recheck import ASKS
 from mesh.trace.rows import Transmission
 from mesh.trace.show import attributes_of
-from mesh.viewer.absent import check_resident
 from mesh.viewer.opened import Opened
 from mesh.viewer.rows import text_of
 
@@ -28,21 +27,14 @@ _list_decoder = msgspec.json.Decoder(ConsentList)
 
 
 def resident(opened: Opened, handle: str, name: str = EVERYTHING, *, hidden: bool = False) -> dict[str, Any]:
-    """The page of a handle; `hidden` is the inspector's view, which a resident never has.
-
-    `UsageError` for a resident who is not in the trace, `Absent` for who may not see the page.
-    """
-    if not opened.is_resident(handle):
-        raise UsageError(f"the trace knows no resident {handle}")
+    """The page of a handle; `hidden` is the inspector's view, which a resident never has."""
     view = opened.perspective(name)
-    check_resident(view, handle)
     return {
         "person": handle,
         "rows": _rows(opened, handle, hidden=hidden and view.knows_run),
         "letters": list(_letters(opened, handle, own=not view.knows_run)),
         "consents": _consents(opened, handle),
         "end_us": opened.index.columns["sent_us"][-1] if len(opened.index) else 0,
-        "index": opened.progress,
     }
 
 

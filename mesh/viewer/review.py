@@ -19,15 +19,23 @@ class Review:
         self._share = 0.0
         self._result: dict[str, Any] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._outdated = False
+
+    def outdate(self) -> None:
+        """The run went on since the comparison began: what it finds is told once, and then compared anew."""
+        self._outdated = self._task is not None
 
     def state(self) -> dict[str, Any]:
-        """`done` and `share`, and what was found once it is done; the first call begins it, and one after a failure."""
+        """`done` and `share`, and what was found once it is done; the first call begins it, and one after a failure.
+
+        What is `outdated` is asked for again by who wants to know of what was recorded since.
+        """
         if self._task is None:
             self._task = asyncio.create_task(self._watch(), name=f"review {self._name}")
-        result = self._result
-        if result is not None and self._task.done() and "error" in result:
-            self._task, self._result, self._share = None, None, 0.0
-        return {"done": result is not None, "share": self._share} | (result or {})
+        result, outdated = self._result, self._outdated
+        if result is not None and self._task.done() and (outdated or "error" in result):
+            self._task, self._result, self._share, self._outdated = None, None, 0.0, False
+        return {"done": result is not None, "share": self._share, "outdated": outdated} | (result or {})
 
     async def _watch(self) -> None:
         process = await child.start("mesh.viewer.reconciling", str(self._path), self._name)

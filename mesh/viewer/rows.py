@@ -177,7 +177,7 @@ def page(opened: Opened, wanted: Filters, offset: int, limit: int) -> dict[str, 
                 rows.append(row(opened, seen, view))
     except Damage as damage:
         note = str(damage)
-    return {"total": total, "offset": offset, "rows": rows, "note": note, "index": opened.covered(view)}
+    return {"total": total, "offset": offset, "rows": rows, "note": note}
 
 
 def _early(opened: Opened, wanted: Filters) -> list[int]:

@@ -5,6 +5,7 @@ Rules kept here:
    under the name that `run` gives it. A page names neither a file nor a command.
 2. One run at a time writes a trace, and few run at once.
 3. Nothing outlives the server: what it started it stops, and waits for.
+4. A run that somebody else records into the folder is listed as well, and is nobody's to stop here.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class Run:
     id: str
     trace: str
     process: asyncio.subprocess.Process
+    scenario: Scenario | None = None
     last: Event = ("progress", {"messages": 0, "mesh_time_us": 0})
+    reached: dict[str, Any] = field(default_factory=lambda: {"messages": 0, "mesh_time_us": 0})
+    """The progress that was told last."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: bool = False
     task: asyncio.Task[None] | None = None
@@ -53,8 +57,21 @@ class Run:
     def tell(self, event: Event) -> None:
         """Say what happened to all who watch."""
         self.last = event
+        self.reached |= {name: event[1][name] for name in self.reached if name in event[1]}
         self.changed.set()
         self.changed = asyncio.Event()
+
+    def as_json(self) -> dict[str, Any]:
+        """The run as a list of runs has it."""
+        kind, said = self.last
+        scenario = self.scenario
+        named = None if scenario is None else scenario.name
+        title, title_ja = ("", "") if scenario is None else (scenario.title, scenario.title_ja)
+        return {
+            "run": self.id, "trace": self.trace, "scenario": named, "title": title, "title_ja": title_ja,
+            **self.reached, "ended": self.ended, "stopped": self.stopped and kind != "done", "held": said.get("held"),
+            "broke_off": said.get("broke_off"), "failed": said.get("text"),
+        }  # fmt: skip
 
 
 class Runs:
@@ -80,6 +97,18 @@ class Runs:
         """Those that have not ended."""
         return [one for one in self._runs.values() if not one.ended]
 
+    async def listed(self) -> list[dict[str, Any]]:
+        """The runs of this server, the newest first, and those under way that others record into the folder."""
+        own = [one.as_json() for one in reversed(self._runs.values())]
+        mine = {one.trace for one in self.under_way}
+        others = [
+            {name: one[name] for name in ("scenario", "title", "title_ja", "messages", "mesh_time_us")}
+            | {"run": None, "trace": one["name"], "ended": False, "stopped": False, "held": None, "broke_off": None, "failed": None}
+            for one in await self._folder.listed()
+            if one["live"] and one["name"] not in mine
+        ]  # fmt: skip
+        return own + others
+
     async def start(self, asked: Any) -> Run:
         """Start what a page asked for; `UsageError` for what cannot be run."""
         async with self._starting:
@@ -103,7 +132,7 @@ class Runs:
         )  # fmt: skip
         self._folder.allow(trace)
         self._count += 1
-        run = Run(str(self._count), trace, process)
+        run = Run(str(self._count), trace, process, scenario)
         run.task = asyncio.create_task(self._watch(run), name=f"run {run.id}")
         self._keep(run)
         return run

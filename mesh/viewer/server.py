@@ -13,7 +13,8 @@ from aiohttp import web
 from mesh.errors import UsageError
 from mesh.loading import plans_of
 from mesh.scenario import Scenario
-from mesh.viewer.answers import ANSWERS, Answer, Asked
+from mesh.viewer.answers import ANSWERS
+from mesh.viewer.asking import Asked, Page
 from mesh.viewer.connection import streaming
 from mesh.viewer.folder import Folder, Missing
 from mesh.viewer.guarding import BODY_MAX, Guard, add_headers, middleware
@@ -63,10 +64,11 @@ class Viewer:
         routes: list[tuple[str, str, Any]] = [
             ("GET", "/api/traces", self._traces),
             ("GET", "/api/scenarios", self._scenario_list),
+            ("GET", "/api/runs", self._list_runs),
             ("POST", "/api/runs", self._start_run),
             ("GET", "/api/runs/{run}/events", self._watch_run),
             ("DELETE", "/api/runs/{run}", self._stop_run),
-            *(("GET", f"/api/t/{{name}}{name}", self._of_trace(answer)) for name, answer in ANSWERS.items()),
+            *(("GET", f"/api/t/{{name}}{name}", self._of_trace(page)) for name, page in ANSWERS.items()),
             ("GET", "/{path:.*}", self._static),
         ]
         for method, path, handler in routes:
@@ -98,6 +100,9 @@ class Viewer:
                 await response.write(f"event: {kind}\ndata: {json.dumps(said)}\n\n".encode("ascii"))
         return response
 
+    async def _list_runs(self, _request: web.Request) -> web.Response:
+        return _json({"runs": await self.runs.listed()})
+
     async def _stop_run(self, request: web.Request) -> web.Response:
         run = self.runs.get(request.match_info["run"])
         await self.runs.stop(run)
@@ -116,7 +121,7 @@ class Viewer:
         }
         return _json(listed)
 
-    def _of_trace(self, answer: Answer) -> Callable[[web.Request], Any]:
+    def _of_trace(self, page: Page) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
             opened = await self.folder.opened(request.match_info["name"])
             opened.trace.steps.allow(STEPS_MAX)
@@ -125,7 +130,7 @@ class Viewer:
                 request.match_info.get("index") or request.match_info.get("handle") or "",
                 self._scenarios,
             )
-            return _bounded(answer(opened, asked), request)
+            return _bounded(page.said(opened, asked), request)
 
         return handle
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import expect
@@ -117,17 +118,33 @@ def test_a_run_is_started_watched_and_opened(tab: Tab, folder: Path) -> None:
             made.unlink()
 
 
-def test_a_run_is_looked_at_while_it_goes_on(tab: Tab, folder: Path) -> None:
+def test_a_run_is_found_again_after_leaving_and_stopped(tab: Tab, folder: Path) -> None:
     page = tab.open("/")
     page.select_option("#scenario", "nationwide_notice")
     page.get_by_role("button", name="Run", exact=True).click()
+    card = page.locator(".undercard")
+    expect(card).to_contain_text("nationwide_notice-1.trace")
+    page.locator("#growing-run").wait_for(timeout=90_000)
     with page.expect_popup() as opening:
-        page.click("#growing-run", timeout=60_000)
+        page.click("#growing-run")
     growing = opening.value
-    expect(growing.locator(".count")).to_contain_text("messages")
+    expect(growing.locator(".count")).to_contain_text("messages", timeout=60_000)
     growing.close()
-    page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.locator("#growing-run")).to_have_count(0)
+    # In this tab, too, one may leave and come back, and another tab finds it.
+    page = tab.open(f"{TRACE}/outcome")
+    page = tab.open("/")
+    expect(card).to_have_count(1)
+    expect(card.get_by_role("progressbar", name="Running")).to_be_visible()
+    expect(card.locator(".big")).to_have_text(re.compile(r"^[1-9][\d,]*$"))
+    page.click("#language")
+    expect(page.get_by_role("heading", name="進行中の実行")).to_be_visible()
+    card.get_by_role("button", name="中止", exact=True).click()
+    expect(card).to_contain_text("停止しました", timeout=60_000)
+    expect(page.locator("#growing-run, .undercard button")).to_have_count(0)
+    expect(page.locator(".tracelist")).to_contain_text("nationwide_notice-1.trace")
+    page.reload()
+    tab.ready()
+    expect(page.locator(".undercard")).to_have_count(0)
     for made in folder.glob("nationwide_notice*"):
         made.unlink()
 

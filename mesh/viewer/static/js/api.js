@@ -39,12 +39,13 @@ async function read(answer) {
 const METAS_MAX = 4;
 const metas = new Map();
 
-/** What a trace says about itself; asked again while it is still being indexed or written. */
+/** What a trace says about itself, the same object as before as long as there is nothing else to see of it. */
 export async function metaOf(name, signal = undefined) {
+  const { stamp, listed, index } = await get(ofTrace(name, "/progress"), {}, signal);
   const known = metas.get(name);
-  if (known) return known;
+  if (known?.stamp === stamp && known.listed === listed && known.done === index.done) return known.meta;
   const meta = await get(ofTrace(name), {}, signal);
-  if (meta.index.done && meta.complete) metas.set(name, meta);
+  metas.set(name, { stamp, listed, done: index.done, meta });
   if (metas.size > METAS_MAX) metas.delete(metas.keys().next().value);
   return meta;
 }

@@ -1,34 +1,39 @@
 // Two parties lay their records together: what they can join, and what not.
 
-import { get, ofTrace } from "./api.js";
-import { data, h, link, replace, s, visible } from "./dom.js";
+import { data, h, link, s, visible } from "./dom.js";
 import { number } from "./format.js";
 import { fullName, party } from "./names.js";
 import { choices } from "./perspective.js";
 import { asQuery, to } from "./route.js";
 import { t } from "./words.js";
 
-export async function show({ route, meta, signal }) {
-  const names = choices(meta).filter((one) => !["residents"].includes(one.group) && !["everything", "wire"].includes(one.name)).map((one) => one.name);
+export const title = "collusion.title";
+
+/** Which two: whom the address names, or two members. */
+function pair(route, meta) {
   const members = [...new Set(meta.parties.map((one) => one.member))].filter((one) => one !== "gov/digital");
   const first = route.query.first || members[0] || "";
-  const second = route.query.second || members.find((one) => one !== first) || "";
+  return [first, route.query.second || members.find((one) => one !== first) || ""];
+}
+
+export function asks(route, meta) {
+  const [first, second] = pair(route, meta);
+  return first && second ? { joins: ["/joins", { first, second, ...asQuery(route) }, true] } : {};
+}
+
+export function show({ route, meta, found: { joins } }) {
+  const names = choices(meta).filter((one) => !["residents"].includes(one.group) && !["everything", "wire"].includes(one.name)).map((one) => one.name);
+  const [first, second] = pair(route, meta);
   const list = h("datalist", { id: "names" }, [...new Set(names)].slice(0, 3000).map((one) => h("option", { value: one, label: fullName(one) })));
   const input = (name, value) => h("label", {}, h("span", {}, t(`collusion.${name}`), value && fullName(value) !== value ? [" · ", h("strong", {}, data(fullName(value)))] : null), h("input", { name, list: "names", value, class: "mono", spellcheck: "false", autocomplete: "off", maxlength: "200" }));
-  const result = h("div", { "aria-live": "polite" });
   const form = h("form", { class: "choose", onsubmit: (event) => {
     event.preventDefault();
     location.hash = to(route.trace, "collusion", "", { ...asQuery(route), first: form.elements.first.value.trim(), second: form.elements.second.value.trim() });
   } }, input("first", first), h("span", { class: "and", "aria-hidden": "true" }, "+"), input("second", second), list, h("button", { class: "go" }, t("collusion.go")));
-  if (first && second) {
-    try {
-      replace(result, outcome(await get(ofTrace(route.trace, "/joins"), { first, second, ...asQuery(route) }, signal), first, second, route));
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      replace(result, h("p", { class: "trouble", role: "alert" }, error.why ? t(`absent.${error.why}`) : data(error.message)));
-    }
-  }
-  return { element: h("section", { class: "page collusion" }, h("h1", {}, t("collusion.title")), h("p", { class: "lead" }, t("collusion.explain")), form, result) };
+  const wrong = joins?.error;
+  const result = h("div", { "aria-live": "polite" }, !joins ? null
+    : wrong ? h("p", { class: "trouble", role: "alert" }, wrong.why ? t(`absent.${wrong.why}`) : data(wrong.message)) : outcome(joins, first, second, route));
+  return { element: h("section", { class: "page collusion" }, h("h1", {}, t(title)), h("p", { class: "lead" }, t("collusion.explain")), form, result) };
 }
 
 function outcome(found, first, second, route) {

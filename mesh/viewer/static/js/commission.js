@@ -1,32 +1,28 @@
 // The commission's page: the records of asker, broker and answerer laid side by side, and what does not fit.
 
-import { get, ofTrace } from "./api.js";
-import { data, h, link, replace, s, say } from "./dom.js";
+import { data, h, link, s } from "./dom.js";
 import { moment, number, short } from "./format.js";
 import { card } from "./message.js";
 import { codeBadge, party, procedure, service, serviceName } from "./names.js";
 import { asQuery, to } from "./route.js";
 import { either, term, t } from "./words.js";
 
-const POLL_MS = 400;
 const FLOW = ["opened", "permitted", "answered", "closed"];
 const FACTS = ["service", "provider", "procedure", "items", "person", "requestdigest", "permitdigest", "replydigest", "code", "undisclosed"];
 const RECORDS_MAX = 50;
 const BOOKS_MAX = 500;
 
-export async function show({ route, signal }) {
-  const body = h("div", {});
-  const state = { timer: null };
-  const ask = async () => {
-    const found = await get(ofTrace(route.trace, "/commission"), asQuery(route), signal);
-    if (found.done) { replace(body, result(found, route)); say(t("nav.commission")); return; }
-    replace(body, h("p", { class: "waiting" }, t("commission.comparing"), h("progress", { max: "1", value: found.share, "aria-label": t("commission.comparing") })));
-    state.timer = setTimeout(() => ask().catch(() => {}), POLL_MS);
-  };
-  await ask();
+export const title = "commission.title";
+export const waits = "commission.comparing";
+
+export function asks(route) {
+  return { commission: ["/commission", asQuery(route)] };
+}
+
+export function show({ route, found: { commission: found } }) {
   return {
-    element: h("section", { class: "page commission" }, h("header", {}, h("h1", {}, t("commission.title")), h("p", { class: "lead" }, t("commission.about"))), body),
-    leave: () => clearTimeout(state.timer),
+    element: h("section", { class: "page commission" }, h("header", {}, h("h1", {}, t(title)), h("p", { class: "lead" }, t("commission.about"))),
+      found.outdated ? h("p", { class: "notes" }, t("commission.outdated")) : null, h("div", {}, result(found, route))),
   };
 }
 

@@ -1,11 +1,14 @@
-// The shell: one bar, one page at a time. A page is a module with `show(context)` that returns its element and, if it
-// needs them, `leave` and `keys`.
+// The shell: one bar, one page at a time. A page is a module with `show({route, meta, found, index, signal})` that
+// returns its element and, if it needs them, `leave`, `keys` and `renew`, by which it takes what has changed. What it
+// asks of the trace its `asks(route, meta)` says; it is shown once all that is known, or at once if it is `early`.
 
 import { metaOf } from "./api.js";
 import { data, h, link, replace, say, visible } from "./dom.js";
 import { fullName, useNames } from "./names.js";
 import { openPerspective } from "./perspective.js";
+import { advance, Following, reading } from "./reading.js";
 import { asQuery, PAGES, parse, to } from "./route.js";
+import { stay, untouched } from "./staying.js";
 import { currentLanguage, either, LANGUAGES, loadWords, recall, remember, setLanguage, t } from "./words.js";
 
 const MODULES = {
@@ -15,42 +18,84 @@ const MODULES = {
 const THEMES = ["auto", "light", "dark"];
 
 let current = { leave() {}, keys() { return false; } };
+let latest = null;
 let turn = 0;
 
 async function visit() {
   const mine = ++turn;
   const held = document.activeElement?.id;
   current.leave?.();
-  current = {};
   const route = parse(location.hash);
   const main = document.getElementById("main");
   main.className = route.page;
   main.setAttribute("aria-busy", "true");
   const aborter = new AbortController();
-  current.leave = () => aborter.abort();
-  let meta = null;
+  current = { leave: () => aborter.abort() };
+  latest = null;
   try {
-    const module = import(MODULES[route.page]);
-    if (route.trace !== null) meta = await metaOf(route.trace, aborter.signal);
+    const loaded = import(MODULES[route.page]);
+    if (route.trace !== null) latest = await metaOf(route.trace, aborter.signal);
     if (mine !== turn) return;
-    useNames(meta);
-    bar(route, meta);
-    const shown = await (await module).show({ route, meta, signal: aborter.signal });
-    if (mine !== turn) { shown.leave?.(); return; }
-    current = { ...shown, leave() { aborter.abort(); shown.leave?.(); } };
-    replace(main, notes(meta), seenBy(route), shown.element);
-    shown.shown?.();
-    if (mine > 1) keepFocus(main, held, shown);
-    say(document.title);
+    bar(route, latest);
+    const module = await loaded;
+    const draw = drawer(route, module, aborter, (shown) => { if (mine > 1) keepFocus(main, held, shown); });
+    if (route.trace === null) await draw({ meta: null, found: {}, index: { done: true } });
+    else await new Following({ trace: route.trace, meta: latest, asks: (meta) => module.asks(route, meta), signal: aborter.signal, draw }).begin();
+    if (mine === turn) say(document.title);
   } catch (error) {
     if (mine !== turn || error.name === "AbortError") return;
-    bar(route, meta);
+    bar(route, latest);
     replace(main, seenBy(route), trouble(error, route));
     if (mine > 1) keepFocus(main, held, {});
     say(error.message);
   } finally {
     if (mine === turn) main.removeAttribute("aria-busy");
   }
+}
+
+/** What draws one page, and again when there is more; it says whether it has drawn all that it was told. */
+function drawer(route, module, aborter, arrived) {
+  const main = document.getElementById("main");
+  let [shown, drawn] = [null, ""];
+  return async ({ meta, found, index }) => {
+    const text = JSON.stringify([meta, found], (name, value) => (name === "share" ? undefined : value));
+    if (text === drawn || aborter.signal.aborted) { advance(main, index); return true; }
+    latest = meta;
+    useNames(meta);
+    if (!index.done && !module.early) {
+      // What stood there stays until there is something newer to say.
+      if (shown === null && drawn === "") replace(main, notes(meta), seenBy(route), waiting(route, module, index));
+      if (drawn === "") arrived({});
+      drawn ||= "waiting";
+      advance(main, index);
+      return true;
+    }
+    if (shown?.renew) {
+      main.querySelector(":scope > .notes")?.remove();
+      main.prepend(notes(meta) ?? "");
+      shown.renew({ meta, found, index });
+      drawn = text;
+      return true;
+    }
+    if (shown !== null && !untouched(main)) return false;
+    const next = await module.show({ route, meta, found, index, signal: aborter.signal });
+    if (aborter.signal.aborted) { next.leave?.(); return true; }
+    shown?.leave?.();
+    const put = () => { replace(main, notes(meta), seenBy(route), next.element); next.shown?.(); };
+    if (shown !== null) stay(main, put);
+    else {
+      const free = [null, document.body].includes(document.activeElement) || main.contains(document.activeElement);
+      put();
+      if (free || drawn === "") arrived(next);
+    }
+    [shown, drawn] = [next, text];
+    current = { ...next, leave() { aborter.abort(); shown.leave?.(); } };
+    return true;
+  };
+}
+
+function waiting(route, module, index) {
+  return h("section", { class: "page" }, h("h1", {}, t(module.title ?? `nav.${route.page}`)), reading(index, module.waits));
 }
 
 /** Where one was, if that is still there; else the page's own place, or its title. */
@@ -112,7 +157,7 @@ function bar(route, meta) {
         : h("div", { class: "what" }, h("strong", {}, t("app.title")), h("span", { class: "quiet" }, t("app.about")))),
     pages.length ? h("nav", { "aria-label": t("nav.pages") }, pages) : h("span", {}),
     h("div", { class: "tools" },
-      meta ? h("button", { class: "as", "aria-haspopup": "dialog", id: "perspective", onclick: () => openPerspective(route, meta) },
+      meta ? h("button", { class: "as", "aria-haspopup": "dialog", id: "perspective", onclick: () => openPerspective(route, latest ?? meta) },
         h("span", { class: "quiet" }, t("perspective.as")), " ", data(named(query.as))) : null,
       h("button", { class: "plain", id: "language", lang: other(), onclick: switchLanguage }, other() === "ja" ? "日本語" : "English"),
       h("button", { class: "plain", id: "theme", onclick: switchTheme, "aria-label": `${t("theme.label")}: ${t(`theme.${theme()}`)}`, title: t(`theme.${theme()}`) }, { auto: "◐", light: "○", dark: "●" }[theme()])));

@@ -16,12 +16,13 @@ const WIDE = { width: 1120, height: 600, rx: 395, ry: 222, beside: true, letters
 const NARROW = { width: 440, height: 560, rx: 140, ry: 205, beside: false, letters: 14 };
 let form = WIDE;
 
-export async function show({ route, meta, signal }) {
+export function asks(route) {
+  return { map: ["/map", asQuery(route)], time: ["/timeline", { ...asQuery(route), bins: BINS }] };
+}
+
+export function show({ route, meta, signal, found: { map, time } }) {
   const as = asQuery(route);
-  const [whole, time] = await Promise.all([
-    get(ofTrace(route.trace, "/map"), as, signal).then(together),
-    get(ofTrace(route.trace, "/timeline"), { ...as, bins: BINS }, signal),
-  ]);
+  const whole = together(map);
   form = matchMedia("(max-width: 860px)").matches ? NARROW : WIDE;
   const places = place(whole.members);
   const state = { bin: null, playing: null, how: route.query.how === "asked" ? "asked" : "sent", now: whole };
@@ -88,7 +89,7 @@ export async function show({ route, meta, signal }) {
     play.textContent = t("map.play");
   }
 
-  const modes = ["sent", "asked"].map((how) => h("label", {}, h("input", { type: "radio", name: "how", value: how, checked: state.how === how, onchange: () => { state.how = how; draw(); } }), t(`map.${how}`)));
+  const modes = ["sent", "asked"].map((how) => h("label", {}, h("input", { type: "radio", name: "how", value: how, checked: state.how === how, onchange: () => { state.how = route.query.how = how; draw(); } }), t(`map.${how}`)));
   draw();
   return {
     element: h("section", { class: "page mapper", "aria-label": t("nav.map") },

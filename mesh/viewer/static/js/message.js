@@ -1,10 +1,10 @@
 // One message in full: what was signed, checked, permitted and recorded, and how one takes it along.
 
-import { get, ofTrace } from "./api.js";
 import { data, h, link, replace, s, say, style } from "./dom.js";
 import { HEIGHT, line } from "./drawing.js";
 import { dateAndClock, fromUtc, instant, number, short, span } from "./format.js";
 import { fullName, party, procedure, service } from "./names.js";
+import { reading } from "./reading.js";
 import { asQuery, encoded, to } from "./route.js";
 import { spoken } from "./sequence.js";
 import { sight } from "./sight.js";
@@ -13,9 +13,16 @@ import { either, term, t } from "./words.js";
 const FORMS = ["jws", "json", "curl", "openssl"];
 const PUSHES = ["event", "notice"];
 
-export async function show({ route, meta, signal }) {
-  const found = await get(ofTrace(route.trace, `/message/${encoded(route.rest)}`), asQuery(route), signal);
+export const early = true;
+
+export function asks(route) {
+  return { message: [`/message/${encoded(route.rest)}`, asQuery(route)] };
+}
+
+export function show({ route, meta, index, found: { message: found } }) {
   const row = found.row;
+  // Whether somebody has it, or who of a resident's is meant, may not be known yet.
+  if (!row) return { element: h("article", { class: "page letter" }, h("h1", {}, t("nav.message"), " ", h("span", { class: "quiet" }, `#${route.rest}`)), reading(index)) };
   const go = (index) => to(route.trace, "message", String(index), asQuery(route));
   const element = h("article", { class: "page letter" },
     h("header", {},
@@ -31,7 +38,8 @@ export async function show({ route, meta, signal }) {
       // What a refusal says, and what the gate at its other end made of it, are two things.
       found.says && found.says.name !== found.code?.name ? verdict(found.says, t("verdict.says")) : null,
       found.code ? verdict(found.code, found.says && found.says.name !== found.code.name ? t("verdict.gate") : null) : null),
-    row.readable ? readable(found, meta, route, go) : sealedLine());
+    index.done ? null : reading(index),
+    row.readable ? readable(found, meta, route, go, index.done) : sealedLine());
   return {
     element,
     keys: (event) => {
@@ -71,10 +79,11 @@ function sealedLine() {
   return h("section", { class: "card wide closed" }, envelope(), h("p", {}, t("message.wire")));
 }
 
-function readable(found, meta, route, go) {
+/** All about it; what ties it to others only once that is known. */
+function readable(found, meta, route, go, known) {
   const { row } = found;
   return h("div", { class: "cards" },
-    card("message.exchange", "wide", exchange(found.exchange, row, go, meta)),
+    known ? card("message.exchange", "wide", exchange(found.exchange, row, go, meta)) : null,
     found.sight ? card("message.sight", "wide", sight(found.sight, route, PUSHES.includes(found.exchange[0]?.kind))) : null,
     h("div", { class: "stack" },
       card("message.attributes", "", table(found.attributes), found.header ? h("details", {}, h("summary", {}, t("message.header")), table(found.header)) : null),
@@ -82,7 +91,7 @@ function readable(found, meta, route, go) {
     h("div", { class: "stack" },
       card("message.content", "", content(found)),
       found.permit_attributes || found.basis ? card("message.permit", "", basis(found.basis), table(found.permit_attributes)) : null,
-      card("message.digests", "", digests(found.digests, go)),
+      known ? card("message.digests", "", digests(found.digests, go)) : null,
       found.expectations.length ? card("message.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) =>
         h("li", { class: cameTo(one) }, data(either(one.text, one.text_ja)), untried(one))))) : null),
     found.ledger.length ? card("message.ledger", "wide", ledger(found.ledger)) : null,

@@ -1,6 +1,5 @@
 // What came of the run: the story, expectations, papers, visits, push reach, disclosures, latencies and refusals.
 
-import { get, ofTrace } from "./api.js";
 import { bars, ranges } from "./charts.js";
 import { data, h, link } from "./dom.js";
 import { number, share, span } from "./format.js";
@@ -9,15 +8,18 @@ import { codeBadge, party, serviceName } from "./names.js";
 import { asQuery, to } from "./route.js";
 import { either, t } from "./words.js";
 
-export async function show({ route, meta, signal }) {
-  const found = await get(ofTrace(route.trace, "/outcome"), asQuery(route), signal);
+export function asks(route) {
+  return { outcome: ["/outcome", asQuery(route)] };
+}
+
+export function show({ route, meta, found: { outcome: found } }) {
   const tried = found.expectations.filter((one) => one.tried), held = tried.filter((one) => one.held).length;
   const title = (service) => { const one = found.services?.[service]; return one ? either(one.title, one.title_ja) : ""; };
   const see = (query) => to(route.trace, "sequence", "", { ...asQuery(route), ...query });
   return {
     element: h("section", { class: "page outcome" },
       h("header", {}, h("h1", {}, either(meta.title, meta.title_ja) || t("nav.outcome"))),
-      found.missing?.length ? h("p", { class: "notes" }, t("outcome.missing", { parts: found.missing.map((one) => t(`outcome.part.${one}`)).join("、") })) : null,
+      found.missing?.length ? h("p", { class: "notes" }, t("outcome.missing", { parts: found.missing.map((one) => t(`outcome.part.${one}`)).join(t("list.comma")) })) : null,
       meta.faults && (meta.broke_off || held < tried.length) ? h("p", { class: "notes" }, t("outcome.faults")) : null,
       found.unknown.length ? h("p", { class: "notes absent" }, t("outcome.unknown")) : null,
       found.unknown.length ? null : h("dl", { class: "bigs" },

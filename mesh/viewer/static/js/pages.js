@@ -11,6 +11,7 @@ export class Pages {
     this._changed = changed;
     this._failed = failed;
     this._pages = new Map();
+    this._stale = new Set();
     this._under_way = new Set();
     this._wanted = [];
     this._aborter = new AbortController();
@@ -36,7 +37,8 @@ export class Pages {
       if (page) {
         this._pages.delete(number);
         this._pages.set(number, page);
-      } else this._wanted.push(number);
+      }
+      if (!page || this._stale.has(number)) this._wanted.push(number);
     }
     this._next();
   }
@@ -48,6 +50,11 @@ export class Pages {
     this.total = total;
   }
 
+  /** Ask for everything anew; what is there is shown until the answer comes. */
+  renew() {
+    this._stale = new Set(this._pages.keys());
+  }
+
   async _next() {
     const number = this._wanted.find((one) => !this._under_way.has(one));
     if (number === undefined || this._under_way.size >= UNDER_WAY_MAX) return;
@@ -55,8 +62,9 @@ export class Pages {
     this._next();
     try {
       const answer = await this._fetch(number * SIZE, SIZE, this._aborter.signal);
-      this.total = answer.total;
-      this._pages.set(number, answer.rows);
+      this.total = answer.total ?? 0;
+      this._pages.set(number, answer.rows ?? []); // Who has nothing before all was read has no rows.
+      this._stale.delete(number);
       while (this._pages.size > KEPT_MAX) this._pages.delete(this._pages.keys().next().value);
       this._wanted = this._wanted.filter((one) => one !== number);
       this._changed(answer);

@@ -1,6 +1,5 @@
 // A resident's page: who asked what about them, their letters and their consents, as the portal would show them.
 
-import { get, ofTrace } from "./api.js";
 import { data, h, link } from "./dom.js";
 import { dateAndClock, moment, number } from "./format.js";
 import { card, tree } from "./message.js";
@@ -10,11 +9,20 @@ import { either, term, t } from "./words.js";
 
 const LISTED_MAX = 400;
 
-export async function show({ route, meta, signal }) {
-  const handle = route.rest || (meta.residents.includes(route.query.as) ? route.query.as : meta.residents[0]);
+/** Whose page: whom the address names, who looks, or the first. */
+function whose(route, meta) {
+  return route.rest || (meta.residents.includes(route.query.as) ? route.query.as : meta.residents[0]);
+}
+
+export function asks(route, meta) {
+  const handle = whose(route, meta);
+  return handle ? { resident: [`/resident/${encoded(handle)}`, asQuery(route)] } : {};
+}
+
+export function show({ route, meta, found: { resident: found } }) {
+  const handle = whose(route, meta);
   const chooser = choose(route, meta, handle);
   if (!handle) return { element: h("section", { class: "page" }, h("h1", {}, t("nav.resident")), h("p", { class: "quiet" }, t("resident.none"))) };
-  const found = await get(ofTrace(route.trace, `/resident/${encoded(handle)}`), asQuery(route), signal);
   const services = meta.titles?.services ?? {};
   const name = (service) => either(services[service]?.title, services[service]?.title_ja);
   return {
@@ -86,7 +94,7 @@ function consent(one, meta, name, end_us) {
   const at = (us) => moment(meta.start_us + us);
   return h("article", { class: `consent ${state}` },
     h("p", {}, h("strong", {}, data(fullName(one.firm))), " ", fullName(one.firm) === one.firm ? null : data(one.firm, "mono id"), " ", h("span", { class: "outcome" }, t(`consent.${state}`), state === "withdrawn" ? ` ${at(one.withdrawn_us)}` : null)),
-    h("p", {}, one.services.map((service, place) => [place ? "、" : "", data(name(service) || service)]), h("span", { class: "quiet" }, " · ", data(one.items.join(", ")))),
+    h("p", {}, one.services.map((service, place) => [place ? t("list.comma") : "", data(name(service) || service)]), h("span", { class: "quiet" }, " · ", data(one.items.join(", ")))),
     h("p", { class: "quiet" }, t("resident.for"), " ", procedure(one.procedure), ` · ${at(one.from_us)} – ${at(one.until_us)} · `, t("consent.used", { count: one.used, uses: one.uses })),
     h("meter", { min: "0", max: String(one.uses), value: String(one.used), "aria-label": t("consent.used", { count: one.used, uses: one.uses }) }));
 }

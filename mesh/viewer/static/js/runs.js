@@ -1,21 +1,27 @@
-// The traces of the folder, and starting a run to watch it live.
+// The traces of the folder, and starting a run. What runs is asked for again and again: whoever leaves the page and comes
+// back finds it, with what a terminal runs, too.
 
-import { get, post, remove } from "./api.js";
-import { data, h, replace, say } from "./dom.js";
-import { number, span } from "./format.js";
-import { encoded, to } from "./route.js";
+import { get, post } from "./api.js";
+import { data, h, replace } from "./dom.js";
+import { number } from "./format.js";
+import { to } from "./route.js";
+import { Underway } from "./underway.js";
 import { either, t } from "./words.js";
 
 export async function show({ signal }) {
   const [{ traces }, { scenarios, faults: plans }] = await Promise.all([get("/api/traces", {}, signal), get("/api/scenarios", {}, signal)]);
-  const live = h("div", { class: "live", id: "live" });
-  const watching = { source: null };
-  const element = h("section", { class: "page runs" },
+  const list = h("div", {}, listed(traces));
+  const underway = new Underway(signal, async () => replace(list, listed((await get("/api/traces", {}, signal)).traces)));
+  await underway.begin();
+  const element = h("section", { class: "page runs" }, underway.element,
     h("div", { class: "columns" },
-      h("section", { "aria-labelledby": "traces" }, h("h1", { id: "traces" }, t("runs.traces")),
-        traces.length ? h("ul", { class: "tracelist" }, traces.map(one)) : h("p", { class: "quiet" }, t("runs.none"))),
-      h("section", { class: "start", "aria-labelledby": "start" }, h("h2", { id: "start" }, t("runs.start")), form(scenarios, plans, live, watching), live)));
-  return { element, leave: () => watching.source?.close() };
+      h("section", { "aria-labelledby": "traces" }, h("h1", { id: "traces" }, t("runs.traces")), list),
+      h("section", { class: "start", "aria-labelledby": "start" }, h("h2", { id: "start" }, t("runs.start")), form(scenarios, plans, underway))));
+  return { element, leave: () => underway.close() };
+}
+
+function listed(traces) {
+  return traces.length ? h("ul", { class: "tracelist" }, traces.map(one)) : h("p", { class: "quiet" }, t("runs.none"));
 }
 
 function one(trace) {
@@ -31,7 +37,7 @@ function one(trace) {
     trace.notes.length ? h("ul", { class: "notes" }, trace.notes.map((note, at) => h("li", {}, data(either(note, trace.notes_ja?.[at]))))) : null);
 }
 
-function form(scenarios, plans, live, watching) {
+function form(scenarios, plans, underway) {
   const settings = h("div", { class: "settings" });
   const about = h("p", { class: "quiet" });
   const select = h("select", { name: "scenario", id: "scenario", onchange: () => choose() },
@@ -44,7 +50,7 @@ function form(scenarios, plans, live, watching) {
 
   function choose() {
     const chosen = scenarios.find((one) => one.name === select.value);
-    replace(about, chosen ? [data(chosen.name, "mono"), " · ", (chosen.sources ?? []).slice(0, 2).join("、")] : null);
+    replace(about, chosen ? [data(chosen.name, "mono"), " · ", (chosen.sources ?? []).slice(0, 2).join(t("list.comma"))] : null);
     replace(settings,
       (chosen?.settings ?? []).map((one) => h("label", {}, h("span", {}, data(one.name)), one.type === "bool"
         ? h("input", { type: "checkbox", name: `set-${one.name}`, checked: one.default === true })
@@ -68,11 +74,11 @@ function form(scenarios, plans, live, watching) {
     button.disabled = true;
     try {
       const { run } = await post("/api/runs", { scenario: chosen.name, seed: Number(seed.value), settings: given, faults: faults.value || null });
-      watch(run, chosen, live, watching, () => { button.disabled = false; });
+      underway.started(run);
     } catch (error) {
-      button.disabled = false;
-      replace(live, h("p", { class: "trouble", role: "alert" }, data(error.message)));
+      underway.complain(error.message);
     }
+    button.disabled = false;
   }
 
   choose();
@@ -80,51 +86,4 @@ function form(scenarios, plans, live, watching) {
     h("label", {}, h("span", {}, t("runs.scenario")), select), about,
     h("label", {}, h("span", {}, t("trace.seed")), seed), settings,
     h("label", {}, h("span", {}, t("runs.faults")), faults), wrong, button);
-}
-
-/** The run as the server tells it, event by event. */
-function watch(run, scenario, live, watching, ended) {
-  const count = h("strong", { class: "big" }, "0");
-  const elapsed = h("span", { class: "quiet" });
-  const pulse = h("progress", { "aria-label": t("runs.running") });
-  const growing = h("a", { class: "go", id: "growing-run", target: "_blank", rel: "noopener" }, t("runs.growing"));
-  const stop = h("button", { class: "plain", onclick: () => { remove(`/api/runs/${encoded(run)}`).catch(() => {}); } }, t("runs.stop"));
-  replace(live, h("h3", {}, data(either(scenario.title, scenario.title_ja))), pulse,
-    h("p", {}, count, " ", t("unit.messages"), " ", elapsed), stop);
-  say(t("runs.running"));
-  watching.source?.close();
-  const source = watching.source = new EventSource(`/api/runs/${encoded(run)}/events`);
-  const over = (...children) => {
-    source.close();
-    ended();
-    growing.parentElement?.remove();
-    pulse.remove();
-    stop.remove();
-    live.append(...children);
-  };
-  let spoken = 0;
-  source.addEventListener("progress", (event) => {
-    const { messages, mesh_time_us, trace } = JSON.parse(event.data);
-    // Progress is told with what was committed, so that the trace can be opened from then on.
-    if (messages && !growing.isConnected) {
-      growing.href = to(trace);
-      live.append(h("p", {}, growing));
-    }
-    count.textContent = number(messages);
-    elapsed.textContent = t("runs.meshtime", { span: span(mesh_time_us) });
-    if (Date.now() - spoken > 5000) { spoken = Date.now(); say(`${number(messages)} ${t("unit.messages")}`); }
-  });
-  source.addEventListener("done", (event) => {
-    const { trace, held, broke_off } = JSON.parse(event.data);
-    say(t(held ? "runs.held" : "runs.broke"));
-    over(h("p", { class: held ? "held" : "broke" }, t(held ? "runs.held" : "runs.broke")),
-      broke_off ? h("p", { class: "quiet" }, t("runs.brokeoff"), " ", data(broke_off, "mono")) : null,
-      h("p", {}, h("a", { class: "go", href: to(trace), id: "open-run" }, t("runs.look"))));
-  });
-  source.addEventListener("failed", (event) => {
-    over(h("p", { class: "trouble", role: "alert" }, data(JSON.parse(event.data).text)));
-  });
-  source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED) over(h("p", { class: "trouble", role: "alert" }, t("runs.lost")));
-  };
 }

@@ -10,6 +10,7 @@ import { dateAndClock, leaf, memberOf, number, span } from "./format.js";
 import { legend } from "./legend.js";
 import { codeBadge, codeText, fullName, memberName, serviceName, systemName } from "./names.js";
 import { Pages } from "./pages.js";
+import { advance, reading } from "./reading.js";
 import { asQuery, to } from "./route.js";
 import { Strip } from "./strip.js";
 import { term, t } from "./words.js";
@@ -23,14 +24,20 @@ const NARROW = 760;
 const STACKED = 48;
 const GAP_US = 500_000;
 
-export async function show({ route, meta, signal }) {
-  return new Sequence(route, meta, signal).start();
+export const early = true;
+
+/** Who and what appears from a perspective; of the whole run its own facts say that. */
+export function asks(route) {
+  return asQuery(route).as ? { present: ["/present", asQuery(route)] } : {};
+}
+
+export function show({ route, meta, found, signal }) {
+  return new Sequence(route, signal).start(meta, found);
 }
 
 class Sequence {
-  constructor(route, meta, signal) {
+  constructor(route, signal) {
     this.route = route;
-    this.meta = meta;
     this.signal = signal;
     this.query = { ...route.query };
     this.folded = new Set((route.query.fold ?? "").split(",").filter(Boolean));
@@ -40,32 +47,48 @@ class Sequence {
     this.high = HEIGHT;
   }
 
-  async start() {
-    await this.present();
+  start(meta, found) {
+    this.take(meta, found);
     this.shell();
     this.load();
     const at = this.query.at;
-    if (/^\d+$/.test(at ?? "")) await this.jump(Number(at));
+    if (/^\d+$/.test(at ?? "")) this.jump(Number(at));
     return {
       element: this.element,
       place: this.scroller,
       shown: () => { this.watch = new ResizeObserver(() => this.resize()); this.watch.observe(this.scroller); this.resize(); },
       leave: () => { this.pages.close(); this.watch?.disconnect(); clearTimeout(this.polling); clearTimeout(this.typing); },
       keys: (event) => this.keys(event),
+      renew: ({ meta: now, found: has }) => this.renew(now, has),
     };
   }
 
-  /** Who and what appears from this perspective: the rest has no column, and is nothing to choose. */
-  async present() {
-    const whole = !this.asPerspective;
-    const found = whole ? this.meta : await get(ofTrace(this.route.trace, "/present"), asQuery(this.route), this.signal);
-    const here = new Set(found.parties.map((one) => one.address ?? one));
-    this.parties = found.index.done ? this.meta.parties.filter((one) => here.has(one.address)) : this.meta.parties;
-    const { residents, services, kinds, codes, fates } = found;
-    this.met = { residents, services, kinds, codes, fates, whole, zones: [...new Set(this.parties.map((one) => one.zone))] };
+  /** Who and what appears from this perspective, once that is known: the rest has no column, and is nothing to choose. */
+  take(meta, { present = meta }) {
+    this.meta = meta;
+    const known = this.known = present.listed ?? present.index.done;
+    const here = known ? new Set(present.parties.map((one) => one.address ?? one)) : null;
+    this.parties = meta.parties.filter((one) => !here || here.has(one.address));
+    const met = ["residents", "services", "kinds", "codes", "fates"].map((name) => [name, known ? present[name] : []]);
+    this.met = { ...Object.fromEntries(met), whole: present === meta, zones: [...new Set(this.parties.map((one) => one.zone))] };
   }
 
-  get asPerspective() { return asQuery(this.route).as; }
+  /** There is more to see than before: rows, columns, and what there is to choose. */
+  renew(meta, found) {
+    this.take(meta, found);
+    const held = this.narrowing.contains(document.activeElement) ? document.activeElement.name : null;
+    replace(this.narrowing, this.choices());
+    if (held) this.narrowing.querySelector(`[name="${held}"]`)?.focus({ preventScroll: true });
+    const old = this.legend;
+    this.legend = legend(this.met);
+    this.legend.open = old.open;
+    old.replaceWith(this.legend);
+    this.tally();
+    if (this.layout) this.resize();
+    this.pages.renew();
+    this.strip.load(this.asked());
+    this.draw();
+  }
 
   // What stands around the rows.
 
@@ -81,8 +104,8 @@ class Sequence {
     });
     this.search = search;
     this.count = h("output", { class: "count" });
+    this.progress = reading({ share: 0 }, "reading.trace");
     this.trouble = h("p", { class: "trouble", role: "alert", hidden: true });
-    this.progress = h("progress", { max: "1", "aria-label": t("sequence.indexing"), hidden: true });
     this.heads = h("div", { class: "heads", role: "row", "aria-rowindex": "1" });
     this.pane = h("div", { class: "pane", role: "presentation" });
     this.sheet = h("div", { class: "sheet", role: "presentation" }, this.heads, this.pane);
@@ -92,18 +115,25 @@ class Sequence {
     }, this.sheet);
     this.scroller.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.strip = new Strip(this.route.trace, this.meta.start_us, (offset) => { this.moveTo(offset); this.draw(); }, this.signal);
-    const choice = (name, values, label = (one) => one) => (values.length || this.query[name] ? this.choice(name, values, label) : null);
+    this.narrowing = h("div", { class: "narrowing" }, this.choices());
+    this.legend = legend(this.met);
     this.element = h("section", { class: "sequencer", "aria-label": t("nav.sequence") },
       h("div", { class: "filters", role: "search", "aria-label": t("sequence.filters") },
         h("div", { class: "searchbox" }, search, h("kbd", { "aria-hidden": "true" }, "/")),
-        h("div", { class: "narrowing" }, choice("node", [...new Set([...this.parties.map((one) => one.member), ...this.parties.map((one) => one.address)])], beside(fullName)),
-        choice("person", this.met.residents),
-        choice("service", this.met.services, beside(serviceName)),
-        choice("kind", this.met.kinds, (one) => term("kind", one)),
-        choice("code", this.met.codes, (one) => (codeText(one) ? `${one}  ${codeText(one)}` : one)),
-        h("button", { class: "plain", id: "fold", onclick: () => this.foldAll() }, t("sequence.fold"))),
-        h("span", { class: "gap" }), this.progress, this.count),
-      this.strip.element, this.trouble, this.scroller, legend(this.met));
+        this.narrowing, h("span", { class: "gap" }), this.progress, this.count),
+      this.strip.element, this.trouble, this.scroller, this.legend);
+  }
+
+  choices() {
+    const choice = (name, values, label = (one) => one) => (values.length || this.query[name] ? this.choice(name, values, label) : null);
+    return [
+      choice("node", [...new Set([...this.parties.map((one) => one.member), ...this.parties.map((one) => one.address)])], beside(fullName)),
+      choice("person", this.met.residents),
+      choice("service", this.met.services, beside(serviceName)),
+      choice("kind", this.met.kinds, (one) => term("kind", one)),
+      choice("code", this.met.codes, (one) => (codeText(one) ? `${one}  ${codeText(one)}` : one)),
+      h("button", { class: "plain", id: "fold", onclick: () => this.foldAll() }, t("sequence.fold")),
+    ];
   }
 
   choice(name, values, label) {
@@ -148,35 +178,47 @@ class Sequence {
       (answer) => this.answered(answer),
       (error) => { this.complain(error.message); this.tally(); },
     );
-    this.loaded = false;
+    this.loaded = this.whole = this.waited = false;
     this.pages.want(0, 1);
     this.strip.load(asked);
   }
 
   answered(answer) {
+    const before = this.whole;
     this.loaded = true;
+    this.whole = answer.index.done;
+    advance(this.progress, answer.index);
     this.complain(answer.note);
     this.tally();
     this.size();
     this.settle();
     this.draw();
-    if (this.drawn !== answer.total && !this.progress.hidden) this.strip.load(this.asked());
-    this.drawn = answer.total;
-    this.progress.hidden = answer.index.done;
-    if (!answer.index.done || !this.meta.complete) this.await(answer.index);
+    if (!this.whole) { this.await(); return; }
+    // What was read early does not know yet to which exchange it belongs, nor where it stands.
+    if (!before && this.waited) {
+      this.pages.renew();
+      this.strip.load(this.asked());
+      if (this.jumped !== undefined) this.jump(this.jumped);
+      this.draw();
+    }
+    this.waited = false;
   }
 
-  /** While the run goes on, or the server still reads the trace, there is more to come. */
-  await(index) {
-    this.progress.value = index.share;
+  /** While the server still reads the trace, there is more to come. */
+  await() {
+    this.waited = true;
     clearTimeout(this.polling);
+    const pages = this.pages;
     this.polling = setTimeout(async () => {
       try {
         const answer = await get(ofTrace(this.route.trace, "/rows"), { ...this.asked(), offset: 0, limit: 1 }, this.signal);
-        this.pages.grow(answer.total);
+        if (pages !== this.pages) return;
+        pages.grow(answer.total ?? 0);
         this.answered(answer);
-      } catch { /* The next visit tells. */ }
-    }, index.done ? POLL_MS * 4 : POLL_MS);
+      } catch (error) {
+        if (error.name !== "AbortError") this.await();
+      }
+    }, POLL_MS);
   }
 
   complain(text) {
@@ -184,15 +226,20 @@ class Sequence {
     replace(this.trouble, text ? data(text) : null);
   }
 
+  /** How many there are, once that is known. */
   tally() {
+    this.progress.hidden = (this.whole && this.known) || !this.loaded;
     const filtered = FILTERS.some((one) => this.query[one]);
-    const text = t(filtered ? "sequence.found" : "sequence.count", { count: number(this.pages.total) });
+    const text = !this.whole ? "" : t(filtered ? "sequence.found" : "sequence.count", { count: number(this.pages.total) });
     if (this.count.textContent !== text) this.count.textContent = text;
   }
 
   async jump(index) {
     try {
       const found = await get(ofTrace(this.route.trace, "/position"), { ...this.asked(), index }, this.signal);
+      // Where it stands among what is wanted is known for sure once all was read.
+      this.jumped = found.index?.done === false ? index : undefined;
+      if (found.offset === undefined) return;
       this.pending = this.cursor = found.offset;
       this.settle();
     } catch (error) {
@@ -206,7 +253,7 @@ class Sequence {
     const offset = this.pending;
     this.pending = undefined;
     this.moveTo(offset - this.fits / 3);
-    this.select(offset);
+    this.select(offset, false);
   }
 
   // Measures.
@@ -236,7 +283,7 @@ class Sequence {
     this.scaled = wanted > SHEET_MAX;
     style(this.sheet, { height: `${head + Math.max(this.room, Math.min(wanted, SHEET_MAX))}px` });
     style(this.pane, { top: `${head}px`, height: `${this.room}px` });
-    this.scroller.setAttribute("aria-rowcount", String(this.pages.total + 1));
+    this.scroller.setAttribute("aria-rowcount", String(this.whole ? this.pages.total + 1 : -1));
     this.topMax = Math.max(0, this.pages.total - this.fits);
   }
 
@@ -313,7 +360,7 @@ class Sequence {
     });
     const last = Math.min(this.pages.total - 1, Math.floor(this.top + this.fits));
     if (last >= 0) this.strip.show(Math.ceil(this.top), last, this.pages.at(Math.ceil(this.top))?.time_us, this.pages.at(last)?.time_us);
-    if (this.loaded && this.pages.total === 0) this.pane.dataset.empty = t(FILTERS.some((one) => this.query[one]) ? "sequence.none" : "sequence.empty");
+    if (this.whole && this.pages.total === 0) this.pane.dataset.empty = t(FILTERS.some((one) => this.query[one]) ? "sequence.none" : "sequence.empty");
     else delete this.pane.dataset.empty;
     const active = this.rows.find((shown) => shown.offset === this.cursor);
     if (active) this.scroller.setAttribute("aria-activedescendant", active.element.id);
@@ -383,8 +430,9 @@ class Sequence {
 
   // Hands.
 
-  select(offset) {
+  select(offset, own = true) {
     if (!this.loaded || !this.layout) return;
+    if (own) this.jumped = undefined;
     this.cursor = Math.max(0, Math.min(this.pages.total - 1, offset));
     if (this.cursor < this.top) this.moveTo(this.cursor);
     if (this.cursor > this.top + this.fits - 1) this.moveTo(this.cursor - this.fits + 1);

@@ -26,6 +26,7 @@ export class Strip {
   async load(asked) {
     try {
       const found = await get(ofTrace(this.trace, "/timeline"), { ...asked, bins: BINS }, this.signal);
+      if (!found.bins) return; // It is not known yet.
       this.bins = found.bins;
       this.to_us = found.to_us;
     } catch { return; } // The list itself says what is wrong.
