@@ -25,20 +25,20 @@ _subject_decoder = msgspec.json.Decoder(str)
 
 
 class RateLimit:
-    """How many requests a second one requester may make; approximate, since brokers do not share it."""
+    """How many requests a second one peer may bring; approximate, since brokers do not share it."""
 
     def __init__(self, per_second_max: int | None = None) -> None:
         self.per_second_max = per_second_max
         self._windows: dict[str, tuple[int, int]] = {}
 
-    def count(self, requester: str, now_us: int) -> None:
+    def count(self, peer: str, now_us: int) -> None:
         """Count one request; `rate_limited` above the limit."""
         if self.per_second_max is None:
             return
         second = now_us // 1_000_000
-        start, used = self._windows.get(requester, (second, 0))
+        start, used = self._windows.get(peer, (second, 0))
         used = used + 1 if start == second else 1
-        self._windows[requester] = (second, used)
+        self._windows[peer] = (second, used)
         if used > self.per_second_max:
             raise MeshError("rate_limited")
 

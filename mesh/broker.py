@@ -31,7 +31,7 @@ from mesh.message import Kind
 from mesh.names import Zone, matches
 from mesh.node import Node
 from mesh.outbox import Delivery, Outbox
-from mesh.party import Admitted, Party
+from mesh.party import Admitted, Party, check_peer
 from mesh.policy import Policy
 from mesh.post import Post
 from mesh.routing import Ids, Router
@@ -106,11 +106,12 @@ class Broker(Node, engine=True):
         now_us = self.host.now_us()
         try:
             self._admitted = admitted = self._party.admit(line, now_us)
+            check_peer(admitted, peer)
         except MeshError as error:
             self._refuse_unknown(line, error, peer, now_us, turn)
             raise
         try:
-            self._pass_on(admitted, line, now_us, turn)
+            self._pass_on(admitted, line, peer, now_us, turn)
         except MeshError as error:
             if admitted.kind == Kind.REQUEST:
                 self.router.refuse(admitted, error, now_us, turn)
@@ -118,9 +119,9 @@ class Broker(Node, engine=True):
                 self._refuse(admitted, error, peer, now_us, turn)
             raise
 
-    def _pass_on(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
+    def _pass_on(self, admitted: Admitted, line: bytes, peer: str, now_us: int, turn: Turn) -> None:
         if admitted.kind == Kind.REQUEST:
-            self.router.on_request(admitted, line, now_us, turn)
+            self.router.on_request(admitted, line, peer, now_us, turn)
         elif admitted.kind == Kind.REPLY:
             self.router.on_answer(admitted, line, now_us, turn)
         elif admitted.kind == Kind.RECEIPT:
@@ -130,7 +131,7 @@ class Broker(Node, engine=True):
             if not self.post.is_delivery(admitted):
                 self.router.on_answer(admitted, line, now_us, turn)
         else:
-            self.post.on_push(admitted, line, now_us, turn)
+            self.post.on_push(admitted, line, peer, now_us, turn)
             turn.calls.append((self._arm, ()))
 
     def unreachable(self, line: bytes, recipient: str) -> None:

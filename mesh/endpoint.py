@@ -23,7 +23,7 @@ from mesh.keys import VerifyKey
 from mesh.message import Kind, Notice, Permit, encode, items_of, parse_time
 from mesh.names import BROKER, matches
 from mesh.outbox import BACKOFF_FIRST_US, Outbox, Posting
-from mesh.party import Admitted, Party
+from mesh.party import Admitted, Party, Resent, check_peer
 from mesh.policy import Policy
 from mesh.provider import Asked, Provider
 from mesh.publisher import Publisher
@@ -160,6 +160,7 @@ class Endpoint:
             return
         try:
             self._admitted = admitted = self._party.admit(line, now_us)
+            check_peer(admitted, peer)
         except MeshError as error:
             self._refuse_unknown(line, error, peer, now_us, turn)
             raise
@@ -187,6 +188,7 @@ class Endpoint:
         try:
             key_time_us = None if permit.accepted is None else parse_time(permit.accepted)
             self._admitted = admitted = party.admit(head, now_us, key_time_us=key_time_us)
+            check_peer(admitted, peer)
         except MeshError as error:
             self._refuse_permitted(head, permit, permit_digest, error, peer, now_us, turn)
             raise
@@ -219,7 +221,7 @@ class Endpoint:
     ) -> None:
         """Refuse bytes whose sender is not proven here, but which a broker permitted: its requester hears so."""
         digest = digest_of(line)
-        if permit.requestdigest != digest:
+        if permit.requestdigest != digest or isinstance(error, Resent):
             self._refuse_unknown(line, error, peer, now_us, turn)
             return
         refusal = self._party.refusal(
@@ -233,12 +235,13 @@ class Endpoint:
         turn.sends.append((peer, refusal))
 
     def _refuse_unknown(self, line: bytes, error: MeshError, peer: str, now_us: int, turn: Turn) -> None:
-        """Refuse bytes whose sender is not proven: to the peer that sent them, and in no ledger."""
+        """Refuse bytes whose sender is not proven, or did not send them: to the peer that did, and in no ledger."""
         try:
             kind = jws.parse(line).typ
         except MeshError:
             kind = ""
-        if kind in (Kind.REPLY, Kind.REFUSAL, Kind.RECEIPT, Kind.PERMIT):
+        resent = isinstance(error, Resent) and kind in (Kind.REPLY, Kind.RECEIPT)
+        if kind in (Kind.REPLY, Kind.REFUSAL, Kind.RECEIPT, Kind.PERMIT) and not resent:
             return  # An answer is never answered, or two parties could refuse each other for ever.
         refusal = self._party.refusal(error, to=peer, digest=digest_of(line), now_us=now_us)
         turn.sends.append((peer, refusal))

@@ -112,6 +112,9 @@ BROKER: Final[Table] = {
     (State.PERMITTED, Happening.UNREACHABLE): State.CLOSED,
     (State.CLOSED, Happening.REQUEST): State.PERMITTED,
     (State.CLOSED, Happening.ANSWER): State.CLOSED,
+    # The recorded answer goes on once more, without a row.
+    (State.PERMITTED, Happening.REPEAT): State.CLOSED,
+    (State.CLOSED, Happening.REPEAT): State.CLOSED,
     (State.REFUSED, Happening.REQUEST): State.REFUSED,
 }
 

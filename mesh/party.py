@@ -74,6 +74,13 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     """The sender's zone, as registered."""
 
 
+class Resent(MeshError):
+    """A line came from somebody who neither made it nor is a broker: its owner has no part in that."""
+
+    def __init__(self) -> None:
+        super().__init__("sender_mismatch", "whoever brought the line is not its source")
+
+
 class Party:
     """What requester, provider, subscriber and broker have in common."""
 
@@ -202,6 +209,12 @@ def decode_body(plaintext: bytes) -> Body:
         return decode_bounded(plaintext, _body_decoder)
     except MeshError:
         raise MeshError("seal_invalid", "the sealed body is no body") from None
+
+
+def check_peer(admitted: Admitted, peer: str) -> None:
+    """`Resent` unless its source or a broker brought the line: a captured one must cost its owner nothing."""
+    if peer not in (admitted.message.source, BROKER):
+        raise Resent
 
 
 def check_time(time: str, expiry: str, now_us: int, life_us_max: int) -> None:

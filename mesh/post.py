@@ -47,7 +47,7 @@ class Post:
         self._listeners = listeners
         self._rows_with = rows_with
 
-    def on_push(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
+    def on_push(self, admitted: Admitted, line: bytes, peer: str, now_us: int, turn: Turn) -> None:
         """Take a push over: commit its deliveries, then sign for it.
 
         Raises `MeshError` with the codes of the steps address to authorisation.
@@ -63,7 +63,7 @@ class Post:
             return
         recipients = self._recipients(message, admitted.zone, now_us)
         self._authoriser.person_of(message)
-        self._authoriser.rates.count(message.source, now_us)
+        self._authoriser.rates.count(peer, now_us)
         expiry_us = parse_time(message.expiry)
         self._ids.take(message.source, message.id, admitted.digest)
         for recipient in recipients:

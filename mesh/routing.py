@@ -58,6 +58,7 @@ class Routed(LifeCycle):
     """One exchange as the broker knows it."""
 
     __slots__ = (
+        "answers",
         "digest",
         "id",
         "permits",
@@ -69,7 +70,7 @@ class Routed(LifeCycle):
     )
 
     table: ClassVar[Table] = BROKER
-    whole: ClassVar[tuple[str, ...]] = ("state", "permits", "refusal")
+    whole: ClassVar[tuple[str, ...]] = ("state", "permits", "answers", "refusal")
 
     def __init__(
         self, requester: str, message_id: str, digest: str, provider: str, service: str, until_us: int
@@ -82,6 +83,8 @@ class Routed(LifeCycle):
         self.service = service
         self.until_us = until_us
         self.permits: tuple[str, ...] = ()
+        self.answers: tuple[str, ...] = ()
+        """The digests of the answers that are recorded: each is once, however often it comes."""
         self.refusal: bytes = b""
         """The broker's own no, if that is what it said."""
 
@@ -120,13 +123,15 @@ class Router:
                 routed.fire(Happening.REQUEST)
                 routed.permits = (row.permitdigest or "", *routed.permits)
             elif row.entry == "closed" and row.requestdigest in self._by_digest:
-                self._by_digest[row.requestdigest].fire(Happening.ANSWER)
+                routed = self._by_digest[row.requestdigest]
+                routed.fire(Happening.ANSWER)
+                routed.answers = (row.replydigest or "", *routed.answers)
         for source, message_id, digest, line, until_us in refusals:
             routed = self._enter(source, message_id, digest, "", "", until_us)
             routed.fire(Happening.REFUSE)
             routed.refusal = line
 
-    def on_request(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
+    def on_request(self, admitted: Admitted, line: bytes, peer: str, now_us: int, turn: Turn) -> None:
         """Decide about a request and forward it with a permit.
 
         Raises `MeshError` with the codes of the steps address to authorisation. A repeat of what was
@@ -149,7 +154,7 @@ class Router:
         basis = authoriser.basis_of(request, items, now_us)
         consent = self._consent(request, items, basis, now_us)
         person = authoriser.person_of(request) if request.subject is not None else None
-        authoriser.rates.count(request.source, now_us)
+        authoriser.rates.count(peer, now_us)
         codes = authoriser.codes
         permit, permit_digest = authoriser.permit(
             request,
@@ -216,6 +221,11 @@ class Router:
         code = answer.code if isinstance(answer, Refusal) else None
         if code is not None and code not in CODES:
             raise MeshError("schema_invalid", "the refusal has no code of the table")
+        if admitted.digest in routed.answers:
+            # Whoever asked again may lack it; that it came is recorded once.
+            self._fire(routed, Happening.REPEAT, turn)
+            turn.sends.append((routed.requester, line))
+            return
         self._fire(routed, Happening.ANSWER, turn)
         self._close(routed, line, answer.permitdigest, admitted.digest, code, now_us, turn)
 
@@ -264,6 +274,7 @@ class Router:
         turn: Turn,
     ) -> None:
         """Record an answer, then send it to the requester."""
+        routed.answers = (answer_digest, *routed.answers)
         row = Row(
             "closed",
             now_us,

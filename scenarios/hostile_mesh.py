@@ -157,6 +157,32 @@ class Siege:
         )
         return said
 
+    async def resend(
+        self, what: str, what_ja: str, captured: Transmission, to: str, *, permit: bytes = b""
+    ) -> None:
+        """The thief sends a captured line of others again: it is refused to him, and costs its owner nothing."""
+        sim, asked = self.sim, self.office.asked
+        before = len(ledger(sim)), self.answered_and_permitted()
+        await self.attack(
+            "sender_mismatch",
+            f"The thief sends a captured {what} again",
+            f"盗んだ{what_ja}を第三者が再送する",
+            captured.line,
+            to=to,
+            permit=permit,
+        )
+        sim.expect(
+            f"The {what} that was sent again wrote no row, and brought no permit and no answer",
+            (len(ledger(sim)), self.answered_and_permitted()) == before and self.office.asked == asked,
+            text_ja=f"再送された{what_ja}は、記録も許可証も回答も生まない",
+            about=captured.message.id,
+        )
+
+    def answered_and_permitted(self) -> tuple[int, int]:
+        """How often anybody but the thief transmitted a reply, and a broker a permit."""
+        sent = [one for one in messages(self.sim) if one.sender != THIEF]
+        return sum(isinstance(one.message, Reply) for one in sent), sum(bool(one.permit) for one in sent)
+
     async def attack_unsigned(self, code: str, text: str, text_ja: str, line: bytes) -> None:
         """As `attack`, with a line whose signature does not hold."""
         self.unsigned.append(digest_of(line))
@@ -242,26 +268,21 @@ async def forge(siege: Siege) -> None:
 
 
 async def replay(siege: Siege) -> None:
-    """What was captured is sent again, sooner or later, or carried to somebody else."""
+    """What was captured is sent again by who did not make it, or by its maker sooner, later, or to somebody else."""
     sim = siege.sim
     captured = next(one for one in messages(sim, Request) if one.permit)
+    answer = next(one for one in messages(sim, Reply) if one.recipient == KITAMI)
     permit = captured.permit or b""
-    asked, answers = siege.office.asked, len(answers_to(sim, captured.line))
-    sim.transmit(THIEF, BROKER, captured.line)
-    await wait_until(sim, lambda: len(answers_to(sim, captured.line)) > answers)
-    gained = [one for one in answers_to(sim, captured.line) if one.recipient == THIEF]
-    kept = {one.line for one in messages(sim, Reply)}
-    sim.expect(
-        "A replayed request has no second effect, and its kept answer goes to Kitami, not to the thief",
-        siege.office.asked == asked and not gained and len(kept) == 1,
-        text_ja="再送された照会は二度目の効果を持たず、保存済みの回答は攻撃者ではなく北見市に届く",
-        about=captured.message.id,
-    )
+    await sim.sleep(30)  # Whatever is still under way arrives before.
+    await siege.resend("request", "照会", captured, BROKER)
+    await siege.resend("request with its permit", "照会とその許可証", captured, KOBE, permit=permit)
+    await siege.resend("answer", "回答", answer, KITAMI)
     await siege.attack(
         "audience_mismatch",
-        "A captured request and its permit are carried to another city's office",
-        "傍受した照会と許可証を別の市に持ち込む",
+        "Kitami carries its request, with the permit for Kobe, to another city's office",
+        "北見市が自らの照会と神戸市宛の許可証を別の市に持ち込む",
         captured.line,
+        by=KITAMI,
         to=SENDAI,
         permit=permit,
     )
@@ -276,9 +297,10 @@ async def replay(siege: Siege) -> None:
     await sim.sleep(60)
     await siege.attack(
         "message_expired",
-        "Request and permit are replayed to Kobe when the permit is past its 60 seconds",
-        "60秒の許可証が切れた後に照会と許可証を神戸市に再送する",
+        "Kitami brings request and permit to Kobe when the permit is past its 60 seconds",
+        "60秒の許可証が切れた後に北見市が照会と許可証を神戸市に持ち込む",
         captured.line,
+        by=KITAMI,
         to=KOBE,
         permit=permit,
     )

@@ -180,7 +180,7 @@ class Sabotage:
         (Sabotage.rows_across_cities, ["nobody else"]),
         (Sabotage.a_foreign_code, ["Kitami's own"]),
         (Sabotage.an_open_subject, ["no personal data"]),
-        (Sabotage.a_wire_that_loses_the_replay, ["no second effect"]),
+        (Sabotage.a_wire_that_loses_the_replay, ["refused to who sent it"]),
         (Sabotage.a_day_less, ["one letter", "Day 15"]),
         (Sabotage.a_day_more, ["one letter", "Day 16"]),
         (Sabotage.an_eager_office, ["opened no claim", "two claims"]),

@@ -376,7 +376,7 @@ async def carried_elsewhere(world: World) -> bytes:
     line = world.forger.send(world.request())
     await world.settle()
     permit = next(one.permit for one in messages(world.sim, Request) if one.permit)
-    world.sim.transmit(RIVAL, FAR, line + b"\n" + permit)
+    world.sim.transmit(CITY, FAR, line + b"\n" + permit)
     return line
 
 
@@ -399,7 +399,7 @@ async def old_permit(world: World) -> bytes:
         await world.settle()
     permit = next(one.permit for one in messages(world.sim, Request) if one.permit)
     await world.settle(61)
-    world.sim.transmit(RIVAL, TAX, line + b"\n" + permit)
+    world.sim.transmit(CITY, TAX, line + b"\n" + permit)
     return line
 
 

@@ -421,7 +421,7 @@ def test_under_each_shipped_plan_runs_end_lawfully_their_traces_verify_and_each_
             assert trace.complete
             assert trace.faults == PLANS[name]
             found = verify(trace)
-            assert found.ok, found.first_fault
+            assert found.ok, found.finding
     assert all(map(any, zip(*bites, strict=True))), bites
 
 

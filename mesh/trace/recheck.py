@@ -201,6 +201,8 @@ class Recheck:
         """The code of the gate must be the one that this check gives, as far as it gives one."""
         given = sent.code
         expected = head.code if permit is None else permit.code or head.code
+        if expected is None and sent.sender not in (head.body.source, BROKER):
+            expected = "sender_mismatch"  # Whoever brought it is not whom it names.
         if given == expected:
             if given is not None:
                 self._report.refused += 1
