@@ -7,8 +7,8 @@ from datetime import date, datetime
 
 import msgspec
 
-from mesh.jws import parse
-from mesh.message import Notice, Permit, Request, decode, encode
+from mesh.message import Event, Notice, Request, encode
+from mesh.names import member_of
 from mesh.simulation import JST
 from mesh.testing import messages
 from nodes.agency.card import Card
@@ -22,7 +22,6 @@ from scenarios._portal import OnlineWorld
 
 TYPED = "KOBE2026"
 """The password that each holder types into the card reader."""
-_permit_decoder = msgspec.json.Decoder(Permit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +82,13 @@ class World(OnlineWorld):
         """A city's codes of a household."""
         return [city.code(person) for person in home.members]
 
-    def between_registers(self) -> list[str]:
-        """The rows of law under which the broker let the two registers tell each other anything."""
-        registers = {self.kobe.address("resident"), self.kitami.address("resident")}
-        return [
-            decode(parse(one.permit).payload, _permit_decoder).basis
+    def between_cities(self) -> set[tuple[str, str, str]]:
+        """All that the broker passed on from one city to the other: who, to whom, and what."""
+        cities = {self.kobe.member, self.kitami.member}
+        return {
+            (one.message.source, one.recipient, one.message.type)
             for one in messages(self.sim)
-            if isinstance(one.message, Notice | Request)
+            if isinstance(one.message, Event | Notice | Request)
             and one.permit is not None
-            and {one.message.source, one.recipient} == registers
-        ]
+            and {member_of(one.message.source), member_of(one.recipient)} == cities
+        }

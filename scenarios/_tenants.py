@@ -55,14 +55,14 @@ class World:
     sim: Simulation
     kitami: City
     large: Town
-    first_tenant: Town
-    second_tenant: Town
+    first_town: Town
+    second_town: Town
     late: Town
 
     @property
     def towns(self) -> tuple[Town, ...]:
         """All that answer."""
-        return (self.large, self.first_tenant, self.second_tenant, self.late)
+        return (self.large, self.first_town, self.second_town, self.late)
 
     async def ask(self, town: Town, of: Person | None = None) -> Income:
         """What Kitami asks in the first layout."""

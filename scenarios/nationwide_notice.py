@@ -218,15 +218,6 @@ def check_stragglers(sim: Simulation, everybody: list[Sender], traffic: Traffic)
         0 < traffic.latest_receipt_us(late) - hour_us < served_us,
         text_ja=f"10時に始めた{len(late)}団体のお知らせも、速やかに届いた",
     )
-    letters = sum(len(one.residents) for one in on_time)
-    a_second = letters * 1_000_000 / served_us
-    sim.tell(
-        f"In the burst the portal signed for {a_second:.0f} letters a second: {UNRECEIPTED_MAX} at a time, over lines of "
-        "5 ms. A letter to each of some 124 million residents would so take "
-        f"{124_000_000 / a_second / 3600:.0f} hours.",
-        f"集中時、ポータルは毎秒{a_second:.0f}通を受領した（同時{UNRECEIPTED_MAX}通、片道5ミリ秒の回線）。約1億2,400万人の住民"
-        f"全員に送るなら約{124_000_000 / a_second / 3600:.0f}時間かかる計算になる。",
-    )
 
 
 def _copies(traffic: Traffic, sender: Sender) -> int:

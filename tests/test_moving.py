@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import date, timedelta
 from itertools import count
 from typing import Any
@@ -24,6 +25,7 @@ from nodes.data.people import Population
 from nodes.municipality import moving_register
 from nodes.municipality.assembly import assemble
 from nodes.municipality.electoral_roll import ElectoralRoll
+from nodes.municipality.guidance import who_had
 from nodes.municipality.health_insurance import ENROL, EnrolForm, HealthInsurance, reduction_tenths
 from nodes.municipality.move_file import MoveFile
 from nodes.municipality.moves import (
@@ -123,6 +125,43 @@ class Sabotage:
         patch.setattr("nodes.municipality.national_pension.who_had", everybody)
 
     @staticmethod
+    def registers_that_gossip(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """Who enters a newcomer asks the old city for the rest of the household, too."""
+        register = "muni/*/resident"
+        sim.allow(LegalBasis(register, "gossip", register, HOUSEHOLD.name, HOUSEHOLD.items))
+        accept = MovingRegister.accept_move_in
+
+        async def curious(self: Any, code: str, *, from_city: str, moved_on: date) -> list[str]:
+            entered = await accept(self, code, from_city=from_city, moved_on=moved_on)
+            where = f"muni/{from_city}/resident"
+            with suppress(Refused):
+                await self.ask(where, HOUSEHOLD, HouseholdQuery(), subject=code, procedure="gossip")
+            return entered
+
+        patch.setattr(MovingRegister, "accept_move_in", curious)
+
+    @staticmethod
+    def an_insurance_that_asks_around(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """It asks the old city's register as well."""
+        old = "muni/28100/resident"
+        sim.allow(LegalBasis("muni/*/health-insurance", "around", old, HOUSEHOLD.name, HOUSEHOLD.items))
+
+        async def around(office: Any, person: str, kind: str, *, procedure: str) -> list[str]:
+            with suppress(Refused):
+                await office.ask(old, HOUSEHOLD, HouseholdQuery(), subject=person, procedure="around")
+            return await who_had(office, person, kind, procedure=procedure)  # type: ignore[arg-type]
+
+        patch.setattr("nodes.municipality.health_insurance.who_had", around)
+
+    @staticmethod
+    def a_longer_term_to_come(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr("nodes.municipality.moves.MOVE_IN_DAYS", 20)
+
+    @staticmethod
+    def a_longer_term_of_the_card(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr("nodes.municipality.moves.CARD_DAYS", 40)
+
+    @staticmethod
     def votes_at_once(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr("nodes.municipality.electoral_roll.RESIDENCE_MONTHS", 0)
 
@@ -136,6 +175,10 @@ class Sabotage:
         (Sabotage.no_notice_back, ["Kitami's notice closes"]),
         (Sabotage.everybody_told, ["The father is written to by four offices"]),
         (Sabotage.votes_at_once, ["On 1 June"]),
+        (Sabotage.registers_that_gossip, ["three things and no more"]),
+        (Sabotage.an_insurance_that_asks_around, ["What the insurance knows"]),
+        (Sabotage.a_longer_term_to_come, ["15 days after"]),
+        (Sabotage.a_longer_term_of_the_card, ["more than 30 days after the planned day"]),
     ],
     ids=named,
 )

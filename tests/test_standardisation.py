@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import fields
 
-from mesh import Event, LegalBasis, Refused, Simulation
+from mesh import Event, LegalBasis, NotFound, Refused, Simulation, Withheld
+from mesh.keys import NodeKeys
 from mesh.loading import scenarios_of
 from mesh.testing import messages, simulation
 from nodes import establish
@@ -22,7 +24,7 @@ from nodes.municipality.tax import INCOME, IncomeQuery, TaxOffice
 from nodes.municipality.tax_customised import CustomisedTaxOffice
 from nodes.municipality.tax_layout_2 import INCOME_2, TaxOfficeLayout2
 from nodes.municipality.tax_legacy import LegacyTaxOffice, Record
-from tests.helpers_scenario import hold
+from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 
 PACKAGES = (STANDARD, CUSTOMISED, SHARED, LATE)
 
@@ -149,3 +151,54 @@ def test_the_scenario_holds_before_and_after_migration(migrated: bool) -> None:
     scenario = scenarios_of("scenarios")["standardisation"]
     result = hold(scenario, migrated=migrated)
     assert len(result.report.papers) == (4 if migrated else 3)
+
+
+class Sabotage:
+    """Ways to break what an expectation watches."""
+
+    @staticmethod
+    def one_key_for_both_towns(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        keys_of = Simulation.keys_of
+
+        def shared(self: Simulation, address: str) -> NodeKeys:
+            sealing = keys_of(self, address.replace("muni/01550/tax", "muni/01549/tax")).sealing
+            return replace(keys_of(self, address), sealing=sealing)
+
+        patch.setattr(Simulation, "keys_of", shared)
+
+    @staticmethod
+    def a_word_about_the_neighbour(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """The program says of a resident of the other town that it may not say."""
+        replica = TaxOffice._replica
+        known: list[str] = []
+
+        def telling(self: TaxOffice, person: str, tax_year: int, *, to_self: bool = False) -> object:
+            try:
+                return replica(self, person, tax_year, to_self=to_self)
+            except NotFound:
+                known.append(person)
+                if len(known) == 1:
+                    raise Withheld from None
+                raise
+
+        patch.setattr(TaxOffice, "_replica", telling)
+
+    @staticmethod
+    def a_slip_in_the_conversion(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        pack = Record.pack
+        patch.setattr(Record, "pack", lambda self: pack(self._replace(income_yen=self.income_yen // 1000)))
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "words"),
+    [
+        (Sabotage.one_key_for_both_towns, ["the other's key does not open it"]),
+        (Sabotage.a_word_about_the_neighbour, ["a town knows nobody"]),
+        (Sabotage.a_slip_in_the_conversion, ["the same answer from all four"]),
+    ],
+    ids=named,
+)
+async def test_each_expectation_can_fail(
+    sabotage: Sabotaging, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await see_fail(scenarios_of("scenarios")["standardisation"], sabotage, words, monkeypatch)
