@@ -5,8 +5,8 @@ from msgspec import Struct
 from mesh.errors import ManualReview, MeshError, NotFound, Refused, ReplicaMissing, UsageError, Withheld
 from mesh.message import Event
 from mesh.node import Node
+from mesh.papers import Paper, Replacement, Visit
 from mesh.policy import LegalBasis, ZonePath
-from mesh.report import Paper
 from mesh.scenario import scenario
 from mesh.service import Caller, EventType, NoticeType, PersonalService, Service, receives, serves
 from mesh.simulation import Simulation
@@ -24,11 +24,13 @@ __all__ = [
     "Paper",
     "PersonalService",
     "Refused",
+    "Replacement",
     "ReplicaMissing",
     "Service",
     "Simulation",
     "Struct",
     "UsageError",
+    "Visit",
     "Withheld",
     "ZonePath",
     "receives",

@@ -1,6 +1,7 @@
 """What a run meant: the story, the expectations, and the outcome against the paper process.
 
-What was disclosed to whom is read from the ledgers' `answered` rows, so that a scenario cannot forget it.
+What was disclosed to whom is read from the ledgers' `answered` rows, so that a scenario cannot forget it. Which papers,
+visits and fees fell away, and how far a push got, a scenario only claims: `settle` holds that against the same rows.
 """
 
 from __future__ import annotations
@@ -14,53 +15,12 @@ from msgspec import to_builtins
 
 from mesh.faults import Effect, Plan
 from mesh.ledger import Row
+from mesh.papers import Claim, Fallback, Paper, Saved, settle, visits_of
+from mesh.reach import Invitation, Reach
+from mesh.records import CodeOf, Records
+from mesh.refusals import Refusal, gathered, unexpected_since
+from mesh.story import Sentence
 from mesh.trace.rows import NOT_TRIED, Expectation
-
-
-@dataclass(frozen=True, slots=True)
-class Paper:
-    """A paper of the old process: which counter issues it, at what fee, and where that is stated."""
-
-    name: str
-    name_ja: str
-    counter: str
-    counter_ja: str
-    fee_yen: int
-    """0 for the many papers that are free."""
-    source: str
-    """A citation, or "illustrative"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fallback:
-    """A paper that was needed after all, and why."""
-
-    paper: str
-    paper_ja: str
-    why: str
-    why_ja: str
-
-
-@dataclass(slots=True)
-class Reach:
-    """How far a push-type service (プッシュ型サービス) got, in persons or households as the scenario counts.
-
-    A push invites; who did not answer is neither `accepted` nor `declined`.
-    """
-
-    eligible: int = 0
-    """Who should have been reached."""
-    notified: int = 0
-    """Who was reached, rightly or not."""
-    accepted: int = 0
-    declined: int = 0
-    mistaken: int = 0
-    """Who was reached, or chosen to be, without reason (false positives)."""
-
-    def add(self, other: Reach) -> None:
-        """Count another push besides."""
-        for name, number in asdict(other).items():
-            setattr(self, name, getattr(self, name) + number)
 
 
 @dataclass(slots=True)
@@ -78,10 +38,17 @@ class Use:
 class Report:
     """What a scenario says of itself while it runs."""
 
-    story: list[tuple[str, str]] = field(default_factory=list)
-    papers: list[Paper] = field(default_factory=list)
-    visits_saved: int = 0
+    story: list[Sentence] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    """Papers that the scenario says were not needed."""
+    invitations: list[Invitation] = field(default_factory=list)
+    """Pushes that the scenario says were sent."""
+    papers: list[Saved] = field(default_factory=list)
+    """Those of the claims that the ledgers bear out."""
     fallbacks: list[Fallback] = field(default_factory=list)
+    """The others, and the papers that the scenario says were needed."""
+    uploads: list[Paper] = field(default_factory=list)
+    """What is attached as before, and comes as a file with the application."""
     push: Reach = field(default_factory=Reach)
     disclosed: dict[str, Counter[str]] = field(default_factory=dict)
     """Who got them → item → how many answers or letters held it."""
@@ -91,7 +58,24 @@ class Report:
     @property
     def fees_saved_yen(self) -> int:
         """The fees of the papers that nobody had to attach."""
-        return sum(paper.fee_yen for paper in self.papers)
+        return sum(one.paper.fee_yen for one in self.papers)
+
+    @property
+    def visits_saved(self) -> int:
+        """The visits that these papers would have taken."""
+        return visits_of(self.papers)
+
+    def settle(self, rows: Iterable[tuple[str, Row]], code_of: CodeOf, pushes: Container[str] = ()) -> None:
+        """Hold what the scenario claims of papers and pushes against all parties' rows, in the order of commits."""
+        if not self.claims and not self.invitations:
+            return
+        ways = [way.service for claim in self.claims for way in claim.paper.replaced_by]
+        names = [name for one in self.invitations for name in one.services]
+        records = Records.of(rows, dict.fromkeys([*ways, *names]), code_of, pushes)
+        self.papers, needed = settle(self.claims, records)
+        self.fallbacks += needed
+        for one in self.invitations:
+            self.push.add(one.settle(records))
 
     def count_answers(self, rows: Iterable[Row], pushes: Container[str] = ()) -> None:
         """Take up what providers recorded as answered.
@@ -119,7 +103,7 @@ class Report:
     def outcome(self, elapsed_us: int) -> dict[str, Any]:
         """The outcome as `run --json` gives it."""
         return {
-            "papers": [asdict(paper) for paper in self.papers],
+            "papers": [one.as_json() for one in self.papers],
             "fees_saved_yen": self.fees_saved_yen,
             "visits_saved": self.visits_saved,
             "push": asdict(self.push),
@@ -128,6 +112,7 @@ class Report:
                 for to, items in sorted(self.disclosed.items())
             ],
             "fallbacks": [asdict(fallback) for fallback in self.fallbacks],
+            "uploads": [{"name": paper.name, "name_ja": paper.name_ja} for paper in self.uploads],
             "elapsed_us": elapsed_us,
         }
 
@@ -137,10 +122,19 @@ EXPECTS_NOTHING = (
     "期待が一つもありません。成り立つべきことをsim.expectで述べてください",
 )
 """Why a run that states no expectation does not hold."""
+REFUSED_PUSHES: Final = ("Refused pushes", "拒否されたプッシュ")
+"""What heads them wherever they are shown."""
+
+
+def refused_before(one: Refusal) -> str:
+    """How a failed expectation points to a refusal that may have caused it."""
+    return f"refused before / 直前の拒否: {one.as_line()}"
+
+
 AS_WITHOUT_FAULTS: Final = (
-    "An expectation failed under these faults: story, papers and visits are as the scenario tells them without faults. "
-    "What happened is in the expectations and in the messages.",
-    "この障害の下で成立しなかった期待がある。あらまし・書類・来庁の数は障害のない場合の筋書きのままであり、実際の結果は期待と電文が示す。",
+    "An expectation failed under these faults: the story is as the scenario tells it without faults. What happened is in "
+    "the expectations, the outcome and the messages.",
+    "この障害の下で成立しなかった期待がある。あらましは障害のない場合の筋書きのままであり、実際に起きたことは期待・結果・電文が示す。",
 )
 
 
@@ -185,6 +179,20 @@ class Result:
     """Why the scenario itself broke off, if it did."""
     faults: UnderFaults | None = None
     """What went wrong besides what the scenario staged."""
+    refused: tuple[Refusal, ...] = ()
+    """Every refusal, in the order of sending."""
+
+    @property
+    def refused_pushes(self) -> list[Refusal]:
+        """The pushes that were refused, alike ones counted together: nobody waits for an answer who would tell."""
+        return gathered(one for one in self.refused if one.push)
+
+    def behind(self, place: int | None) -> list[Refusal]:
+        """The unexpected refusals since the last expectation that held, up to one that failed; None for the end."""
+        before = self.expectations if place is None else self.expectations[:place]
+        since = max((one.after for one in before if one.held), default=0)
+        until = None if place is None else self.expectations[place].after
+        return gathered(unexpected_since(self.refused, since, until))
 
     @property
     def held(self) -> bool:
@@ -194,6 +202,11 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """The run as `run --json` gives it."""
+        expectations = [
+            one.as_json()
+            | ({"refusals": [refusal.as_json() for refusal in self.behind(place)]} if one.failed else {})
+            for place, one in enumerate(self.expectations)
+        ]
         return {
             "scenario": self.scenario,
             "title": self.title,
@@ -203,11 +216,12 @@ class Result:
             "faults": None if self.faults is None else self.faults.as_json(),
             "held": self.held,
             "error": self.error,
-            "story": [{"text": text, "text_ja": text_ja} for text, text_ja in self.report.story],
-            "expectations": [one.as_json() for one in self.expectations],
+            "story": [one.as_json() for one in self.report.story],
+            "expectations": expectations,
             "trace": self.trace,
             "messages": self.messages,
             "refusals": self.refusals,
+            "refused_pushes": [one.as_json() for one in self.refused_pushes],
             "services": [
                 {"name": name, **asdict(use), "refusals": dict(use.refusals)}
                 for name, use in sorted(self.report.uses.items())
@@ -224,25 +238,39 @@ class Result:
         if self.faults is not None:
             lines += self.faults.as_lines(held=self.held)
         lines += ["", "Story / あらまし"]
-        for text, text_ja in self.report.story:
-            lines += [f"  {text}", f"  {text_ja}"]
+        for sentence in self.report.story:
+            lines += [f"  {sentence.text}", f"  {sentence.text_ja}"]
         lines += ["", "Expectations / 期待"]
-        for one in self.expectations:
+        for place, one in enumerate(self.expectations):
             lines += _expectation_lines(one)
-            if one.failed and one.message:
-                lines.append(f"          see: trace show FILE --message {one.message}")
+            lines += [f"          {text}" for text in self.pointers(place)]
         if self.error:
             lines.append(f"  FAILED  the scenario broke off: {self.error}")
+            lines += [f"          {text}" for text in self.pointers(None)]
         elif not self.expectations:
             text, text_ja = EXPECTS_NOTHING
             lines += [f"  FAILED  {text}", f"          {text_ja}"]
+        if self.refused_pushes:
+            lines += ["", " / ".join(REFUSED_PUSHES)]
+            lines += [f"  {one.as_line()}" for one in self.refused_pushes]
         lines += ["", "Outcome against paper / 紙の手続との比較"]
         return lines + [f"  {line}" for line in self._outcome_lines()]
+
+    def pointers(self, place: int | None) -> list[str]:
+        """Where to look for why an expectation failed, or why the scenario broke off (None); nothing for one that held."""
+        if place is None:
+            return [refused_before(one) for one in self.behind(None)]
+        one = self.expectations[place]
+        if not one.failed:
+            return []
+        see = [f"see: trace show FILE --message {one.message}"] if one.message else []
+        return see + [refused_before(refusal) for refusal in self.behind(place)]
 
     def _outcome_lines(self) -> list[str]:
         report = self.report
         lines = ["papers not attached / 添付不要になった書類:"]
-        for paper in report.papers:
+        for saved in report.papers:
+            paper = saved.paper
             fee = f"{paper.fee_yen} yen" if paper.fee_yen else "free"
             lines.append(f"  {paper.name} / {paper.name_ja} ({paper.counter} / {paper.counter_ja}, {fee})")
         lines.append(f"fees saved / 手数料: {report.fees_saved_yen} yen")
@@ -258,6 +286,9 @@ class Result:
         lines.append("fell back to paper / 紙に戻ったもの:")
         for one in report.fallbacks:
             lines.append(f"  {one.paper} / {one.paper_ja}: {one.why} / {one.why_ja}")
+        if report.uploads:
+            lines.append("attached as before, as files / 引き続き添付（データで提出）:")
+            lines += [f"  {paper.name} / {paper.name_ja}" for paper in report.uploads]
         lines.append(f"elapsed mesh time / 経過時間: {self.elapsed_us / 1_000_000:.6f} s")
         return lines
 

@@ -21,6 +21,7 @@ from mesh.errors import UsageError
 from mesh.faults import Effect, Plan
 from mesh.guard import forbid_nondeterminism, is_guarded
 from mesh.ledger import read_row
+from mesh.refusals import marked
 from mesh.report import Result, UnderFaults
 from mesh.scenario import SEED_MAX, Scenario
 from mesh.simulation import Simulation
@@ -171,7 +172,11 @@ def _play(
         sim.close()
         elapsed_us = loop.now_us
         refusals = writer.refusals()
-        sim.report.count_answers(map(read_row, writer.stored_rows()), sim.pushes())
+        pushes = sim.pushes()
+        sim.report.count_answers((read_row(row) for _, row in writer.ledgers()), pushes)
+        rows = ((party, read_row(row)) for party, row in writer.ledgers())
+        sim.report.settle(rows, sim.code_of, pushes)
+        refused = marked(writer.refused(), sim.expected)
         sim.report.count_refusals(writer.refusals_by_service())
         sim.report.entitle(sim.titles())
         effects = () if sim.faults is None else sim.faults.effects(sim.addresses)
@@ -191,6 +196,7 @@ def _play(
         elapsed_us=elapsed_us,
         error=error,
         faults=None if faults is None else UnderFaults(faults, effects),
+        refused=refused,
     )
 
 
@@ -215,14 +221,13 @@ async def _main(
 
 
 def _said(sim: Simulation, scenario: Scenario, elapsed_us: int) -> dict[str, Any]:
-    """What a reader of the trace needs besides the messages: the story, its outcome, and the law that was applied."""
+    """What a reader of the trace needs besides messages and story: the outcome, and the law that was applied."""
     uses, policy = sim.report.uses, sim.policy
     law = {basis.id: to_builtins(basis) for service in uses for basis in policy.rows(service)}
     named = {row["procedure"]: policy.procedures[row["procedure"]] for row in law.values()}
     return {
         "title": scenario.title,
         "title_ja": scenario.title_ja,
-        "story": [{"text": text, "text_ja": text_ja} for text, text_ja in sim.report.story],
         "outcome": sim.report.outcome(elapsed_us),
         "law": law,
         "procedures": {id_: {"title": one.title, "title_ja": one.title_ja} for id_, one in named.items()},

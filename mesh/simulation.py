@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from difflib import get_close_matches
@@ -42,12 +42,17 @@ from mesh.linkage import CodeBook
 from mesh.message import parse_time
 from mesh.names import BROKER, Zone, is_address, member_of
 from mesh.node import Node
+from mesh.papers import Claim, Fallback, Paper
 from mesh.party import Party
 from mesh.policy import LegalBasis, Policy, ZonePath
+from mesh.reach import Invitation
+from mesh.refusals import Expected
 from mesh.registry import Entry, Registry, key_record
-from mesh.report import Fallback, Paper, Reach, Report
+from mesh.report import Report
 from mesh.reserved import check_settings
+from mesh.service import EventType, NoticeType, PersonalService
 from mesh.store import Store, is_of_place
+from mesh.story import Sentence, Teller
 from mesh.trace.rows import Expectation
 from mesh.trace.writer import TraceWriter
 from mesh.transport.memory import LATENCY_US, MemoryTransport
@@ -122,6 +127,9 @@ class Simulation:
         self.report = Report()
         self.blocks = Blocks()
         self._added: list[LegalBasis] = []
+        self.expected: list[Expected] = []
+        """The refusals that the scenario expected, and met."""
+        self._teller = Teller()
         self._name_of: Callable[[str], tuple[str, str] | None] = lambda member: None
         self.add(Broker, BROKER)
         self._plan_crashes()
@@ -469,7 +477,9 @@ class Simulation:
         check_names("expect", "not_under", not_under)
         message = last_message.get() if about is None else about
         tried = self.faults is None or self.faults.plan.name not in not_under
-        one = Expectation(text, text_ja or text, held and tried, message or None, tried)
+        one = Expectation(
+            text, text_ja or text, held and tried, message or None, tried, self.trace.transmissions
+        )
         self.trace.expectation(one)
         return held
 
@@ -488,9 +498,12 @@ class Simulation:
     def _expect_refusal(
         self, code: str, text: str, text_ja: str | None, not_under: Collection[str]
     ) -> Iterator[None]:
+        since = self.trace.transmissions
         try:
             yield
         except MeshError as error:
+            if error.code == code:
+                self.expected.append(Expected(since, self.trace.transmissions, code))
             said = text if error.code == code else f"{text} (refused with {error.code} instead)"
             self.expect(said, error.code == code, text_ja=text_ja, not_under=not_under)
         else:
@@ -498,26 +511,80 @@ class Simulation:
 
     # What it meant for the resident.
 
-    def tell(self, text: str, text_ja: str) -> None:
-        """Add a sentence to the story of the report."""
+    def tell(self, text: str, text_ja: str, *, about: Sequence[str] | None = None) -> None:
+        """Add a sentence to the story of the report.
+
+        It owns the messages since the sentence before it; or those with the ids that `about` names, and what answers
+        them. Raises `UsageError` if nothing was sent under them.
+        """
         check_text("tell", "a sentence", text)
         check_text("tell", "a sentence in Japanese", text_ja)
-        self.report.story.append((text, text_ja))
+        if about is None:
+            messages = self._teller.since_last(self.trace.transmissions)
+        else:
+            found = self.trace.about(about)
+            if not found:
+                raise UsageError(f"no message was sent with the id {', '.join(about) or '(none given)'}")
+            messages = self._teller.given(found)
+        sentence = Sentence(text, text_ja, messages)
+        self.report.story.append(sentence)
+        self.trace.sentence(sentence)
 
-    def saved(self, paper: Paper, *, visits: int = 0) -> None:
-        """A paper that nobody had to attach, and the visits to its counter that fell away."""
-        self.report.papers.append(paper)
-        self.report.visits_saved += visits
+    def moment(self) -> int:
+        """How many rows all ledgers have by now: from where on `saved(since=…)` looks."""
+        return self.trace.ledger_size
+
+    def saved(self, paper: Paper, *persons: str, by: str | None = None, since: int = 0) -> None:
+        """Claim that a paper of a person was not needed; the report holds it against the ledgers.
+
+        It counts only if by now there is an answer, or a delivered message, that the paper says replaces it, about each
+        of these residents, and from no other claim; else the paper is listed as needed after all. `by` is who asked, if
+        only that one's questions count, and `since` a `moment()` before them: what is about no person cannot be told
+        apart otherwise. Raises `UsageError` for an unknown resident.
+        """
+        self._check_residents(persons)
+        self.report.claims.append(Claim(paper, persons, by, since, self.moment()))
 
     def fell_back(self, paper: Paper, why: str, why_ja: str) -> None:
-        """A paper that was needed after all."""
+        """A paper that was needed after all, for a reason that no exchange shows; else `saved` says so by itself."""
         self.report.fallbacks.append(Fallback(paper.name, paper.name_ja, why, why_ja))
 
+    def uploaded(self, paper: Paper) -> None:
+        """A paper that is attached as before, as a file of the application: nothing on the mesh replaces it."""
+        self.report.uploads.append(paper)
+
     def reached(
-        self, *, eligible: int = 0, notified: int = 0, accepted: int = 0, declined: int = 0, mistaken: int = 0
+        self,
+        push: EventType | NoticeType[Any],
+        eligible: Sequence[str] = (),
+        *,
+        mistaken: Sequence[str] = (),
+        accepts: PersonalService[Any, Any] | None = None,
+        declines: PersonalService[Any, Any] | None = None,
+        by: str | None = None,
     ) -> None:
-        """Count whom a push reached and what they did; calls add up. See `mesh.report.Reach`."""
-        self.report.push.add(Reach(eligible, notified, accepted, declined, mistaken))
+        """Claim that a push was sent to residents; the report counts whom it reached, and what they did.
+
+        `eligible` are those whom it should reach and `mistaken` those whom it should not have, or who were put before an
+        official without need; `accepts` and `declines` are the services by which a person answers. Who was reached, and
+        who answered, is read from the ledgers at the end of the run; `by` is who pushed, if only that one's pushes count.
+        Calls add up. Raises `UsageError` for an unknown resident. See `mesh.reach.Reach`.
+        """
+        self._check_residents((*eligible, *mistaken))
+        names = [None if one is None else one.name for one in (accepts, declines)]
+        self.report.invitations.append(
+            Invitation(push.name, tuple(eligible), tuple(mistaken), names[0], names[1], by)
+        )
+
+    def _check_residents(self, handles: Iterable[str]) -> None:
+        for handle in handles:
+            if handle not in self._persons:
+                raise UsageError(f"there is no resident {handle!r}: sim.resident(…) gives a handle first")
+
+    def code_of(self, member: str, handle: str) -> str | None:
+        """A member's linkage code of a resident, without a record that it was given; None for an unknown resident."""
+        person = self._persons.get(handle)
+        return None if person is None else self.codes.code(member, person)
 
     # The end.
 

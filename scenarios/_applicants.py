@@ -16,10 +16,9 @@ from mesh.sealing import open_sealed
 from mesh.testing import messages
 from nodes.agency.card import Card, Signed
 from nodes.agency.certificates import issue_card
-from nodes.data.papers import paper
 from nodes.data.people import Household, Move, Person
 from nodes.municipality.application_management import ApplicationManagement
-from nodes.municipality.childcare import EMPLOYMENT_PAPER, ChildcareForm, ChildcareOffice, Employment
+from nodes.municipality.childcare import ChildcareForm, ChildcareOffice, Employment
 from nodes.portal.application import Application
 from scenarios._portal import OnlineWorld
 
@@ -116,12 +115,3 @@ def _payload(token: bytes) -> bytes:
         return jws.parse(token).payload
     except MeshError:
         return b""
-
-
-def still_attached(sim: Simulation) -> None:
-    """Employers are not on the mesh."""
-    sim.fell_back(
-        paper(EMPLOYMENT_PAPER),
-        "still attached: employers are not on the mesh",
-        "添付のまま: 勤務先は連携していない",
-    )

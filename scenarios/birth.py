@@ -28,7 +28,7 @@ from nodes.municipality.child_medical import ChildMedicalSubsidy
 from nodes.municipality.claim_file import Decision
 from nodes.municipality.health import PLAN
 from nodes.municipality.resident import BIRTH
-from nodes.portal.inbox import PORTAL, Portal
+from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Portal
 from scenarios._newborns import (
     Family,
     TourismOffice,
@@ -244,7 +244,9 @@ async def invite(sim: Simulation, city: City, families: list[Family]) -> None:
     await sim.sleep(MINUTE_S)
     portal = sim.node(PORTAL, Portal)
     inboxes = [portal.letters(portal_code(sim, family.parent)) for family in families]
-    sim.reached(eligible=len(families), notified=sum(map(len, inboxes)))
+    sim.reached(
+        PORTAL_LETTER, [family.parent.handle for family in families], accepts=CLAIM, by=office.address
+    )
     sim.expect(
         "Each family finds one letter in the portal, with the last day to claim: 15 days from the day after birth",
         [[(row["procedure"], row["due"]) for row in letters] for letters in inboxes]
@@ -291,10 +293,8 @@ async def claim(sim: Simulation, city: City, punctual: Family, late: Family) -> 
         == [["received"], ["received"]],
         text_ja="請求は2件。いずれも親がマイナポータルから提出した",
     )
-    sim.reached(accepted=rows_in(city.child_allowance, "claim"))
-    for _ in (punctual, late):
-        sim.saved(paper("birth-residence-record"), visits=1)
-        sim.saved(paper("pension-proof"))
+    for family in (punctual, late):
+        sim.saved(paper("pension-proof"), family.parent.handle)
     sim.tell(
         f"One family claims on the last day and is paid {granted.monthly_yen} yen a month from June. The other "
         "claims a few minutes later, on day 16, and loses June.",

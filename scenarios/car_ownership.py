@@ -83,6 +83,7 @@ async def register_new(world: World) -> tuple[Person, Card]:
     """A new car: one signature, three bodies, no paper."""
     sim, first = world.sim, world.sim.trace.transmissions
     owner, card = world.owner()
+    before = sim.moment()
     number = await world.one_stop.file(sign(card, world.application(owner, FIRST)))
     state = await world.one_stop.advance(number)
     today = sim.now().date()
@@ -113,7 +114,7 @@ async def register_new(world: World) -> tuple[Person, Card]:
         PAYMENT_STANDING.name not in services_asked(sim, first),
         text_ja="手続の種別で確認事項が決まる: 新規登録では納税の確認は行わない",
     )
-    save(world, "new")
+    save(world, "new", before)
     sim.tell(
         "Somebody in Kitami buys a car and signs once with the card. The police certify the place to keep it, the "
         "transport office registers it, the prefecture computes the taxes. No certificate of place or seal "
@@ -141,13 +142,14 @@ async def transfer(world: World, owner: Person, card: Card) -> None:
         and world.police.free_spaces(PLACE) == free,
         text_ja="登録名義人が署名していない譲渡では移転せず、保管場所証明も取り消される",
     )
+    before = sim.moment()
     number = await world.one_stop.file(application, sign(card, deed))
     sim.expect(
         "With the deed that the owner signed the car is the buyer's",
         await world.one_stop.advance(number) == "completed" and owner_name(world, FIRST) == buyer.name,
         text_ja="登録名義人が署名した譲渡により、移転登録が完了する",
     )
-    save(world, "transfer")
+    save(world, "transfer", before)
 
 
 async def fails_half_way(world: World) -> None:
@@ -200,6 +202,7 @@ async def no_answer(world: World) -> None:
         and world.transport.owner_of(THIRD) is None,
         text_ja="登録は済んでいたが応答が時間内に届かず、その登録はちょうど1回取り消された",
     )
+    before = sim.moment()
     again = await world.one_stop.file(sign(card, world.application(owner, THIRD)))
     sim.expect(
         "Filed anew, the case goes through: one car, one owner",
@@ -208,7 +211,7 @@ async def no_answer(world: World) -> None:
         and standing_registrations(world, THIRD) == 1,
         text_ja="あらためて申請すると完了する。登録は1件だけである",
     )
-    save(world, "new")
+    save(world, "new", before)
 
 
 async def crash_half_way(world: World) -> None:
@@ -217,6 +220,7 @@ async def crash_half_way(world: World) -> None:
     owner, card = world.owner()
     world.police.survey("pl-kitami-2", distance_m=1_900, spaces=1)
     application = replace(world.application(owner, FOURTH), place="pl-kitami-2")
+    before = sim.moment()
     number = await world.one_stop.file(sign(card, application))
     rule = crash_before_sending(sim, ONE_STOP, VEHICLE_TAX_DECLARE.name)
     sim.disturbance.rules.append(rule)
@@ -231,7 +235,7 @@ async def crash_half_way(world: World) -> None:
         and standing_registrations(world, FOURTH) == 1,
         text_ja="登録と税の申告の間でシステムが停止したが、記録から再開し、二重には行われない",
     )
-    save(world, "new")
+    save(world, "new", before)
     sim.tell(
         "Lost answers and a crash leave nothing half done: a step that may have been done is undone or found done.",
         "応答の消失や停止があっても、手続は中途半端に残らない。済んだかもしれない手続は取り消されるか、済んだものとして再開される。",
@@ -260,6 +264,7 @@ async def inspect_registered(world: World) -> None:
     world.tax.receive_payment(OLDER, YEAR)
     await world.tax.report()
     first = sim.trace.transmissions
+    before = sim.moment()
     outcome = await office.inspect(OLDER)
     sim.expect(
         "A registered car is renewed for two years without the certificate of paid tax",
@@ -271,7 +276,7 @@ async def inspect_registered(world: World) -> None:
         services_asked(sim, first) == {PAYMENT_STANDING.name},
         text_ja="継続検査で確認するのは納税だけで、保管場所や印鑑・住所は対象外である",
     )
-    save(world, "inspection")
+    save(world, "inspection", before)
 
 
 async def inspect_light(world: World) -> None:
@@ -286,12 +291,13 @@ async def inspect_light(world: World) -> None:
     await tax.report()
     tax.receive_payment(LIGHT_PAID_YESTERDAY, YEAR)
     await sim.sleep(86_400)
+    before = sim.moment()
     sim.expect(
         "A light car whose payment was reported is renewed without paper",
         await office.inspect(LIGHT) == "renewed",
         text_ja="納付情報が登録済みの軽自動車は、納税証明書なしで更新される",
     )
-    save(world, "inspection")
+    save(world, "inspection", before)
     waiting = await office.inspect(LIGHT_PAID_YESTERDAY)
     brought = tax.tax_certificate(LIGHT_PAID_YESTERDAY, YEAR)
     sim.expect(
@@ -347,10 +353,10 @@ async def outside_the_linkage(world: World, owner: Person) -> None:
     )
 
 
-def save(world: World, procedure: Procedure) -> None:
-    """Count the papers that a procedure no longer needs, each with its counter."""
+def save(world: World, procedure: Procedure, since: int) -> None:
+    """Claim the papers that a procedure no longer needs: what is asked since its filing is about no person by code."""
     for key in SAVED_PAPERS[procedure]:
-        world.sim.saved(paper(key), visits=1)
+        world.sim.saved(paper(key), since=since)
 
 
 def owner_name(world: World, chassis: str) -> str:

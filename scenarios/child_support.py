@@ -13,13 +13,13 @@ from mesh.builtin import HISTORY, Empty
 from mesh.names import BROKER
 from mesh.testing import ledger
 from nodes.agency.commission import COMMISSION, Commission
-from nodes.municipality.child_analysis import EXPLANATION, PROCEDURE, SOURCES
+from nodes.municipality.child_analysis import CANDIDATE, EXPLANATION, PROCEDURE, SOURCES
 from nodes.municipality.child_risk_rules import THRESHOLD
-from nodes.municipality.child_support import HANDOVER, ChildSupport, Finding
+from nodes.municipality.child_support import HANDOVER, OFFER_ANSWER, ChildSupport, Finding
 from nodes.municipality.education_board import ATTENDANCE
 from nodes.municipality.moves import IDENTITY_CHANGE, MOVED_IN
 from nodes.municipality.public_assistance import ASSISTANCE
-from nodes.portal.inbox import PORTAL, Portal
+from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Portal
 from scenarios._portal import portal_code
 from scenarios._watched_children import HOLDERS, NAMES, World
 
@@ -175,7 +175,8 @@ async def review(world: World) -> None:
         text_ja="保護者に虐待の疑いがある場合は、計画も作らず、家庭に案内も送らない",
     ):
         centre.plan(world.code("fine"), ("home-visit",), by=WORKER)
-    sim.reached(mistaken=sum(finding == "no-need" for finding, _ in decisions.values()))
+    needless = [name for name, (finding, _) in decisions.items() if finding == "no-need"]
+    sim.reached(CANDIDATE, mistaken=[world.children[name].person.handle for name in needless])
     sim.expect(
         "Each of the five has one decision with a name, two of them about children whom the figures do not see",
         [(world.name(row["child"]), row["reviewer"], row["finding"]) for row in centre.reviews()]
@@ -225,13 +226,10 @@ async def offer(world: World) -> None:
     for name in ("silent", "moving"):
         await world.answer(name, "accept")
     await world.answer("quiet", "decline")
-    replies = list(centre.replies().values())
-    sim.reached(
-        eligible=len(invited),
-        notified=sum(map(len, letters.values())),
-        accepted=replies.count("accept"),
-        declined=replies.count("decline"),
-    )
+    # Either answer comes by one service, and only the centre can read which: who said what is told here.
+    heads = {name: world.children[name].home.head.handle for name in invited}
+    sim.reached(PORTAL_LETTER, [heads["silent"], heads["moving"]], accepts=OFFER_ANSWER, by=centre.address)
+    sim.reached(PORTAL_LETTER, [heads["quiet"]], declines=OFFER_ANSWER, by=centre.address)
     with sim.refused(
         "manual_review",
         "Who declined is left in peace: the plan has ended, and no new one can be made",

@@ -52,7 +52,7 @@ from scenarios._registers import (
     pension_code,
 )
 
-REGISTER, CLOSED = "family-register", "closed-family-register"
+REGISTER = "family-register"
 
 
 @scenario(
@@ -170,7 +170,7 @@ async def over_the_network(world: World) -> None:
         "fr-" in told and not any(secret in told for secret in secrets),
         text_ja="回答は記号だけで、氏名も本籍も含まれない",
     )
-    sim.saved(paper(REGISTER), visits=1)
+    sim.saved(paper(REGISTER), *(one.handle for one in world.couple.parents))
     sim.tell(
         "First channel: the wife becomes a dependent in the national pension. The pension body asks the Minister "
         "of Justice about each of the two and compares symbols; nobody fetches a copy of the register.",
@@ -207,11 +207,7 @@ async def not_computerised(world: World) -> None:
         and desk.bring_register_copy(number, married=copied.persons == 2) == "accepted",
         text_ja="本籍地の窓口で450円の戸籍謄本を取り、届出は受理された",
     )
-    sim.fell_back(
-        paper(REGISTER),
-        "the register could not be computerised, so no copy of it exists",
-        "改製不適合戸籍で電算化されておらず、副本がない",
-    )
+    sim.saved(paper(REGISTER), *(one.handle for one in world.on_paper.parents))  # Asked for in vain.
     sim.tell(
         "Another couple's register could never be computerised: nobody knows of it but Kitami, and they bring the paper.",
         "別の夫婦の戸籍は電算化できず副本がないため、北見市で戸籍謄本を取って提出した。",
@@ -412,6 +408,7 @@ async def by_code(world: World, days: int) -> None:
     )
     await sim.sleep(days * 86_400)
     in_time = sim.now().date().isoformat() <= issued.until
+    before = sim.moment()
     number = apply_for_passport(world, son, issued.code)
     outcome = await office.examine(number)
     sim.expect(
@@ -419,12 +416,7 @@ async def by_code(world: World, days: int) -> None:
         outcome == ("verified" if in_time else "waiting"),
         text_ja=f"発行から{days}日の識別符号は{'有効で、本人の戸籍が確認できる' if in_time else '3か月を過ぎて無効である'}",
     )
-    if in_time:
-        sim.saved(paper(REGISTER), visits=1)
-    else:
-        sim.fell_back(
-            paper(REGISTER), "the code was older than three months", "識別符号の発行から3か月を過ぎた"
-        )
+    sim.saved(paper(REGISTER), son.handle, by=office.address, since=before)  # With an old code it is needed.
     await sim.sleep((CODE_MONTHS + 1) * 31 * 86_400)
     late = apply_for_passport(world, world.couple.parents[1], later.code)
     sim.expect(

@@ -10,6 +10,7 @@ from mesh import Refused, Simulation, UsageError, scenario
 from mesh.errors import Fault
 from nodes.municipality.paired_record import Change
 from nodes.municipality.reminders import ITEM, last_day
+from nodes.portal.inbox import PORTAL_LETTER
 from scenarios._toddlers import BORN, NURSE, NURSE_2, RECORDS, World
 
 MINUTE_S = 60.0
@@ -132,7 +133,6 @@ async def apart(world: World) -> None:
     for name in ("due", "meanwhile"):
         health.decide(world.code(name), by=NURSE, send=True, why="no slip, no reason to wait")
     health.decide(world.code("asked"), by=NURSE, send=False, why="the family asked not to be written to")
-    sim.reached(declined=1)
     fault = None
     try:
         await health.remind(world.code("meanwhile"))
@@ -196,7 +196,9 @@ async def remind(world: World) -> None:
         await health.remind(world.code("asked"))
     await sim.sleep(MINUTE_S)
     written = [name for name in world.children if world.letters(name)]
-    sim.reached(eligible=2, notified=len(written), mistaken=1)
+    # Eligible is who had no dose and no reason to wait. Of whom the ledger knew better, nobody was written to.
+    heads = {name: child.home.head.handle for name, child in world.children.items()}
+    sim.reached(PORTAL_LETTER, [heads["due"]], mistaken=[heads["meanwhile"]], by=health.address)
     sim.expect(
         "One family is reminded, with the last day; not the vaccinated, not the one who waits, not the one who asked",
         written == ["due"] and world.letters("due") == [last_day(BORN["due"]).isoformat()],
@@ -210,7 +212,6 @@ async def vaccinated_after_all(world: World) -> None:
     world.slip("due", "2024-10-01")
     await sim.sleep(MINUTE_S)
     is_known = world.health.record.value(code, ITEM, "given_on") == "2024-10-01"
-    sim.reached(accepted=int(is_known))
     sim.expect(
         "The reminded child is vaccinated, both sides know it, and nobody is due any more",
         is_known and world.is_in_step() and world.health.find_due() == [],

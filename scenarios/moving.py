@@ -200,7 +200,7 @@ async def leave_and_arrive(world: World, family: Household, visit_day: int) -> N
         kobe.resident.moves.unconfirmed(old_codes) == [],
         text_ja="北見市の転入通知により、神戸市の記録で4人の転出が確定する",
     )
-    sim.saved(paper(CERTIFICATE), visits=1)
+    sim.saved(paper(CERTIFICATE), family.head.handle)
     sim.tell(
         f"On 5 April Kobe strikes the family off and keeps them on file. {visit_day} days later the father comes to "
         "Kitami's counter with one card; the family made no visit in Kobe and brought no certificate.",
@@ -267,7 +267,13 @@ async def hear_of_it(world: World, family: Household) -> None:
     portal = sim.node(PORTAL, Portal)
     letters = [row["procedure"] for one in family.members for row in portal.letters(world.portal_code(one))]
     # One household for insurance, school and allowance, and each parent for the pension.
-    sim.reached(eligible=3 + len(family.parents), notified=len(letters))
+    sim.reached(PORTAL_LETTER, [family.head.handle], accepts=CLAIM, by=office.address)
+    for node, persons in (
+        (insurance, family.parents[:1]),
+        (school, family.parents[:1]),
+        (pension, family.parents),
+    ):
+        sim.reached(PORTAL_LETTER, [person.handle for person in persons], by=node.address)
     sim.expect(
         "The father is written to by four offices, the mother by the pension: each office that the family had to do with",
         sorted(letters)
@@ -317,7 +323,6 @@ async def claim_in_time(world: World, family: Household) -> None:
         ClaimQuery("move-in", PLANNED.isoformat()),
         procedure=PROCEDURE,
     )
-    sim.reached(accepted=1)
     sim.expect(
         "The father follows the letter and claims child allowance, within 15 days of the planned move-out",
         receipt.in_time and receipt.due_on == "2026-04-20",
@@ -345,7 +350,7 @@ async def come_without_having_filed(world: World) -> None:
         entered == [code] and world.kobe.resident.moves.unconfirmed([world.kobe.code(hasty.head)]) == [],
         text_ja="その場でマイナポータルから転出届をし（引越しの2日後）、当日中に転入届が受理される",
     )
-    sim.saved(paper(CERTIFICATE), visits=1)
+    sim.saved(paper(CERTIFICATE), hasty.head.handle)
     sim.tell(
         "Another stands at the counter without having told Kobe, files on the phone there, and is entered the same day.",
         "転出届をせずに来庁した別の人は、その場でスマートフォンから届け出て、当日中に転入が受理された。",

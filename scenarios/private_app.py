@@ -14,12 +14,12 @@ from mesh.personal_number import personal_numbers_in
 from mesh.testing import personal_numbers
 from nodes.data.papers import paper
 from nodes.firm.app import FirmApp
-from nodes.municipality.childcare import TAX_PAPER
+from nodes.municipality.childcare import EMPLOYMENT_PAPER, TAX_PAPER
 from nodes.municipality.tax import INCOME, SELF_DISCLOSURE, IncomeQuery
 from nodes.portal.api import API, SELF_INCOME, SelfIncomeQuery
 from nodes.portal.application_server import SERVER
 from nodes.portal.inbox import PORTAL, Portal
-from scenarios._applicants import NURSERY, TAX_YEAR, readers_of, still_attached
+from scenarios._applicants import NURSERY, TAX_YEAR, readers_of
 from scenarios._private_users import (
     APP,
     INSIDER,
@@ -108,9 +108,9 @@ async def file_application(world: Private, number: int) -> None:
         (outcome, state) == ("certified", "in-review") and "certified" not in holdings(app),
         text_ja="市は父母の税額を自ら神戸市に照会し、アプリには処理状況だけが示される",
     )
-    for _ in world.family.parents:
-        sim.saved(paper(TAX_PAPER), visits=1)
-        still_attached(sim)
+    for parent in world.family.parents:
+        sim.saved(paper(TAX_PAPER), parent.handle)
+        sim.uploaded(paper(EMPLOYMENT_PAPER))
     sim.tell(
         "A housing site, approved by デジタル庁 as an API user, lets its customer sign a nursery application in its "
         "own app. The gateway of the portal and the relay server carry it sealed; only Kitami can open it.",
@@ -149,7 +149,7 @@ async def read_with_consent(world: Private, number: int, uses: int, days: int) -
         sim.node(API).host.store.number(f"consent {consent}") == uses,
         text_ja="回答した分だけが利用回数に数えられる",
     )
-    sim.saved(paper(TAX_PAPER), visits=1)
+    sim.saved(paper(TAX_PAPER), world.customer.handle, by=APP)
     sim.tell(
         "For a housing loan the customer consents in the portal: total income of one year, for the screening of the "
         f"loan, {uses} times within {days} days. The site reads just that, instead of a certificate of income.",
@@ -209,6 +209,7 @@ async def consent_that_ended(world: Private, number: int, days: int) -> None:
     ):
         await app.read_income(number, KOBE, TAX_YEAR)
     held = str(INCOME_YEN) in holdings(app)
+    before = sim.moment()
     await sim.node(PORTAL, Portal).withdraw(world.cities.portal_code(world.customer), consent)
     with sim.refused(
         "consent_withdrawn",
@@ -216,6 +217,7 @@ async def consent_that_ended(world: Private, number: int, days: int) -> None:
         text_ja="撤回された同意では取得できない",
     ):
         await app.read_income(number, KOBE, TAX_YEAR)
+    sim.saved(paper(TAX_PAPER), world.customer.handle, by=APP, since=before)  # It must be brought after all.
     app.forget(number)
     sim.expect(
         "The site deletes what it had read",

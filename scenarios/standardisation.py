@@ -128,8 +128,9 @@ async def ask_by_the_second_layout(world: World, *, migrated: bool) -> None:
         [service for service, _ in got] == wanted,
         text_ja="レイアウトの2つの版は併存し、3団体は第2版で、未移行の町は第1版で回答する",
     )
-    for _ in [one for one, _ in got if one == INCOME_2.name]:
-        sim.saved(paper(INCOME_PAPER), visits=1)
+    for town, (service, _) in zip(world.towns, got, strict=True):
+        if service == INCOME_2.name:
+            sim.saved(paper(INCOME_PAPER), town.mover.handle)
     separate = [getattr(reply, "separate_income_yen", None) for _, reply in got]
     sim.expect(
         f"Only the second has the income that is taxed separately: {SEPARATE_YEN} yen in Kobe",

@@ -107,13 +107,17 @@ async def same_day(world: World, key: str, couple: Couple) -> Outcomes:
     """The day itself: one who agreed, one who did not apply, and everybody in one file."""
     sim, office = world.sim, world.office
     office.agree(world.kitami.code(couple.agreed))
+    before = sim.moment()
     outcomes: Outcomes = {"agreed": await world.try_look_up(couple.agreed)}
+    sim.saved(paper(CERTIFICATE), couple.agreed.handle, by=office.address, since=before)
     sim.expect(
         f"{key}: who ticked their consent is looked up, and both doses are there at once",
         outcomes["agreed"] == PRIMARY_DOSES and office.sources(world.kitami.code(couple.agreed)) == [VRS] * 2,
         text_ja=f"{key}：同意欄にチェックした人は照会でき、2回分の記録が直ちに得られる",
     )
+    before = sim.moment()
     outcomes["silent"] = await world.try_look_up(couple.silent)
+    sim.saved(paper(CERTIFICATE), couple.silent.handle, by=office.address, since=before)
     outcomes["batch"] = await world.try_batch(couple.home.members)
     allowed = EXPECTED[key]["silent"] == PRIMARY_DOSES
     sim.expect(
@@ -127,7 +131,6 @@ async def same_day(world: World, key: str, couple: Couple) -> Outcomes:
         text_ja=f"{key}：一括照会のファイルは{'夜間処理に受け付けられる' if allowed else '拒否される'}",
     )
     made = office.make_vouchers()
-    sim.reached(eligible=2, notified=made)
     sim.expect(
         f"{key}: vouchers are made out for {1 + allowed} of the two",
         made == 1 + allowed
@@ -135,9 +138,6 @@ async def same_day(world: World, key: str, couple: Couple) -> Outcomes:
         == [True, allowed],
         text_ja=f"{key}：二人のうち{1 + allowed}人に接種券を作成できる",
     )
-    sim.saved(paper(CERTIFICATE))
-    if allowed:
-        sim.saved(paper(CERTIFICATE), visits=1)
     return outcomes
 
 
@@ -146,12 +146,6 @@ def bring_paper(world: World, person: Person) -> None:
     office, code = world.office, world.kitami.code(person)
     office.bring_certificate(code, [(1, "2021-09-21", MAKER), (2, "2021-10-12", MAKER)])
     made = office.make_vouchers()
-    world.sim.reached(notified=made)
-    world.sim.fell_back(
-        paper(CERTIFICATE),
-        "without the person's consent the other city could not be asked",
-        "本人の同意がなく、転出元に照会できなかった",
-    )
     world.sim.expect(
         "With the certificate that they brought to the counter, the voucher is made out for the other too",
         made == 1 and office.sources(code) == ["paper"] * 2,
@@ -166,15 +160,15 @@ async def change_of_reading(world: World, person: Person) -> None:
     await world.until(READING_CHANGED - timedelta(days=1), hour=23)
     last = await world.try_look_up(person)
     await world.until(READING_CHANGED, hour=0)
+    before = sim.moment()
     first = await world.try_look_up(person)
     sim.expect(
         "The same question about the same person is refused on 14 December and answered on the 15th",
         (last, first) == ("no_legal_basis", PRIMARY_DOSES),
         text_ja="同じ人についての同じ照会が、12月14日は拒否され、15日には回答される",
     )
-    made = world.office.make_vouchers()
-    sim.reached(eligible=1, notified=made)
-    sim.saved(paper(CERTIFICATE), visits=1)
+    world.office.make_vouchers()
+    sim.saved(paper(CERTIFICATE), person.handle, by=world.office.address, since=before)
     sim.tell(
         "From mid-December 2021 the Digital Agency reads 番号法19条16号 anew: with the third dose nobody could "
         "have been asked beforehand, so consent is 'difficult to obtain'. No word of the law changed.",
@@ -214,6 +208,7 @@ async def file_with_a_stranger(world: World, crowd: list[Person]) -> None:
     ):
         await office.fetch_batch(taken)
     await world.until(date.fromisoformat(taken.ready_on))
+    before = sim.moment()
     doses = await office.fetch_batch(taken)
     sim.expect(
         "The next day everybody's doses are there, the stranger's too: beforehand nothing could tell",
@@ -224,9 +219,8 @@ async def file_with_a_stranger(world: World, crowd: list[Person]) -> None:
     for person in crowd:
         world.take_up(person)
     made = office.make_vouchers()
-    sim.reached(eligible=len(crowd), notified=made, mistaken=1)
-    for _ in crowd:
-        sim.saved(paper(CERTIFICATE), visits=1)
+    for person in crowd:
+        sim.saved(paper(CERTIFICATE), person.handle, by=office.address, since=before)
     await check_afterwards(world, made, len(crowd))
 
 

@@ -36,7 +36,7 @@ def test_the_scenario_holds(seed: int, bank_fault: str) -> None:
     result = hold(run, seed=seed, bank_fault=bank_fault)
     assert len(result.expectations) >= 20
     push = result.report.push
-    assert (push.eligible, push.notified, push.accepted, push.declined) == (8, 8, 5, 1)
+    assert (push.eligible, push.notified, push.accepted, push.declined, push.mistaken) == (8, 8, 0, 1, 1)
     assert len(result.report.fallbacks) == 4
 
 

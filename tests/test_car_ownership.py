@@ -58,7 +58,7 @@ CASE = "cs-000901"
 )
 def test_it_holds(seed: int, settings: dict[str, Any]) -> None:
     result = hold(run, seed=seed, **settings)
-    assert [one.name for one in result.report.papers].count(
+    assert [one.paper.name for one in result.report.papers].count(
         "Certificate of paid vehicle tax for inspections"
     ) == 2
     assert len(result.report.fallbacks) == 2
@@ -194,7 +194,7 @@ async def test_two_cases_at_once_register_a_car_once(world: World) -> None:
 
 def test_a_paper_of_one_counter_is_one_visit() -> None:
     result = run_scenario(run, nodes="nodes")
-    counted = Counter(paper.name_ja for paper in result.report.papers)
+    counted = Counter(one.paper.name_ja for one in result.report.papers)
     assert counted == {
         "自動車保管場所証明書（車庫証明書）": 4,
         "印鑑登録証明書": 5,

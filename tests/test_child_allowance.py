@@ -66,8 +66,8 @@ def test_the_rule_dates_differ():
     office = "muni/01208/child-allowance"
     assert "dependants" not in new.report.disclosed[office]
     assert "dependants" in old.report.disclosed[office]
-    assert "25000 yen" in new.report.story[0][0]
-    assert "10000 yen" in old.report.story[0][0]
+    assert "25000 yen" in new.report.story[0].text
+    assert "10000 yen" in old.report.story[0].text
 
 
 @pytest.mark.parametrize("settings", [{"rules": "2023-01"}, {"children": 0}, {"children": 6}])

@@ -26,7 +26,7 @@ BARE = "from mesh.cli import main; main(nodes=None, scenarios=None)"
 
 SMALL = """
 from msgspec import Struct
-from mesh import Caller, LegalBasis, Node, Paper, PersonalService, Simulation, scenario, serves
+from mesh import Caller, LegalBasis, Node, Paper, PersonalService, Replacement, Simulation, scenario, serves
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True): ...
 
@@ -34,6 +34,7 @@ class Reply(Struct, frozen=True):
     amount: int
 
 AMOUNT = PersonalService("small.amount.v1", Query, Reply, title="Amount", title_ja="数量")
+SLIP = Paper("Slip", "票", "desk", "窓口", 300, "illustrative", replaced_by=(Replacement(AMOUNT.name),))
 
 class Keeper(Node):
     @serves(AMOUNT)
@@ -47,11 +48,12 @@ async def run(sim: Simulation, *, times: int = 1, held: bool = True, share: floa
     sim.add(Node, "muni/28100/asker")
     sim.allow(LegalBasis("muni/28100/asker", "relief", "muni/01208/keeper", AMOUNT.name, ("amount",)))
     asker = sim.node("muni/28100/asker")
-    person = sim.code("muni/28100", sim.resident("12345678901"))
+    resident = sim.resident("12345678901")
+    person = sim.code("muni/28100", resident)
     sim.tell("It asks.", "照会する。")
-    sim.saved(Paper("Slip", "票", "desk", "窓口", 300, "illustrative"), visits=1)
     for _ in range(times):
         await asker.ask("muni/01208/keeper", AMOUNT, Query(), subject=person, procedure="relief")
+    sim.saved(SLIP, resident)
     sim.expect("one [bold]thing[/bold] holds", held, text_ja="成り立つ")
     with sim.refused("no_legal_basis", "another does not"):
         await asker.ask("muni/01208/keeper", AMOUNT, Query(), subject=person, procedure="other")
@@ -261,14 +263,14 @@ def test_a_scenario_that_breaks_off_exits_1(cli: Cli, folder: Path) -> None:
     (folder / "bad.py").write_text(SMALL + '    raise ValueError("no more")\n', encoding="utf-8")
     result = cli("run", "bad.py", "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["runs"][0]["error"] == "ValueError: no more (bad.py, line 32)"
+    assert json.loads(result.stdout)["runs"][0]["error"] == "ValueError: no more (bad.py, line 34)"
 
 
 def test_a_scenario_that_leaves_python_breaks_off_like_any_other(cli: Cli, folder: Path) -> None:
     (folder / "leaves.py").write_text(SMALL + "    import sys; sys.exit(3)\n", encoding="utf-8")
     result = cli("run", "leaves.py", "--trace", "leaves.trace")
     assert result.exit_code == 1
-    assert "FAILED  the scenario broke off: SystemExit: 3 (leaves.py, line 32)" in result.stdout
+    assert "FAILED  the scenario broke off: SystemExit: 3 (leaves.py, line 34)" in result.stdout
     assert cli("trace", "verify", "leaves.trace").exit_code == 0
 
 
@@ -277,7 +279,7 @@ def test_a_question_of_another_type_is_found_where_it_is_asked(cli: Cli, folder:
     wrong = SMALL.replace("AMOUNT, Query(), subject", "AMOUNT, 3, subject", 1)
     (folder / "wrong.py").write_text(wrong, encoding="utf-8")
     (run,) = json.loads(cli("run", "wrong.py", "--json").stdout)["runs"]
-    assert run["error"] == "TypeError: small.amount.v1 is asked with Query, not int (wrong.py, line 28)"
+    assert run["error"] == "TypeError: small.amount.v1 is asked with Query, not int (wrong.py, line 29)"
     assert run["messages"] == 0
 
 

@@ -87,7 +87,7 @@ def test_who_may_have_a_copy(applicant: str, recorded: list[str], right: str | N
 def test_it_holds(seed: int, settings: dict[str, Any]) -> None:
     result = hold(run, seed=seed, **settings)
     late = settings.get("days") == 200
-    assert [one.fee_yen for one in result.report.papers] == [450] * (1 if late else 2)
+    assert [one.paper.fee_yen for one in result.report.papers] == [450] * (1 if late else 2)
     assert len(result.report.fallbacks) == (3 if late else 2)
 
 

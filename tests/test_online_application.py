@@ -48,7 +48,10 @@ from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 @pytest.mark.parametrize(("seed", "places"), [(1, 1), (2, 0), (3, 20)])
 def test_it_holds(seed: int, places: int) -> None:
     result = hold(run, seed=seed, places=places)
-    assert [one.paper_ja[:2] for one in result.report.fallbacks].count("就労") == 4
+    assert [one.name_ja for one in result.report.uploads] == ["就労証明書"] * 4, (
+        "an upload is no fall back to paper"
+    )
+    assert [one.paper_ja[:2] for one in result.report.fallbacks] == ["保育", "保育", "課税"]
     assert result.refusals["zone_forbidden"] == 1
 
 

@@ -14,13 +14,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mesh.cli.app import make_root
+from mesh.ledger import Row
 from mesh.loading import scenarios_of
 from mesh.page import charts
 from mesh.page.text import clean, duration
 from mesh.page.write import MARK, TEMPLATES, Section, render
-from mesh.report import Fallback, Paper, Reach, Report, Use
+from mesh.papers import Fallback, Paper, Saved
+from mesh.reach import Reach
+from mesh.records import Given
+from mesh.report import Report, Use
 from mesh.report import Result as RunResult
 from mesh.runner import run_scenario
+from mesh.story import Sentence
 from mesh.trace.rows import Expectation
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "rect", "line", "wbr"}
@@ -70,12 +75,18 @@ def birth() -> Section:
     )
 
 
+def saved(paper: Paper, said: str = "x") -> Saved:
+    """A paper that one answer replaced."""
+    return Saved(
+        paper, (said,), (Given(1, Row("answered", 1, said, said, provider="muni/28100/tax", service=said)),)
+    )
+
+
 def made_up(said: str, *, held: bool = False) -> Section:
     """A run in which everything that can be a text is this one."""
     report = Report(
-        story=[(said, said)],
-        papers=[Paper(said, said, said, said, 300, said)] * 2,
-        visits_saved=2,
+        story=[Sentence(said, said, ((0, 3), (5, 5)))],
+        papers=[saved(Paper(said, said, said, said, 300, said, said), said)] * 2,
         fallbacks=[Fallback(said, said, said, said)],
         push=Reach(10, 8, 3, 1, 2),
         disclosed={said: Counter({said: 3}), "gov/portal/inbox": Counter({"due": 1})},
@@ -97,9 +108,12 @@ def test_a_page_says_in_both_languages_what_the_run_came_to(birth: Section) -> N
         assert one.text in text
         assert one.text_ja in text
         assert one.message is None or one.message in text
-    for said in (result.title, result.title_ja, *result.report.story[0]):
+    first = result.report.story[0]
+    for said in (result.title, result.title_ja, first.text, first.text_ja, f"#0–{first.messages[0][1]}"):
         assert said in text
-    for paper in result.report.papers:
+    for one in result.report.papers:
+        paper = one.paper
+        assert all(message in text for message in one.messages)
         for said in (paper.name, paper.name_ja, paper.counter, paper.counter_ja, paper.source):
             assert said in text
     assert "SHA-256 " + "ab" * 32 in text
@@ -225,9 +239,9 @@ def test_papers_stand_by_counter_the_busiest_first() -> None:
     one = Paper("A", "あ", "tax", "税", 300, "s")
     other = Paper("B", "い", "tax", "税", 0, "s")
     third = Paper("C", "う", "school", "学校", 0, "s")
-    first, second = charts.by_counter([third, one, one, other])
+    first, second = charts.by_counter([saved(paper) for paper in (third, one, one, other)])
     assert (first.counter, first.count, first.fee_yen, first.share) == ("tax", 3, 600, 100.0)
-    assert first.papers == ((one, 2), (other, 1))
+    assert [(paper, len(those)) for paper, those in first.papers] == [(one, 2), (other, 1)]
     assert (second.counter, second.count, second.fee_yen) == ("school", 1, 0)
     assert second.share == pytest.approx(100 / 3)
     assert charts.by_counter([]) == []
@@ -252,7 +266,7 @@ def test_bars_are_to_one_scale() -> None:
         20,
     ]
     assert steps["Notified"].mistaken == 40
-    assert charts.reach_steps(Reach(0, 0, 0, 0, 3))[1].mistaken == 0  # chosen, but never notified
+    assert charts.reach_steps(Reach(0, 0, 0, 0, 3), width=200)[1].mistaken == 200  # nobody else was
     busy, idle = charts.services({"a.b.v1": Use("", "", 1), "c.d.v1": Use("", "", 6, Counter(not_found=2))})
     assert (busy.name, busy.answered_share, busy.refused_share) == ("c.d.v1", 75.0, 25.0)
     assert idle.answered_share == 12.5
@@ -289,7 +303,8 @@ def test_the_command_writes_one_page(cli: Callable[..., Result]) -> None:
     assert result.exit_code == 0
     made = json.loads(result.stdout)
     assert made["held"] is True
-    assert made["totals"]["fees_saved_yen"] == made["runs"][0]["outcome"]["fees_saved_yen"] > 0
+    assert made["totals"]["fees_saved_yen"] == made["runs"][0]["outcome"]["fees_saved_yen"] == 0
+    assert made["totals"]["papers"] == len(made["runs"][0]["outcome"]["papers"]) > 0
     assert made["totals"]["push"] == made["runs"][0]["outcome"]["push"]
     assert "report: out/r.html" in result.stderr
     page = Path("out/r.html").read_text(encoding="utf-8")

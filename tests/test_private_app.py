@@ -32,7 +32,8 @@ from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 @pytest.mark.parametrize(("seed", "settings"), [(2, {}), (1, {"uses": 1, "days": 1})])
 def test_it_holds(seed: int, settings: dict[str, Any]) -> None:
     result = hold(run, seed=seed, **settings)
-    assert [one.fee_yen for one in result.report.papers] == [300, 300, 300]
+    assert [one.paper.fee_yen for one in result.report.papers] == [300, 300, 300]
+    assert [one.code for one in result.report.fallbacks] == ["consent_withdrawn"]
     assert sorted(result.report.disclosed[APP]) == ["tax_year", "total_income_yen"]
 
 

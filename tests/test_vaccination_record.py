@@ -43,7 +43,6 @@ def refuses(code: str) -> Any:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_it_holds(seed: int) -> None:
     result = hold(vaccination_record, seed=seed)
-    assert result.report.push.mistaken == 1
     assert len(result.report.fallbacks) == 1
 
 

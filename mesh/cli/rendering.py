@@ -9,8 +9,9 @@ from rich.panel import Panel
 from rich.text import Text
 
 from mesh.cli.output import clean, ruled
-from mesh.report import AS_WITHOUT_FAULTS, EXPECTS_NOTHING, Reach, Result, UnderFaults
-from mesh.trace.rows import NOT_TRIED, Expectation
+from mesh.reach import Reach
+from mesh.report import AS_WITHOUT_FAULTS, EXPECTS_NOTHING, REFUSED_PUSHES, Result, UnderFaults
+from mesh.trace.rows import NOT_TRIED
 
 
 def render(result: Result, console: Console) -> None:
@@ -19,6 +20,9 @@ def render(result: Result, console: Console) -> None:
     if result.faults is not None:
         console.print(_faults(result.faults, held=result.held))
     console.print(ruled(("", "Expectation / 期待"), _expectations(result), title="Expectations / 期待"))
+    if result.refused_pushes:
+        lines = ((clean(one.as_line()),) for one in result.refused_pushes)
+        console.print(ruled(("#",), lines, title=" / ".join(REFUSED_PUSHES)))
     console.print(ruled(("Outcome", "結果", ""), _outcome(result), title="Outcome / 結果"))
     if result.report.papers or result.report.fallbacks:
         console.print(
@@ -37,7 +41,7 @@ def _both(text: str, text_ja: str) -> Text:
 def _story(result: Result) -> Panel:
     # A frame's own title would be cut where it does not fit.
     title = Text(clean(f"{result.title} / {result.title_ja}\n"), "bold")
-    body = Text("\n").join([title, *(_both(text, text_ja) for text, text_ja in result.report.story)])
+    body = Text("\n").join([title, *(_both(one.text, one.text_ja) for one in result.report.story)])
     name = Text(clean(result.scenario), "bold")
     return Panel(body, title=name, title_align="left", subtitle=f"seed {result.seed}")
 
@@ -57,10 +61,14 @@ def _faults(under: UnderFaults, *, held: bool) -> Panel:
 
 
 def _expectations(result: Result) -> Iterator[tuple[Text, Text]]:
-    for one in result.expectations:
-        yield _mark(one.held) if one.tried else Text("–"), _expectation(one)
+    for place, one in enumerate(result.expectations):
+        text = _both(one.text, one.text_ja)
+        if not one.tried:
+            text.append("\n").append_text(_both(*NOT_TRIED))
+        yield _mark(one.held) if one.tried else Text("–"), _pointed(text, result.pointers(place))
     if result.error:
-        yield _mark(False), Text(clean(f"the scenario broke off: {result.error}"))
+        broke_off = Text(clean(f"the scenario broke off: {result.error}"))
+        yield _mark(False), _pointed(broke_off, result.pointers(None))
     elif not result.expectations:
         yield _mark(False), _both(*EXPECTS_NOTHING)
 
@@ -69,12 +77,10 @@ def _mark(held: bool) -> Text:
     return Text("✓", "bold green") if held else Text("✗", "bold red")
 
 
-def _expectation(one: Expectation) -> Text:
-    text = _both(one.text, one.text_ja)
-    if not one.tried:
-        text.append("\n").append_text(_both(*NOT_TRIED))
-    if one.failed and one.message:
-        text.append(clean(f"\nsee: trace show FILE --message {one.message}"), "yellow")
+def _pointed(text: Text, pointers: list[str]) -> Text:
+    """A text and, below it, where to look for why."""
+    for one in pointers:
+        text.append("\n" + clean(one), "yellow")
     return text
 
 
@@ -98,11 +104,18 @@ def _outcome(result: Result) -> Iterator[tuple[str, str, str]]:
             "紙に戻ったもの",
             clean(f"{one.paper}: {one.why}\n{one.paper_ja}: {one.why_ja}"),
         )
+    for paper in report.uploads:
+        yield (
+            "attached as before, as a file",
+            "引き続き添付（データで提出）",
+            clean(f"{paper.name}\n{paper.name_ja}"),
+        )
     yield "mesh time", "経過時間", f"{result.elapsed_us / 1_000_000:.6f} s"
 
 
 def _papers(result: Result) -> Iterator[tuple[Text, Text, str, str]]:
-    for paper in result.report.papers:
+    for saved in result.report.papers:
+        paper = saved.paper
         yield (
             _both(paper.name, paper.name_ja),
             _both(paper.counter, paper.counter_ja),

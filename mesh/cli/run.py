@@ -15,7 +15,8 @@ from mesh.cli.choosing import choose, choose_faults, plans_by_name, scenarios_by
 from mesh.cli.progress import display
 from mesh.errors import UsageError
 from mesh.faults import Plan as FaultPlan
-from mesh.report import Reach, Result, Totals
+from mesh.reach import Reach
+from mesh.report import Result, Totals
 from mesh.scenario import SEED_MAX, Scenario
 
 

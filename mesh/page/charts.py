@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from mesh.errors import CODES, Code
 from mesh.names import is_address
-from mesh.report import Paper, Reach, Use
+from mesh.papers import Paper, Saved
+from mesh.reach import Reach
+from mesh.report import Use
 
 PARTIES_MAX = 8
 """Columns that a matrix may have; more parties are gathered by role."""
@@ -24,7 +26,8 @@ class AtCounter:
 
     counter: str
     counter_ja: str
-    papers: tuple[tuple[Paper, int], ...]
+    papers: tuple[tuple[Paper, tuple[Saved, ...]], ...]
+    """Each kind of paper, and those that were saved."""
     count: int
     fee_yen: int
     share: float
@@ -40,7 +43,7 @@ class Step:
     count: int
     width: float
     mistaken: float = 0
-    """The part of the width that was reached without reason."""
+    """The width, behind the other, of who was reached without reason."""
     y: int = 0
 
 
@@ -67,19 +70,20 @@ class Service:
     refused_share: float
 
 
-def by_counter(papers: Iterable[Paper]) -> list[AtCounter]:
+def by_counter(saved: Iterable[Saved]) -> list[AtCounter]:
     """The papers by the counter that issues them, the busiest first."""
-    counters: dict[tuple[str, str], Counter[Paper]] = {}
-    for paper in papers:
-        counters.setdefault((paper.counter, paper.counter_ja), Counter())[paper] += 1
-    most = max((kinds.total() for kinds in counters.values()), default=1)
+    counters: dict[tuple[str, str], dict[Paper, tuple[Saved, ...]]] = {}
+    for one in saved:
+        kinds = counters.setdefault((one.paper.counter, one.paper.counter_ja), {})
+        kinds[one.paper] = (*kinds.get(one.paper, ()), one)
+    counts = {names: sum(map(len, kinds.values())) for names, kinds in counters.items()}
     made = [
         AtCounter(
             *names,
             papers=tuple(kinds.items()),
-            count=kinds.total(),
-            fee_yen=sum(paper.fee_yen * count for paper, count in kinds.items()),
-            share=100 * kinds.total() / most,
+            count=counts[names],
+            fee_yen=sum(paper.fee_yen * len(those) for paper, those in kinds.items()),
+            share=100 * counts[names] / max(counts.values()),
         )
         for names, kinds in counters.items()
     ]
@@ -88,11 +92,11 @@ def by_counter(papers: Iterable[Paper]) -> list[AtCounter]:
 
 def reach_steps(push: Reach, *, width: int = 340, step: int = 44) -> list[Step]:
     """The bars of a push: who should have heard, who did, and what they did then."""
-    most = max(push.eligible, push.notified, push.accepted, push.declined, 1)
+    most = max(push.eligible, push.notified + push.mistaken, push.accepted, push.declined, 1)
     scale = width / most
     counts = (
         ("Eligible", "対象", push.eligible, 0),
-        ("Notified", "通知", push.notified, min(push.mistaken, push.notified)),
+        ("Notified", "通知", push.notified, push.mistaken),
         ("Accepted", "申請・受諾", push.accepted, 0),
         ("Declined", "辞退", push.declined, 0),
     )

@@ -20,7 +20,8 @@ from markupsafe import Markup
 
 from mesh.errors import Code, UsageError
 from mesh.page import charts, text
-from mesh.report import AS_WITHOUT_FAULTS, Reach, Result, Totals
+from mesh.reach import Reach
+from mesh.report import AS_WITHOUT_FAULTS, REFUSED_PUSHES, Result, Totals
 from mesh.scenario import Scenario
 from mesh.trace.rows import NOT_TRIED
 
@@ -78,6 +79,7 @@ def render(sections: Sequence[Section]) -> str:
         no_push=Reach(),
         as_without_faults=AS_WITHOUT_FAULTS,
         not_tried=NOT_TRIED,
+        refused_pushes=REFUSED_PUSHES,
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
     )
     return MARK + made

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -24,6 +25,7 @@ from mesh.errors import MeshError, UsageError
 from mesh.faults import Plan, recorded_plan
 from mesh.message import parse_time
 from mesh.parsing import parse_json
+from mesh.story import Sentence, Spans
 from mesh.trace.opening import UNREADABLE, Damage, Opened, Room, Steps, connect, damaged, one_line
 from mesh.trace.rows import Expectation, LedgerRow, Message, Transmission
 from mesh.trace.schema import FORMAT, NOT_TRIED
@@ -410,11 +412,27 @@ class Trace:
 
     def expectations(self) -> Iterator[Expectation]:
         """What the scenario expected, in order."""
-        sql = "SELECT text, text_ja, held, message FROM expectation ORDER BY number"
-        for text, text_ja, held, message in self._beside(
-            "expectation", sql, tuple[str, str, int, str | None]
+        after = "0" if self._older else "after"
+        sql = f"SELECT text, text_ja, held, message, {after} FROM expectation ORDER BY number"  # noqa: S608
+        for text, text_ja, held, message, sent in self._beside(
+            "expectation", sql, tuple[str, str, int, str | None, int]
         ):
-            yield Expectation(text, text_ja, held == 1, message, held != NOT_TRIED)
+            yield Expectation(text, text_ja, held == 1, message, held != NOT_TRIED, sent)
+
+    def story(self) -> Iterator[Sentence]:
+        """The story so far, each sentence with its messages; of the first format, which did not know them, without."""
+        if self._older:
+            told = self.meta.get("story")
+            for one in told if isinstance(told, list) else ():
+                with suppress(msgspec.ValidationError):
+                    yield msgspec.convert(one, Sentence)
+            return
+        sql = "SELECT text, text_ja, messages FROM story ORDER BY number"
+        for text, text_ja, messages in self._beside("story", sql, tuple[str, str, str]):
+            try:
+                yield Sentence(text, text_ja, msgspec.json.decode(messages, type=Spans))
+            except msgspec.DecodeError:
+                raise self._damage() from None
 
     def count(self, table: str) -> int:
         """How many rows a table of the trace has."""
@@ -424,7 +442,7 @@ class Trace:
 
     def read_beside(self) -> None:
         """Read what stands beside messages, ledgers and registry to its end; `Damage` if that cannot be done."""
-        for table in ("meta", "epilogue", "party", "resident", "expectation", "sealing_key"):
+        for table in ("meta", "epilogue", "party", "resident", "expectation", "story", "sealing_key"):
             for _ in self.rows(f"SELECT * FROM {table}"):  # noqa: S608
                 pass
 

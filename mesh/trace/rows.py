@@ -54,6 +54,8 @@ class Expectation(NamedTuple):
     message: str | None
     tried: bool = True
     """False where the scenario says that the run's fault plan makes it impossible: it neither held nor failed."""
+    after: int = 0
+    """How many transmissions had begun when it was stated."""
 
     @property
     def failed(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 APPLICATION_ID: Final = 0x6D657368
 """`mesh` in ASCII, in the SQLite header: what tells a trace from other databases."""
 PAGE_SIZE: Final = 8192
@@ -37,9 +37,18 @@ CREATE TABLE registry_head(version INTEGER PRIMARY KEY, token BLOB NOT NULL);
 CREATE TABLE resident(
   handle TEXT NOT NULL, member TEXT NOT NULL, code TEXT NOT NULL, PRIMARY KEY(handle, member)) WITHOUT ROWID;
 CREATE TABLE expectation(
-  number INTEGER PRIMARY KEY, text TEXT NOT NULL, text_ja TEXT NOT NULL, held INTEGER NOT NULL, message TEXT);
+  number INTEGER PRIMARY KEY, text TEXT NOT NULL, text_ja TEXT NOT NULL, held INTEGER NOT NULL, message TEXT,
+  after INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE story(
+  number INTEGER PRIMARY KEY, text TEXT NOT NULL, text_ja TEXT NOT NULL, messages TEXT NOT NULL);
 CREATE TABLE sealing_key(address TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
 """
 
-SCHEMAS: Final = (SCHEMA,)
+_FORMAT_1: Final = """
+CREATE TABLE expectation(
+  number INTEGER PRIMARY KEY, text TEXT NOT NULL, text_ja TEXT NOT NULL, held INTEGER NOT NULL, message TEXT);
+"""
+"""The tables that were otherwise in the first format, which kept its story in the epilogue."""
+
+SCHEMAS: Final = (SCHEMA, _FORMAT_1)
 """The tables of every format there was, the newest first: a file that has others is no trace."""

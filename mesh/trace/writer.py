@@ -21,16 +21,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mesh.bulk import insert_rows
-from mesh.errors import UsageError
+from mesh.errors import MeshError, UsageError
 from mesh.exchange import digest_of
 from mesh.keys import SealingKey
 from mesh.message import Kind
-from mesh.party import Admitted
+from mesh.message import Refusal as RefusalMessage
+from mesh.party import Admitted, read_line
 from mesh.recorder import Passage
+from mesh.refusals import Refusal
+from mesh.story import Sentence
 from mesh.trace.columns import index_of
 from mesh.trace.former import Former
 from mesh.trace.rows import Expectation
 from mesh.trace.schema import APPLICATION_ID, COMMIT_EVERY, FORMAT, NOT_TRIED, PAGE_SIZE, SCHEMA
+from mesh.trace.tied import tied
 
 # sqlite3 looks for an adapter for None, as it does for bytes; empty values become NULL in SQLite instead.
 _MESSAGE = "(?, ?, ?, NULLIF(?, ''), NULLIF(?, ''), NULLIF(?, ''), ?)"
@@ -233,13 +237,21 @@ class TraceWriter:
         """Keep an expectation and whether it held."""
         self.expectations.append(expectation)
         self.db.execute(
-            "INSERT INTO expectation(text, text_ja, held, message) VALUES (?, ?, ?, ?)",
+            "INSERT INTO expectation(text, text_ja, held, message, after) VALUES (?, ?, ?, ?, ?)",
             (
                 expectation.text,
                 expectation.text_ja,
                 int(expectation.held) if expectation.tried else NOT_TRIED,
                 expectation.message,
+                expectation.after,
             ),
+        )
+
+    def sentence(self, sentence: Sentence) -> None:
+        """Keep a sentence of the story, with the messages that it owns."""
+        self.db.execute(
+            "INSERT INTO story(text, text_ja, messages) VALUES (?, ?, ?)",
+            (sentence.text, sentence.text_ja, json.dumps(sentence.messages)),
         )
 
     def sealing_key(self, address: str, key: SealingKey) -> None:
@@ -311,10 +323,54 @@ class TraceWriter:
             "GROUP BY service, code ORDER BY service, code"
         ).fetchall()
 
-    def stored_rows(self) -> Iterator[bytes]:
-        """Every party's ledger rows, in the order in which they were committed."""
+    def refused(self) -> Iterator[Refusal]:
+        """Every distinct refusal, by the transmission that carried it first."""
         self.commit()
-        return (row[0] for row in self.db.execute("SELECT row FROM ledger ORDER BY number"))
+        sql = (
+            "SELECT min(t.number), m.line FROM message m JOIN transmission t ON t.message = m.number"
+            " WHERE m.kind = 'refusal' GROUP BY m.number ORDER BY 1"
+        )
+        found = self.db.execute(sql).fetchall()
+        pushes: set[str] = set()
+        if found:
+            kinds = "SELECT digest FROM message WHERE kind IN ('event', 'notice')"
+            pushes.update(bytes(digest).hex() for (digest,) in self.db.execute(kinds))
+        for index, line in found:
+            refusal = _read_refusal(line)
+            if refusal is not None:
+                yield Refusal(
+                    index,
+                    refusal.type,
+                    refusal.code,
+                    refusal.data.text,
+                    by=refusal.source,
+                    to=refusal.recipient,
+                    push=refusal.requestdigest in pushes,
+                )
+
+    def about(self, ids: Sequence[str]) -> list[int]:
+        """The transmissions of messages with these ids, and of what answers them, in the order of sending."""
+        self.commit()
+        sql = "SELECT number, digest FROM message WHERE id IN (SELECT value FROM json_each(?))"
+        mine = {bytes(digest).hex(): number for number, digest in self.db.execute(sql, (json.dumps(ids),))}
+        answers = "SELECT number, line FROM message WHERE kind IN ('reply', 'refusal', 'receipt')"
+        numbers = list(mine.values()) + [
+            number for number, line in self.db.execute(answers) if tied(line).requestdigest in mine
+        ]
+        sql = "SELECT number FROM transmission WHERE message IN (SELECT value FROM json_each(?)) ORDER BY number"
+        return [number for (number,) in self.db.execute(sql, (json.dumps(numbers),))]
+
+    def ledgers(self) -> Iterator[tuple[str, bytes]]:
+        """Every party's ledger rows, each with its party, in the order in which they were committed."""
+        self.commit()
+        return self.db.execute(
+            "SELECT p.address, l.row FROM ledger l JOIN party p ON p.number = l.party ORDER BY l.number"
+        )
+
+    @property
+    def ledger_size(self) -> int:
+        """How many ledger rows all parties have committed."""
+        return self._ledger_count
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -356,6 +412,15 @@ class TraceWriter:
         elif self.path is not None:
             for file in (self.path, self.path.with_name(f"{self.path.name}-journal")):
                 file.unlink(missing_ok=True)
+
+
+def _read_refusal(line: bytes) -> RefusalMessage | None:
+    """A refusal from its line; None for bytes that only call themselves one."""
+    try:
+        message = read_line(line)
+    except MeshError:
+        return None
+    return message if isinstance(message, RefusalMessage) else None
 
 
 def _unwritable(path: Path | None, error: Exception) -> UsageError:

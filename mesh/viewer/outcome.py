@@ -21,7 +21,7 @@ from mesh.viewer.opened import Opened
 from mesh.viewer.rows import text_of
 
 PERCENTILES: Final = (50, 90, 95, 99)
-_REPORTED: Final = ("papers", "fees_saved_yen", "visits_saved", "push", "fallbacks")
+_REPORTED: Final = ("papers", "fees_saved_yen", "visits_saved", "push", "fallbacks", "uploads")
 
 
 def outcome(opened: Opened, name: str = EVERYTHING) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def outcome(opened: Opened, name: str = EVERYTHING) -> dict[str, Any]:
     given = _given(opened, view)
     return {
         **{name: reported.get(name) for name in names},
-        "story": (opened.trace.meta.get("story") or []) if view.knows_run else [],
+        "story": [one.as_json() for one in opened.trace.story()] if view.knows_run else [],
         "expectations": _expectations(opened) if view.knows_run else [],
         "disclosed": _disclosed(given),
         "answers": _answers(given),

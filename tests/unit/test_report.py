@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from mesh.ledger import Row
-from mesh.report import Fallback, Paper, Reach, Report, Result, Totals
+from mesh.papers import Fallback, Paper, Saved
+from mesh.reach import Reach
+from mesh.records import Given
+from mesh.report import Report, Result, Totals
 from mesh.trace.rows import Expectation
 
 CERTIFICATE = Paper("Certificate", "証明書", "counter", "窓口", 300, "illustrative")
@@ -50,11 +53,14 @@ def test_what_was_refused_or_only_permitted_discloses_nothing() -> None:
 
 
 def test_totals_add_up_what_the_runs_came_to() -> None:
-    one = Report(papers=[CERTIFICATE, CERTIFICATE], visits_saved=2, push=Reach(5, 4, 3, 1, 1))
+    mine, theirs = (
+        Saved(CERTIFICATE, (person,), (Given(1, row(provider="muni/28100/tax")),)) for person in ("a", "b")
+    )
+    one = Report(papers=[mine, mine, theirs], push=Reach(5, 4, 3, 1, 1))
     other = Report(
-        papers=[CERTIFICATE], fallbacks=[Fallback("Paper", "紙", "late", "遅延")], push=Reach(1, 1, 0, 0, 0)
+        papers=[mine], fallbacks=[Fallback("Paper", "紙", "late", "遅延")], push=Reach(1, 1, 0, 0, 0)
     )
     totals = Totals.of([result("a", one, refusals={"not_found": 2}), result("b", other, held=False)])
     assert (totals.runs, totals.runs_held, totals.expectations, totals.expectations_held) == (2, 1, 4, 3)
-    assert (totals.papers, totals.fees_saved_yen, totals.visits_saved, totals.fallbacks) == (3, 900, 2, 1)
+    assert (totals.papers, totals.fees_saved_yen, totals.visits_saved, totals.fallbacks) == (4, 1200, 3, 1)
     assert (totals.messages, totals.refusals, totals.push) == (20, 2, Reach(6, 5, 3, 1, 1))

@@ -28,12 +28,13 @@ export function show({ route, meta, found: { outcome: found } }) {
         big("outcome.expectations", found.expectations.length ? `${held} / ${tried.length}` : undefined, (one) => one)),
       h("div", { class: "cards" },
         h("div", { class: "stack" },
-          found.story?.length ? card("outcome.story", "", h("ol", { class: "story" }, found.story.map((one) => h("li", {}, data(either(one.text, one.text_ja)))))) : null,
+          found.story?.length ? card("outcome.story", "", h("ol", { class: "story" }, found.story.map((one) => h("li", {}, data(either(one.text, one.text_ja)), told(one.messages ?? [], see))))) : null,
           found.refusals?.length ? card("outcome.refusals", "", bars(refusals(found.refusals, see), "refusing")) : null,
           found.expectations.length ? card("outcome.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) => h("li", { class: cameTo(one) }, data(either(one.text, one.text_ja)), untried(one), one.message ? [" ", h("a", { href: see({ q: one.message }), "aria-label": t("outcome.see"), title: t("outcome.see") }, "→")] : null)))) : null),
         h("div", { class: "stack" },
-          found.papers?.length ? card("outcome.papers", "", papers(found.papers)) : null,
-          found.fallbacks?.length ? card("outcome.fallbacks", "", h("ul", { class: "plainlist" }, found.fallbacks.map((one) => h("li", {}, fallback(one))))) : null,
+          found.papers?.length ? card("outcome.papers", "", papers(found.papers, see)) : null,
+          found.fallbacks?.length ? card("outcome.fallbacks", "", h("ul", { class: "plainlist" }, found.fallbacks.map((one) => h("li", {}, fallback(one, see))))) : null,
+          found.uploads?.length ? card("outcome.uploads", "", h("ul", { class: "plainlist" }, found.uploads.map((one) => h("li", {}, data(either(one.name, one.name_ja)))))) : null,
           found.push && pushRows(found.push).length ? card("outcome.push", "", bars(pushRows(found.push))) : null,
           found.disclosed?.length ? card("outcome.disclosed", "", h("p", { class: "quiet" }, t("outcome.disclosed.about")), disclosures(found.disclosed, see)) : null),
         found.latencies?.length ? card("outcome.latencies", "wide", ranges(found.latencies.map((one) => ({ ...one, title: title(one.service) })))) : null),
@@ -53,13 +54,26 @@ function pushRows(value) {
   return Object.entries(value).filter(([, count]) => count > 0).map(([name, count]) => ({ name: t(`push.${name}`), count }));
 }
 
-/** Each paper with its counter, its fee and where that is written. */
-function papers(all) {
+/** Where the messages of a sentence begin. */
+function told(spans, see) {
+  return spans.map(([first, last]) => [" ", h("a", { class: "spans", href: see({ at: first }), "aria-label": t("outcome.told", { first, last }), title: t("outcome.told", { first, last }) }, first === last ? `#${first}` : `#${first}–${last}`)]);
+}
+
+/** A link to each message that something rests on. */
+function rests(messages, see) {
+  return messages.map((id) => [" ", h("a", { href: see({ q: id }), "aria-label": t("outcome.rests"), title: t("outcome.rests") }, "→")]);
+}
+
+/** Each paper with its counter, its fee, where that is written, and the answers that replaced it. */
+function papers(all, see) {
   const kinds = new Map();
-  for (const one of all) kinds.set(one.name, { one, count: (kinds.get(one.name)?.count ?? 0) + 1 });
+  for (const one of all) {
+    const kind = kinds.get(one.name) ?? { one, count: 0, messages: [] };
+    kinds.set(one.name, { one, count: kind.count + 1, messages: [...kind.messages, ...(one.messages ?? [])] });
+  }
   const about = (one) => [either(one.counter, one.counter_ja), one.fee_yen ? t("outcome.fee", { fee: number(one.fee_yen) }) : t("outcome.nofee")].filter(Boolean).join(" · ");
-  return bars([...kinds.values()].sort((a, b) => b.count - a.count).map(({ one, count }) => ({
-    count, name: [data(either(one.name, one.name_ja)), h("small", {}, data(about(one))), one.source ? h("small", { class: "source" }, data(one.source)) : null],
+  return bars([...kinds.values()].sort((a, b) => b.count - a.count).map(({ one, count, messages }) => ({
+    count, name: [data(either(one.name, one.name_ja)), rests(messages, see), h("small", {}, data(about(one))), one.source ? h("small", { class: "source" }, data(one.source)) : null],
   })));
 }
 
@@ -73,6 +87,6 @@ function disclosures(disclosed, see) {
   return disclosed.map((one) => [h("h3", {}, link(see({ node: one.to }), party(one.to))), bars(Object.entries(one.answers ?? {}).map(([name, count]) => ({ name, count })), "mono", max)]);
 }
 
-function fallback(one) {
-  return [h("strong", {}, data(either(one.paper, one.paper_ja))), " ", h("span", { class: "quiet" }, data(either(one.why, one.why_ja)))];
+function fallback(one, see) {
+  return [h("strong", {}, data(either(one.paper, one.paper_ja))), " ", h("span", { class: "quiet" }, data(either(one.why, one.why_ja))), rests(one.messages ?? [], see)];
 }

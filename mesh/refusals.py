@@ -1,0 +1,91 @@
+"""The refusals of a run, as a person looks them up: number, service, code and text; whether a push, whether expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mesh.errors import CODES
+from mesh.visible import one_line
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One signed refusal."""
+
+    index: int
+    """The transmission that carried it first."""
+    service: str
+    """The service or push that was refused."""
+    code: str
+    text: str
+    by: str
+    to: str
+    push: bool = False
+    """Whether a push was refused, and no question."""
+    expected: bool = False
+    """Whether the scenario expected it, by `sim.refused`."""
+    times: int = 1
+    """How many like it this stands for."""
+
+    @property
+    def text_ja(self) -> str:
+        """What the code says in Japanese."""
+        known = CODES.get(self.code)
+        return "" if known is None else known.text_ja
+
+    def as_json(self) -> dict[str, Any]:
+        """The refusal as `run --json` gives it."""
+        return {
+            "index": self.index,
+            "service": self.service,
+            "code": self.code,
+            "text": self.text,
+            "by": self.by,
+            "to": self.to,
+            "times": self.times,
+        }
+
+    def as_line(self) -> str:
+        """The refusal as one line of text, English and Japanese."""
+        times = f" (× {self.times})" if self.times > 1 else ""
+        line = f"#{self.index} {self.service} {self.code}, {self.by} → {self.to}: {self.text} / {self.text_ja}{times}"
+        return one_line(line)
+
+
+def gathered(refusals: Iterable[Refusal]) -> list[Refusal]:
+    """Alike ones as one, which has the number of the first and says how many there are."""
+    found: dict[tuple[str, ...], Refusal] = {}
+    for one in refusals:
+        alike = (one.service, one.code, one.text, one.by, one.to)
+        first = found.get(alike)
+        found[alike] = one if first is None else replace(first, times=first.times + 1)
+    return list(found.values())
+
+
+def unexpected_since(refusals: Iterable[Refusal], since: int, until: int | None) -> Iterator[Refusal]:
+    """Those that nobody expected, from a transmission on and before another."""
+    for one in refusals:
+        if not one.expected and since <= one.index and (until is None or one.index < until):
+            yield one
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A part of a run in which a scenario expected a code, and met it: from one transmission up to another."""
+
+    since: int
+    until: int
+    code: str
+
+    def covers(self, refusal: Refusal) -> bool:
+        """Whether a refusal is the one that was expected."""
+        return self.since <= refusal.index < self.until and refusal.code == self.code
+
+
+def marked(refusals: Iterable[Refusal], expected: Sequence[Expected]) -> tuple[Refusal, ...]:
+    """The refusals, each with whether it was expected."""
+    return tuple(
+        replace(one, expected=True) if any(part.covers(one) for part in expected) else one for one in refusals
+    )
