@@ -6,6 +6,7 @@ import sys
 
 def main() -> None:
     """Run the command line over the nodes and scenarios that ship with the simulator."""
+    sys.path.insert(0, __file__.removesuffix("run_sim.py"))  # Before other packages of the same names.
     try:
         from mesh.cli import main as cli_main
 

@@ -28,7 +28,7 @@ real_monotonic: Callable[[], float] = time.monotonic
 _CLOCK = "self.host.now_us() or self.host.monotonic_us()"
 _RANDOM = "self.host.random"
 _NETWORK = "the mesh: ask a node"
-_OBSERVERS = ("logging", "rich", "hypothesis", "_pytest", "xdist", "execnet")
+_OBSERVERS = ("logging", "rich", "hypothesis", "_pytest")
 """Packages that look at the real world only to tell a person, on stderr or screen, never in a trace."""
 
 

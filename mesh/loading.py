@@ -20,6 +20,7 @@ from typing import Any
 from mesh.errors import UsageError
 from mesh.faults import Plan, read_plan
 from mesh.node import Node
+from mesh.plugins import PLANS, SCENARIOS, gather
 from mesh.scenario import Scenario
 
 
@@ -104,15 +105,52 @@ def scenarios_of(package: str) -> dict[str, Scenario]:
     return dict(sorted(found.items()))
 
 
+def all_scenarios(package: str | None) -> tuple[dict[str, Scenario], list[str]]:
+    """The scenarios of a package and of what is installed beside it; and what is wrong with those, a line each."""
+    return gather({} if package is None else scenarios_of(package), SCENARIOS, scenarios_of)
+
+
+def all_plans(package: str | None) -> tuple[dict[str, Plan], list[str]]:
+    """The fault plans that ship with the scenarios of a package, and installed ones; and what is wrong, a line each."""
+    found, wrong = plans_in([] if package is None else [folder / "faults" for folder in folders_of(package)])
+    more, wrong_more = gather(found, PLANS, lambda one: _named(one, wrong))
+    return more, [*wrong, *wrong_more]
+
+
+def _named(package: str, wrong: list[str]) -> dict[str, Plan]:
+    found, more = plans_in(folders_of(package))
+    wrong += more
+    return found
+
+
 def plans_of(package: str) -> dict[str, Plan]:
-    """The fault plans that ship with the scenarios of a package, by name."""
-    folders = [Path(folder) / "faults" for folder in importlib.import_module(package).__path__]
-    return {path.stem: read_plan(path) for folder in folders for path in sorted(folder.glob("*.toml"))}
+    """The fault plans that ship with the scenarios of a package, by name; `UsageError` if one cannot be read."""
+    found, wrong = plans_in(folder / "faults" for folder in folders_of(package))
+    if wrong:
+        raise UsageError(wrong[0])
+    return found
+
+
+def plans_in(folders: Iterable[Path]) -> tuple[dict[str, Plan], list[str]]:
+    """The fault plans that lie in folders, by name; and what is wrong with those that cannot be read, a line each."""
+    found, wrong = dict[str, Plan](), list[str]()
+    for path in [path for folder in folders for path in sorted(folder.glob("*.toml"))]:
+        try:
+            found[path.stem] = read_plan(path)
+        except UsageError as error:
+            wrong.append(str(error))
+    return found, wrong
+
+
+def folders_of(package: str) -> list[Path]:
+    """Where a package lies."""
+    return [Path(folder) for folder in importlib.import_module(package).__path__]
 
 
 def modules_of(package: str) -> Iterator[ModuleType]:
-    """Every module of a package, imported, in order of name."""
+    """A package and every module of it, imported, in order of name."""
     root = importlib.import_module(package)
+    yield root
     for info in sorted(pkgutil.walk_packages(root.__path__, f"{package}."), key=lambda info: info.name):
         yield importlib.import_module(info.name)
 

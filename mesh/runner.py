@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
+from mesh import institutions, plugins
 from mesh.arguments import check_kind, check_text, check_whole
 from mesh.aside import in_thread
 from mesh.clock import VirtualLoop, run
@@ -79,21 +79,7 @@ def _check_arguments(
         check_kind("run_scenario", "faults as a Plan", faults, Plan)
     if nodes is not None:
         check_text("run_scenario", "nodes, a package,", nodes)
-        _establish(nodes)
-
-
-def _establish(nodes: str) -> Callable[[Simulation], None]:
-    """What puts the law and the institutions of a package in place; `UsageError` if it has none."""
-    try:
-        package = importlib.import_module(nodes)
-    except ImportError as error:
-        raise UsageError(
-            f"nodes={nodes!r} cannot be imported: {error}; name a package such as 'nodes'"
-        ) from None
-    establish: Callable[[Simulation], None] | None = getattr(package, "establish", None)
-    if establish is None:
-        raise UsageError(f"nodes={nodes!r} has no establish(sim); name a package such as 'nodes'")
-    return establish
+        institutions.check(nodes)
 
 
 def _loop_runs() -> bool:
@@ -120,6 +106,8 @@ def _record(
     made = data is not None and not data.exists()
     folder = _folder(data)
     under = {} if faults is None else {"faults": to_builtins(faults)}
+    if nodes is not None and (installed := plugins.packages(plugins.NODES)):
+        under["installed"] = {package: plugins.version_of(package) for package in installed}
     writer = None
     try:
         starts = scenario.start(values)
@@ -208,7 +196,7 @@ async def _main(
     failures: list[BaseException],
 ) -> None:
     if nodes is not None:
-        _establish(nodes)(sim)
+        institutions.establish(sim, nodes)
     try:
         await scenario.run(sim, **values)
     except Exception:

@@ -6,6 +6,8 @@ Municipalities are added by the scenario, with `nodes.municipality.assembly.asse
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mesh.simulation import Simulation
 from nodes.agency.certificates import CERTIFICATES, CertificateAuthority
 from nodes.agency.code_issuer import ISSUER, CodeIssuer
@@ -31,3 +33,8 @@ def establish(sim: Simulation) -> None:
     sim.add(Portal, PORTAL)
     sim.add(ApplicationSite, SITE)
     sim.add(ApplicationServer, SERVER)
+
+
+def adopt(sim: Simulation, folder: Path) -> None:
+    """Put the law in force that another package keeps in its folder, in tables written as those of `nodes/data/`."""
+    read_law(folder).enact(sim.policy)

@@ -126,13 +126,19 @@ def test_every_command_has_help_with_an_example(cli: Cli, path: tuple[str, ...])
     assert f"run_sim.py {' '.join(path)}".strip() in example
 
 
-NO_JSON = ((), ("trace",), ("new",), ("trace", "export"))
+NO_JSON = (("trace",), ("new",), ("trace", "export"))
 """What prints no result of its own: an export prints the format that was asked for."""
 
 
 @pytest.mark.parametrize("path", [path for path in COMMANDS if path not in NO_JSON], ids=" ".join)
 def test_every_command_that_prints_a_result_takes_json(cli: Cli, path: tuple[str, ...]) -> None:
     assert "--json" in cli(*path, "--help").stdout
+
+
+@pytest.mark.parametrize("path", NO_JSON, ids=" ".join)
+def test_what_is_excused_from_json_has_none(cli: Cli, path: tuple[str, ...]) -> None:
+    assert path in COMMANDS
+    assert "--json" not in cli(*path, "--help").stdout
 
 
 def test_the_version_is_told(cli: Cli) -> None:

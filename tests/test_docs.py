@@ -146,6 +146,11 @@ def blocks(text: str) -> Iterator[tuple[str, str | None]]:
             yield fence.text, shown
 
 
+@pytest.mark.parametrize("start", NOT_RUN)
+def test_what_is_not_run_stands_in_readme(start: str) -> None:
+    assert any(fence.language == "bash" and start in fence.text for fence in fences(read("README.md")))
+
+
 def check_block(shell: Shell, block: str, shown: str | None) -> None:
     printed = shell.run(block).splitlines()
     unreal = None if shown is None else first_unreal(shown, printed)

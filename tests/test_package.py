@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -82,6 +85,26 @@ def test_no_file_names_a_registry_or_a_place_of_one_machine() -> None:
             if MACHINE.search(line) or REGISTRY.search(line):
                 found.append(f"{name}:{number}: {line.strip()[:100]}")
     assert found == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="the group `lint` is not installed")
+def test_every_rule_that_ruff_leaves_out_would_find_something() -> None:
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--preview",
+        "--quiet",
+        "--line-length",
+        "110",
+    ]
+    code = ["mesh", "nodes", "scenarios", "tests", "run_sim.py"]
+    for rule in lint["ignore"]:
+        done = subprocess.run([*command, "--select", rule, *code], cwd=ROOT, capture_output=True, timeout=60)
+        assert done.returncode == 1, f"{rule} finds nothing; take it out of the list"
 
 
 @pytest.mark.parametrize(

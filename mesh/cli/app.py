@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, suppress
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -27,6 +30,12 @@ class Places:
 
     nodes: str | None
     scenarios: str | None
+
+
+def named(text: str | None, ctx: click.Context) -> str | None:
+    """Examples as they are typed here: they are written for run_sim.py, and the program may be installed as meshsim."""
+    name = ctx.find_root().info_name
+    return text if text is None or not name else text.replace("run_sim.py", name)
 
 
 class LazyGroup(click.Group):
@@ -54,7 +63,15 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(
             importlib.import_module(f"mesh.cli.{module}"), f"{cmd_name}_{self.suffix}"
         )
+        command = copy(command)
+        command.epilog = named(command.epilog, ctx)
         return command
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples, with the program that was typed."""
+        written, self.epilog = self.epilog, named(self.epilog, ctx)
+        super().format_epilog(ctx, formatter)
+        self.epilog = written
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -88,8 +105,17 @@ class Root(LazyGroup):
         """Run what was typed and exit with its code."""
         extra.pop("standalone_mode", None)
         arguments = sys.argv[1:] if args is None else list(args)
-        code = self._outcome(arguments, prog_name or os.path.basename(sys.argv[0]) or "run_sim.py", extra)
-        sys.exit(code)
+        name = prog_name or os.path.basename(sys.argv[0]) or "run_sim.py"
+        self._complete(name)
+        sys.exit(self._outcome(arguments, name, extra))
+
+    def _complete(self, name: str) -> None:
+        """Answer a shell that asks for completion, by click's protocol, and exit: nothing is run or written."""
+        if f"_{name.replace('-', '_').replace('.', '_')}_COMPLETE".upper() not in os.environ:
+            return
+        with suppress(UsageError, click.ClickException), redirect_stderr(io.StringIO()):
+            self._main_shell_completion({}, name)
+        sys.exit(1)
 
     def _outcome(self, args: list[str], prog_name: str, extra: dict[str, Any]) -> int:
         output.make_printable(sys.stdout, sys.stderr)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from mesh.cli import usage
+from mesh.cli import output, usage
 from mesh.errors import UsageError
 from mesh.faults import Plan, read_plan
 from mesh.scenario import Scenario
 
+T = TypeVar("T")
+
 
 def scenarios_by_name(package: str | None) -> dict[str, Scenario]:
-    """The scenarios that ship with the simulator."""
-    if package is None:
-        return {}
-    from mesh.loading import scenarios_of
+    """The scenarios that ship with the simulator or are installed beside it; what is wrong with those is noted."""
+    from mesh.loading import all_scenarios
 
-    return scenarios_of(package)
+    return _noted(*all_scenarios(package))
 
 
 def choose(names: Iterable[str], package: str | None) -> list[Scenario]:
@@ -41,12 +41,16 @@ def choose(names: Iterable[str], package: str | None) -> list[Scenario]:
 
 
 def plans_by_name(package: str | None) -> dict[str, Plan]:
-    """The fault plans that ship with the simulator."""
-    if package is None:
-        return {}
-    from mesh.loading import plans_of
+    """The fault plans that ship with the simulator or are installed beside it; what is wrong with one is noted."""
+    from mesh.loading import all_plans
 
-    return plans_of(package)
+    return _noted(*all_plans(package))
+
+
+def _noted(found: dict[str, T], wrong: list[str]) -> dict[str, T]:
+    for line in wrong:
+        output.note(f"left out: {line}")
+    return found
 
 
 def choose_faults(name: str, package: str | None) -> Plan:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mesh.cli import output
+from mesh.cli import completing, output
 from mesh.cli.app import INTERRUPTED, Places
 from mesh.cli.choosing import choose, choose_faults, plans_by_name, scenarios_by_name, settle
 from mesh.cli.progress import display
@@ -52,7 +52,7 @@ class Interrupted(Exception):
     "  run_sim.py run my_scenario.py --seed 7 --json\n  run_sim.py run birth --faults packet_loss\n  run_sim.py run --all --trace traces/\n"
     "  run_sim.py run --all --report report.html\n\nThe fault plans are listed by `run_sim.py list`.",
 )
-@click.argument("names", metavar="[NAME|FILE.py]...", nargs=-1)
+@click.argument("names", metavar="[NAME|FILE.py]...", nargs=-1, shell_complete=completing.scenarios)
 @click.option("--all", "every", is_flag=True, help="Run every scenario that ships with the simulator.")
 @click.option(
     "--seed",
@@ -66,6 +66,7 @@ class Interrupted(Exception):
     "--faults",
     "faulty",
     metavar="NAME|FILE.toml",
+    shell_complete=completing.plans,
     help="Let things go wrong, by a fault plan of `list` or your own.",
 )
 @click.option(

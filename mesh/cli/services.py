@@ -78,25 +78,31 @@ def _document(
 
 
 def _classes(nodes: str | None, file: str | None) -> list[type[Node]]:
-    """The node classes of the nodes' package, and of a file."""
+    """The node classes of the nodes' package and of installed ones, and of a file."""
     from mesh.loading import load_file, modules_of, node_classes
+    from mesh.plugins import NODES, packages
 
     modules = [] if nodes is None else list(modules_of(nodes))
+    modules += [module for package in packages(NODES) for module in modules_of(package)]
     if file is not None:
         modules.append(load_file(Path(file)))
     return node_classes(modules)
 
 
 def _law(nodes: str | None) -> tuple[Iterable[LegalBasis], Iterable[Procedure]]:
-    """The rows of the law that the nodes' package holds in its data.law, and its procedures."""
+    """The rows of the law and the procedures that the nodes' package holds in its data.law, and installed ones in data."""
     if nodes is None:
         return (), ()
     try:
         law = importlib.import_module(f"{nodes}.data.law")
     except ModuleNotFoundError:
         return (), ()
-    read = law.read_law()
-    return read.bases, read.procedures
+    from mesh.loading import folders_of
+    from mesh.plugins import NODES, packages
+
+    added = [folder / "data" for package in packages(NODES) for folder in folders_of(package)]
+    laws = [law.read_law(), *(law.read_law(folder) for folder in added if folder.is_dir())]
+    return [row for one in laws for row in one.bases], [row for one in laws for row in one.procedures]
 
 
 def lines(made: dict[str, Any]) -> Iterator[str]:

@@ -21,7 +21,7 @@ def tour(places: Places, *, as_json: bool) -> int:
     scenarios = scenarios_by_name(places.scenarios)
     first = next((one for one in scenarios.values() if one.first), None)
     if first is None:
-        raise UsageError("no scenario is marked as the first to see; run one by its name: run_sim.py list")
+        raise UsageError("no scenario is marked as the first to see; run one by its name; `list` has them")
     trace = _trace_path(first.name)
     plan = Plan(first, first.read_settings(()), 1, trace, None)
     try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from mesh.errors import UsageError
 from mesh.guard import real_monotonic
-from mesh.loading import plans_of, scenarios_of
+from mesh.loading import all_plans, all_scenarios
 from mesh.runner import run_scenario
 from mesh.viewer import child
 
@@ -47,12 +47,12 @@ def main(nodes: str, scenarios: str, asked: str) -> int:
     try:
         with redirect_stdout(sys.stderr):
             result = run_scenario(
-                scenarios_of(scenarios)[name],
+                all_scenarios(scenarios)[0][name],
                 seed=seed,
                 settings=settings,
                 trace=Path(trace),
                 nodes=nodes or None,
-                faults=None if faults is None else plans_of(scenarios)[faults],
+                faults=None if faults is None else all_plans(scenarios)[0][faults],
                 progress=teller.progress,
             )
     except UsageError as error:

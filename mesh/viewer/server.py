@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from mesh.errors import UsageError
-from mesh.loading import plans_of
+from mesh.loading import all_plans
 from mesh.scenario import Scenario
 from mesh.viewer.answers import ANSWERS
 from mesh.viewer.asking import Asked, Page
@@ -45,7 +45,7 @@ class Viewer:
     ) -> None:
         """`packages` are those of the nodes and the scenarios, for runs that the page starts."""
         self.folder = folder
-        self._plans = {} if packages[1] is None else plans_of(packages[1])
+        self._plans = all_plans(packages[1])[0]
         self.runs = Runs(folder, scenarios, self._plans, packages)
         self.guard = Guard()
         self._scenarios = scenarios

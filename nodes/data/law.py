@@ -10,6 +10,7 @@ which a row no longer holds. `flags` are names of `mesh.policy.LegalBasis` field
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,21 @@ class Law:
 
 
 def read_law(folder: Path = HERE) -> Law:
-    """The law from its tables; `UsageError` names file, row and column of what is wrong."""
-    procedures = tuple(map(_procedure, read_table(folder / "procedures.csv", PROCEDURE_COLUMNS)))
-    known = frozenset(procedure.id for procedure in procedures)
-    bases = tuple(_basis(cells, known) for cells in read_table(folder / "legal_basis.csv", BASIS_COLUMNS))
-    paths = tuple(map(_path, read_table(folder / "zone_paths.csv", PATH_COLUMNS)))
+    """The law from its tables; `UsageError` names file, row and column of what is wrong.
+
+    A folder of another package has what it adds: some of the tables, and rows for procedures of its own or of ours.
+    """
+    procedures = tuple(map(_procedure, _rows(folder, "procedures.csv", PROCEDURE_COLUMNS)))
+    ours = () if folder == HERE else read_law().procedures
+    known = frozenset(procedure.id for procedure in (*ours, *procedures))
+    bases = tuple(_basis(cells, known) for cells in _rows(folder, "legal_basis.csv", BASIS_COLUMNS))
+    paths = tuple(map(_path, _rows(folder, "zone_paths.csv", PATH_COLUMNS)))
     return Law(bases, paths, procedures)
+
+
+def _rows(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[Cells]:
+    file = folder / name
+    return iter(()) if folder != HERE and not file.exists() else read_table(file, columns)
 
 
 def _procedure(cells: Cells) -> Procedure:
