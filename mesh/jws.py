@@ -1,7 +1,8 @@
 """Compact JWS (RFC 7515) with Ed25519 (RFC 9864) and nothing else.
 
 Rules kept here:
-1. A header has exactly `alg`, `kid` and `typ`. `alg` is `Ed25519`; the polymorphic `EdDSA` is refused.
+1. A header has exactly `alg`, `kid` and `typ`. `alg` is `Ed25519`; the polymorphic `EdDSA` is refused. Their order
+   and blanks between them are free, since libraries differ in that: it is the bytes sent that are signed.
 2. `kid` is the RFC 7638 thumbprint of the signing key, so a header fixes the key that it means.
 3. What was signed is what is verified: the bytes on the wire, never a document encoded again.
 """

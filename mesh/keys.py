@@ -96,11 +96,9 @@ def load_public_key(raw: bytes) -> VerifyKey:
 
     `MeshError` message_malformed for another length or a point off the curve; key_weak for a point of
     small order, with which one signature verifies many messages, and for a y that is not reduced, with
-    which one key would have two names.
+    which one key would have two names. What is no bytes at all is message_malformed too.
     """
-    if len(raw) != 32:
-        raise MeshError("message_malformed", "an Ed25519 public key has 32 bytes")
-    return _load_public_key(bytes(raw))
+    return _load_public_key(_of_32_bytes(raw, "an Ed25519 public key has 32 bytes"))
 
 
 # The curve equation costs 100 µs, and a node's key is loaded several times around its enrolment.
@@ -161,15 +159,27 @@ def load_seal_key(raw: bytes) -> SealPublicKey:
 
     `MeshError` message_malformed for another length; key_weak for a point of small order, whatever its
     ignored top bit, and for a u that is not reduced. RFC 7748 computes with the latter, but one key would
-    then have several names.
+    then have several names. What is no bytes at all is message_malformed too.
     """
-    if len(raw) != 32:
-        raise MeshError("message_malformed", "an X25519 public key has 32 bytes")
+    raw = _of_32_bytes(raw, "an X25519 public key has 32 bytes")
     u = int.from_bytes(raw, "little")
     # A small u with the top bit set is refused here too: as a number it is above P.
     if u >= P or u in SMALL_ORDER_U:
         raise MeshError("key_weak")
-    return SealPublicKey(bytes(raw))
+    return SealPublicKey(raw)
+
+
+def _of_32_bytes(raw: object, text: str) -> bytes:
+    """A copy of bytes, bytearray or memoryview if it has 32; anything else is message_malformed."""
+    # `bytes` would make a number into so many zeros and ask an object what it is; a view reads the buffer itself.
+    if issubclass(type(raw), bytes | bytearray | memoryview):
+        try:
+            data = bytes(memoryview(raw))  # type: ignore[arg-type]
+        except ValueError:  # A view that was released.
+            data = b""
+        if len(data) == 32:
+            return data
+    raise MeshError("message_malformed", text)
 
 
 class SealingKey:

@@ -2,7 +2,8 @@
 
 Rules kept here:
 1. A header has exactly `alg enc epk apu apv kid typ cty`; `apu` and `apv` name sender and recipient and
-   enter the key derivation (RFC 7518 section 4.6), so a seal says for whom and by whom it was made.
+   enter the key derivation (RFC 7518 section 4.6), so a seal says for whom and by whom it was made. Order and
+   blanks are free, as in a JWS.
 2. A channel's 96-bit IV is a rising counter, so key and IV never repeat while its ephemeral key is fresh.
    How long a channel lives, and where fresh ephemerals come from, is in `mesh.channels`.
 """
@@ -102,7 +103,7 @@ def open_sealed(
 def split(token: str | bytes) -> list[bytes]:
     """The five parts of a compact JWE; the second, an encrypted key, is empty with ECDH-ES."""
     try:
-        parts = (token.encode("ascii") if isinstance(token, str) else bytes(token)).split(b".")
+        parts = (token.encode("ascii") if isinstance(token, str) else bytes(memoryview(token))).split(b".")
     except (UnicodeEncodeError, TypeError, ValueError):
         raise MeshError("seal_invalid") from None
     if len(parts) != 5 or parts[1]:

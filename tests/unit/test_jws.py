@@ -1,4 +1,4 @@
-"""The signed token: one form, one algorithm, and no bytes that raise anything but a MeshError."""
+"""The signed token: one set of header members, one algorithm, and no bytes that raise anything but a MeshError."""
 
 from __future__ import annotations
 
@@ -64,6 +64,8 @@ def test_a_typ_that_is_no_name_is_the_callers_mistake() -> None:
     ("header", "code"),
     [
         (HEADER, None),
+        (dict(reversed(HEADER.items())), None),
+        (json.dumps(HEADER, indent=1).encode(), None),
         (HEADER | {"crit": ["x"]}, "message_malformed"),
         (HEADER | {"jwk": {}}, "message_malformed"),
         (HEADER | {"b64": False}, "message_malformed"),

@@ -6,10 +6,12 @@ import json
 import random
 import subprocess
 import sys
+from array import array
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jwcrypto.jwk import JWK
 
@@ -135,6 +137,86 @@ def test_any_bytes_give_a_key_or_a_mesh_error(raw: bytes) -> None:
         code = code_of(load, raw)
         assert code in {None, "key_weak", "message_malformed"}
         assert len(raw) == 32 or code == "message_malformed"
+
+
+class Claims32(bytes):
+    """Says of itself what it is not."""
+
+    def __len__(self) -> int:
+        return 32
+
+    def __bytes__(self) -> bytes:
+        return bytes(32)
+
+
+class Broken:
+    """Fails whatever it is asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    @property
+    def __class__(self) -> type:
+        raise RuntimeError("class")
+
+    def __len__(self) -> int:
+        raise RuntimeError("len")
+
+    def __bytes__(self) -> bytes:
+        raise RuntimeError("bytes")
+
+
+def released() -> memoryview:
+    view = memoryview(bytes(32))
+    view.release()
+    return view
+
+
+ANYTHING = (
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.just(10**15)
+        | st.floats()
+        | st.text()
+        | st.binary()
+        | st.dates(),
+        lambda inner: (
+            st.lists(inner)
+            | st.tuples(inner)
+            | st.dictionaries(st.text(), inner)
+            | st.frozensets(st.integers())
+        ),
+    )
+    | st.lists(st.integers(0, 255), min_size=32, max_size=32)
+    | st.text(min_size=32, max_size=32)
+)
+
+
+@given(ANYTHING)
+@example(Claims32(b"short"))
+@example(Broken())
+@example(released())
+@example(memoryview(bytes(128)).cast("i"))
+@example(array("i", range(32)))
+@example(range(32))
+@example(bytes)
+@example(keys.SigningKey.from_seed(bytes(32)).public)
+@example(keys.SigningKey.from_seed(bytes(32)).public.key)
+def test_anything_else_raises_a_mesh_error(raw: Any) -> None:
+    for load in (keys.load_public_key, keys.load_seal_key):
+        if not (type(raw) is bytes and len(raw) == 32):
+            assert code_of(load, raw) == "message_malformed"
+
+
+def test_every_kind_of_bytes_loads() -> None:
+    raw = keys.SigningKey.from_seed(bytes(32)).public.raw
+    sealing = keys.SealingKey.from_seed(bytes(32)).public.raw
+    strided = bytes(byte for each in raw for byte in (each, 0))
+    for data in (raw, bytearray(raw), memoryview(raw), memoryview(strided)[::2]):
+        assert keys.load_public_key(data).raw == raw  # type: ignore[arg-type]
+    assert type(keys.load_seal_key(bytearray(sealing)).raw) is bytes
 
 
 def test_small_u_are_those_of_curve_and_twist() -> None:
