@@ -35,7 +35,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND_US: Final = 1_000_000
 # It reaches back as well: a scenario may need a node whose certificate has long expired.
-_CA_LIFETIME: Final = timedelta(days=20 * 365)
+_CA_BEFORE: Final = timedelta(days=20 * 365)
+NO_END: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""What a certificate says that has no well-defined end (RFC 5280, section 4.1.2.5): the authority outlives every run."""
 _ROOT_NAME: Final = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Public Service Mesh Simulator")])
 
 
@@ -64,8 +66,7 @@ class Authority:
 
     def __init__(self, seed: bytes, now_us: int) -> None:
         self._seed = seed
-        now = _time(now_us // _SECOND_US)
-        self._lifetime = (now - _CA_LIFETIME, now + _CA_LIFETIME)
+        self._lifetime = (_time(now_us // _SECOND_US) - _CA_BEFORE, NO_END)
         self.signing = SigningKey.from_seed(derive(seed, "authority", "root"))
         """The root's key, with which registry heads are signed."""
         self._root = _Issuer(_ROOT_NAME, self.signing)

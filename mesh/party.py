@@ -113,6 +113,7 @@ class Party:
         decoder = _DECODERS.get(token.typ)
         if decoder is None:
             raise MeshError("message_malformed", "no message of this kind is expected here")
+        self.view.catch_up(now_us)
         sender = self.view.key(token.kid)
         sender.check(now_us if key_time_us is None else key_time_us)
         self.view.check_fresh(now_us)
@@ -127,6 +128,7 @@ class Party:
         token = jws.parse(line)
         if token.typ != Kind.PERMIT:
             raise MeshError("message_malformed", "the second line is no permit")
+        self.view.catch_up(now_us)
         sender = self.view.key(token.kid)
         sender.check(now_us)
         sender.verify_key.verify(token.signature, token.signing_input)

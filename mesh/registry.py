@@ -9,6 +9,8 @@ Rules kept here:
 4. Nothing is made before it is used: neither an entry, nor its keys, nor the signature of a head.
 5. Old keys stay listed and a revocation stays: a push is judged at the time at which the broker accepted
    it, when its key may have been replaced since.
+6. A certificate is renewed when it is used in its last year: the same key gets one over its whole time, so that what
+   was signed before stays verifiable. One that was entered by hand is left as it is, and so is what was revoked.
 """
 
 from __future__ import annotations
@@ -29,7 +31,15 @@ if TYPE_CHECKING:
     from mesh.authority import Authority
 
 TYP: Final = "registry"
-Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+NEVER_US: Final = 2**63
+RENEWED_BEFORE_US: Final = 365 * 86_400_000_000
+"""How long before its certificate ends an entry of the source's is made anew, when somebody asks for it.
+
+One that lasts less than twice this is made anew when half of what was left is over.
+"""
+TIME_MAX_US: Final = 2**53 - 1
+"""The latest time that travels, in the year 2255: an integer that every JSON reader holds exactly."""
+Count = Annotated[int, Meta(ge=0, le=TIME_MAX_US)]
 Proven = tuple[bytes, list[bytes], int, int]
 """An entry's bytes, its inclusion path, its index, and the size of the tree."""
 
@@ -85,7 +95,7 @@ class Registry:
     """The authority's side. Addresses keep their positions, so that a change costs O(log n).
 
     `now` gives mesh time in µs since 1970; `source` makes the entry of an address that nobody has asked
-    for yet, or None. A node that makes its keys itself looks itself up before it first signs:
+    for yet, and makes it anew when its certificate is about to end; None where there is none. A node that makes its keys itself looks itself up before it first signs:
     `address_of` knows only entries that were made.
     """
 
@@ -103,6 +113,8 @@ class Registry:
         self._tree = merkle.FixedTree()
         self._stored: dict[str, tuple[int, bytes]] = {}
         self._address_of: dict[str, str] = {}
+        self._renewed_at_us: dict[str, int] = {}
+        """When the source is asked again for an entry that it made."""
         self._version = 0
         self._head = b""
         self._renew_us = 0
@@ -131,6 +143,7 @@ class Registry:
             _check_history(decode(stored[1], _entry_decoder), entry)
             self._tree.replace(index, leaf)
         self._stored[address] = (index, data)
+        self._renewed_at_us.pop(address, None)
         for kid in kids:
             self._address_of[kid] = address
         self._unkept[address] = None
@@ -167,10 +180,14 @@ class Registry:
 
     def entry(self, address: str) -> Proven | None:
         """An entry with its proof under the head that is current after this call; None if there is none."""
-        if address not in self._stored and self._source is not None:
+        if self._source is not None and (
+            address not in self._stored or self._now() >= self._renewed_at_us.get(address, NEVER_US)
+        ):
             made = self._source(address)
             if made is not None:
                 self.put(made)
+                left_us = made.keys[-1].until_us - self._now()
+                self._renewed_at_us[address] = self._now() + max(left_us - RENEWED_BEFORE_US, left_us // 2)
         if (stored := self._stored.get(address)) is None:
             return None
         index, data = stored

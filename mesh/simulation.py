@@ -47,7 +47,7 @@ from mesh.party import Party
 from mesh.policy import LegalBasis, Policy, ZonePath
 from mesh.reach import Invitation
 from mesh.refusals import Expected
-from mesh.registry import Entry, Registry, key_record
+from mesh.registry import RENEWED_BEFORE_US, TIME_MAX_US, Entry, Registry, key_record
 from mesh.report import Report
 from mesh.reserved import check_settings
 from mesh.service import EventType, NoticeType, PersonalService
@@ -63,6 +63,7 @@ STARTS = "2026-04-01T09:00:00+09:00"
 CALENDAR_ENDS_US = 253_402_300_800_000_000
 """The year 10000, which no timestamp of a message can name."""
 CERTIFICATE_LIFE_US = 3 * 365 * 86_400_000_000
+RENEWED_EVERY_US = CERTIFICATE_LIFE_US - RENEWED_BEFORE_US
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 
@@ -260,10 +261,18 @@ class Simulation:
             self.authority,
             self.keys_of(address),
             from_us=self.start_us - 86_400_000_000,
-            until_us=self.start_us + CERTIFICATE_LIFE_US,
+            until_us=self._certified_until_us(),
         )
         cls = enrolment.cls
         return Entry(address, Zone(cls.zone), cls.offers(), (record,), cls.takes())
+
+    def _certified_until_us(self) -> int:
+        """Until when a certificate made now holds: two to three years, the same for all that are made in a term.
+
+        So an entry is the same whoever was addressed first.
+        """
+        terms = (self.now_us() - self.start_us) // RENEWED_EVERY_US
+        return min(self.start_us + CERTIFICATE_LIFE_US + terms * RENEWED_EVERY_US, TIME_MAX_US)
 
     def _reach(self, address: str) -> Node | None:
         """The node at an address as the transport finds it."""

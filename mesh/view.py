@@ -195,11 +195,19 @@ class View:
         known = self._snapshot.nodes.get(address)
         return self._find_node(address) if known is None else known
 
-    def check_fresh(self, now_us: int) -> None:
-        """`MeshError` registry_stale when the newest head to be had is past its next update."""
+    def catch_up(self, now_us: int) -> None:
+        """Take over a younger head if the one in use has had half of its life, and there is one.
+
+        Before a key is looked up: its certificate may have been renewed since.
+        """
         if now_us >= self._snapshot.renew_us:
             with suppress(MeshError):
                 self.refresh()
+
+    def check_fresh(self, now_us: int) -> None:
+        """`MeshError` registry_stale when the newest head to be had is past its next update."""
+        if now_us >= self._snapshot.renew_us:
+            self.catch_up(now_us)
             if now_us > self._snapshot.head.next_update_us:
                 raise MeshError("registry_stale")
 

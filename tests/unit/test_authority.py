@@ -58,7 +58,7 @@ def test_a_chain_says_who_which_key_and_when() -> None:
     assert certificate.serial == x509.load_der_x509_certificate(CHAIN[0]).serial_number
 
 
-def test_times_are_rounded_outwards_and_bounded_by_the_authority() -> None:
+def test_times_are_rounded_outwards_and_begin_with_the_authority() -> None:
     chain = AUTHORITY.issue(TAX, TAX_KEY.public, not_before_us=NOW_US + 1, not_after_us=NOW_US + 1_000_001)
     certificate = verify_chain(chain, ROOT, address=TAX)
     assert (certificate.not_before_us, certificate.not_after_us) == (NOW_US, NOW_US + 2_000_000)
@@ -67,7 +67,15 @@ def test_times_are_rounded_outwards_and_bounded_by_the_authority() -> None:
     )
     certificate = verify_chain(chain, ROOT, address=TAX)
     assert certificate.not_before_us == NOW_US - 20 * YEAR_US
-    assert certificate.not_after_us == NOW_US + 20 * YEAR_US
+    assert certificate.not_after_us == NOW_US + 50 * YEAR_US
+
+
+def test_the_authority_has_no_end() -> None:
+    """RFC 5280, section 4.1.2.5: 99991231235959Z for what has no well-defined expiration date."""
+    for der in (ROOT, CHAIN[1]):
+        assert (
+            x509.load_der_x509_certificate(der).not_valid_after_utc.isoformat() == "9999-12-31T23:59:59+00:00"
+        )
 
 
 def test_the_same_seed_and_time_give_the_same_bytes() -> None:

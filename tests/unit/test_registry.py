@@ -174,6 +174,66 @@ def test_nothing_is_made_before_it_is_used(at: Setting) -> None:
     assert code_of(at.new_view(wrong).lookup, HEALTH) == "recipient_unknown"
 
 
+class Renewing:
+    """A registry whose source certifies for `days` at a time, by its clock."""
+
+    def __init__(self, at: Setting, days: int) -> None:
+        self.at, self.days, self.made = at, days, 0
+        self.registry = Registry(at.authority, at.clock, source=self.make)
+        self.view = at.new_view(self.registry)
+
+    def make(self, address: str) -> Entry:
+        self.made += 1
+        until_us = self.at.clock.now_us + self.days * DAY_US
+        record = key_record(self.at.authority, node_keys(address), from_us=NOW_US - DAY_US, until_us=until_us)
+        return Entry(address, Zone.MYNUMBER, (), (record,))
+
+    def code(self, days: int) -> str | None:
+        """What a gate says of the node's key after so many days more."""
+        self.at.clock.now_us += days * DAY_US
+        kid = node_keys(TAX).signing.kid
+        self.view.catch_up(self.at.clock.now_us)
+        return code_of(lambda: self.view.key(kid).check(self.at.clock.now_us))
+
+
+@pytest.mark.parametrize("days", [1, 9, 400, 3 * 365])
+def test_a_certificate_is_renewed_while_it_is_used(at: Setting, days: int) -> None:
+    renewing = Renewing(at, days)
+    renewing.view.lookup(TAX)
+    first = renewing.view.key(node_keys(TAX).signing.kid)
+    for _ in range(4):
+        assert renewing.code(days - 1 if days > 1 else 1) is None
+    assert 3 <= renewing.made <= 5
+    assert renewing.code(20 * days) is None, "it is renewed at use, however long nobody asked"
+    key = renewing.view.key(node_keys(TAX).signing.kid)
+    assert key.verify_key.kid == first.verify_key.kid
+    assert key.valid_from_us == first.valid_from_us, "what it signed before stays verifiable"
+    assert renewing.made <= 6
+
+
+def test_nothing_is_renewed_in_the_first_years(at: Setting) -> None:
+    renewing = Renewing(at, 3 * 365)
+    renewing.view.lookup(TAX)
+    for _ in range(729):
+        renewing.code(1)
+    assert renewing.made == 1
+    renewing.code(2)
+    assert renewing.made == 2
+
+
+def test_what_was_entered_by_hand_or_revoked_is_not_renewed(at: Setting) -> None:
+    renewing = Renewing(at, 9)
+    renewing.registry.put(at.entry(TAX))
+    assert renewing.code(8) is None
+    assert renewing.code(2) == "certificate_expired"
+    again = Renewing(at, 9)
+    again.view.lookup(TAX)
+    again.registry.revoke(TAX, at.clock.now_us)
+    assert again.code(6) == "certificate_revoked"
+    assert again.code(6) == "certificate_expired"
+    assert (renewing.made, again.made) == (0, 1)
+
+
 def test_keys_count_in_their_time_and_until_they_are_revoked(at: Setting) -> None:
     kid = node_keys(TAX).signing.kid
     key = at.view.key(kid)
