@@ -74,6 +74,8 @@ class Happening:
     ANSWER: Final = "answer"
     REPEAT: Final = "repeat"
     """The very answer that was recorded comes once more."""
+    SUPERSEDE: Final = "supersede"
+    """An answer comes after all to what was closed by a refusal of one attempt."""
     UNREACHABLE: Final = "unreachable"
     TIMEOUT: Final = "timeout"
     TAKE: Final = "take"
@@ -100,6 +102,7 @@ REQUESTER: Final[Table] = {
     # An answer that comes late is still the answer: the record is completed, the caller has gone.
     (State.UNFINISHED, Happening.ANSWER): State.CLOSED,
     (State.CLOSED, Happening.REPEAT): State.CLOSED,
+    (State.CLOSED, Happening.SUPERSEDE): State.CLOSED,
 }
 
 BROKER: Final[Table] = {

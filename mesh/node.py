@@ -86,7 +86,7 @@ class Node(Endpoint, engine=True):
         *,
         procedure: str | None = ...,
         timeout_s: float = ...,
-        attempts: int = ...,
+        attempts: int | None = ...,
     ) -> R: ...
 
     @overload
@@ -101,7 +101,7 @@ class Node(Endpoint, engine=True):
         items: Iterable[str] | None = ...,
         consent: str | None = ...,
         timeout_s: float = ...,
-        attempts: int = ...,
+        attempts: int | None = ...,
     ) -> R: ...
 
     async def ask(
@@ -115,14 +115,16 @@ class Node(Endpoint, engine=True):
         items: Iterable[str] | None = None,
         consent: str | None = None,
         timeout_s: float = TIMEOUT_S,
-        attempts: int = 1,
+        attempts: int | None = None,
     ) -> Any:
         """Ask another node through the broker and wait for its answer.
 
         `subject` is this node's own linkage code of the person; `items` default to all that the service
-        has. The same signed bytes go out up to `attempts` times, each waiting `timeout_s`. Raises `Refused`
-        with the code of whoever refused, or `timeout`; `MeshError` for what never left; `UsageError` for
-        arguments that could not be meant.
+        has. The same signed bytes go out again with backoff until an answer comes, or a refusal whose code says
+        that more than time is lacking (`mesh.errors.Again`), for as long as `timeout_s`, which bounds the whole
+        question; `attempts` bounds how often, 1 asks once. They live five minutes, and are not sent later. Raises
+        `Refused` with the code of whoever refused last, or `timeout`; `MeshError` for what never left; `UsageError`
+        for arguments that could not be meant.
         """
         _check_question(to, service, subject, procedure, items, timeout_s, attempts)
         service.check_query(query)
@@ -156,7 +158,7 @@ class Node(Endpoint, engine=True):
         turn.sends.append((BROKER, question.line))
         turn.undo.append(lambda error: self._settle_failed(question, error))
         host.perform(turn)
-        self._deadlines.watch(question, round(timeout_s * 1_000_000), attempts)
+        self._deadlines.watch(question, round(timeout_s * 1_000_000), REQUEST_LIFE_US, attempts)
         try:
             outcome = await future
         finally:
@@ -336,7 +338,8 @@ def _check_question(
     if items is not None:
         check_names("ask", "items", items, service.items)
     check_seconds("ask", "timeout_s", timeout_s)
-    check_whole("ask", "attempts", attempts, 1)
+    if attempts is not None:
+        check_whole("ask", "attempts", attempts, 1)
 
 
 def _settle(future: asyncio.Future[bytes | Refused], outcome: bytes | Refused) -> None:

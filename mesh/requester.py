@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar
 
-from mesh.errors import CODES, MeshError, Refused, Step
+from mesh.errors import CODES, Again, MeshError, Refused, Step
 from mesh.exchange import REQUESTER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.ledger import Row
 from mesh.message import Kind, Refusal, Reply, Request, format_time
@@ -26,12 +26,12 @@ class Question(LifeCycle):
     """One question: what was sent, and who waits for the answer."""
 
     __slots__ = (
-        "answer_digest", "answer_id", "attempts", "attempts_left", "deadline_us", "digest", "id", "line", "service",
-        "settle", "timeout_us", "to",
+        "again", "answer_digest", "answer_id", "attempts", "attempts_left", "deadline_us", "digest", "id", "last_us",
+        "line", "overdue", "passing", "refusal", "service", "settle", "to",
     )  # fmt: skip
 
     table: ClassVar[Table] = REQUESTER
-    whole: ClassVar[tuple[str, ...]] = ("state", "answer_id", "answer_digest")
+    whole: ClassVar[tuple[str, ...]] = ("state", "answer_id", "answer_digest", "passing")
 
     def __init__(self, message_id: str, to: str, service: str, line: bytes, digest: str) -> None:
         super().__init__()
@@ -43,13 +43,28 @@ class Question(LifeCycle):
         self.attempts = 1
         """How often it was sent."""
         self.attempts_left = 0
-        self.timeout_us = 0
-        """How long an attempt may take."""
+        """How often it may still be sent."""
+        self.again = False
+        """Whether it will be sent again."""
+        self.overdue = False
+        """Whether the first pause went by without an answer."""
         self.deadline_us = 0
-        """When, by the monotonic clock, the attempt under way is over."""
+        """When, by the monotonic clock, its caller waits no longer."""
+        self.last_us = 0
+        """When, by the monotonic clock, it is sent no more."""
+        self.refusal: Refusal | None = None
+        """The last refusal of an attempt after which it is sent again."""
+        self.passing = False
+        """Whether it was closed by a refusal of one attempt, of which another may still be answered."""
         self.settle: Callable[[bytes | Refused], None] | None = None
         self.answer_id: str | None = None
         self.answer_digest: str | None = None
+
+    def last_word(self) -> Refused:
+        """What its caller hears when it is given up: the last refusal of an attempt, or that no answer came."""
+        if self.refusal is not None:
+            return _read_refusal(self, self.refusal)
+        return Refused("timeout", message=self.id, attempts=self.attempts)
 
 
 class Requester:
@@ -141,11 +156,13 @@ class Requester:
             question.fire(Happening.REPEAT)
             return
         outcome = self._read(question, answer)
-        if question.attempts_left and isinstance(outcome, Refused) and is_transient(outcome):
-            return  # This attempt failed; the next one goes out when its time comes.
+        passing = isinstance(outcome, Refused) and outcome.again is Again.SAME_BYTES
+        if passing and isinstance(answer, Refusal) and (question.again or question.state == State.CLOSED):
+            question.refusal = answer
+            return  # Of one attempt; the next goes out when its time comes, or another was answered.
         former = question.former()
-        question.fire(Happening.ANSWER)
-        question.answer_id, question.answer_digest = answer.id, admitted.digest
+        question.fire(Happening.ANSWER if not question.passing else Happening.SUPERSEDE)
+        question.answer_id, question.answer_digest, question.passing = answer.id, admitted.digest, passing
         turn.undo.append(lambda _: question.restore(former))
         if former[0] == State.OPENED:
             self._settle(question)
@@ -182,7 +199,7 @@ class Requester:
 
     def abandon(self, question: Question) -> None:
         """Forget a question whose opening could not be committed."""
-        question.restore((State.NEW, None, None))
+        question.restore((State.NEW, None, None, False))
         self._questions.pop(question.digest, None)
 
     def _settle(self, question: Question) -> None:
@@ -192,11 +209,6 @@ class Requester:
             oldest = self._settled.popleft()
             if oldest.state != State.OPENED:  # It is, if its answer could not be committed.
                 self._questions.pop(oldest.digest, None)
-
-
-def is_transient(error: MeshError) -> bool:
-    """Whether the same message may well pass when it is sent again."""
-    return error.step is Step.DELIVERY or error.code in ("rate_limited", "registry_stale")
 
 
 def _read_refusal(question: Question, refusal: Refusal) -> Refused:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeGuard
 
 from mesh import jws
 from mesh.authoriser import Authoriser
-from mesh.errors import CODES, MeshError, Step
+from mesh.errors import CODES, Again, MeshError, Step
 from mesh.exchange import BROKER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.ledger import Row
 from mesh.message import Kind, Refusal, Reply, Request, items_of, parse_time
@@ -304,7 +304,7 @@ class Router:
         turn.sends.append((request.source, line))
         if (
             error.step in _KEPT_STEPS
-            and error.code != "rate_limited"
+            and error.again is not Again.SAME_BYTES
             and not self._ids.check(request.source, request.id, admitted.digest)
         ):
             until_us = parse_time(request.expiry) + KEEP_US

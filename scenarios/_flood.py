@@ -7,7 +7,7 @@ from datetime import date
 
 from msgspec.structs import replace
 
-from mesh import Refused, Simulation
+from mesh import Simulation
 from mesh.broker import Broker
 from mesh.names import BROKER
 from nodes.agency.recovery_support import RECOVERY, RecoverySupport
@@ -91,16 +91,9 @@ class World:
         self.sim.node(BROKER, Broker).authoriser.rates.per_second_max = per_second_max
 
     async def apply(self, number: int, person: Person) -> Receipt:
-        """Somebody of the n-th household applies for the certificate, again and again while there are too many."""
+        """Somebody of the n-th household applies for the certificate."""
         code, query = portal_code(self.sim, person), ApplyQuery(house_of(number))
-        while True:
-            try:
-                return await self.portal.apply(
-                    code, self.office.address, APPLY, query, procedure="disaster-victims"
-                )
-            except Refused as refused:
-                if refused.code != "rate_limited":
-                    raise
+        return await self.portal.apply(code, self.office.address, APPLY, query, procedure="disaster-victims")
 
     async def accept(self, person: Person, *kinds: AidKind) -> Accepted:
         """Somebody applies on the portal for the aid that was offered."""

@@ -62,9 +62,12 @@ async def run(sim: Simulation, *, families: int = 9, down_s: int = 3600, per_sec
         raise UsageError(f"--set families is 5 to 60, not {families}")
     if not 60 <= down_s <= 86_400:
         raise UsageError(f"--set down_s is 60 to 86400 seconds, not {down_s}")
-    if not 1 <= per_second <= families - 2:
+    # Each second lets some through, and a question is asked about nine times.
+    least = -(-families // 8)
+    if not least <= per_second <= families - 2:
         raise UsageError(
-            f"--set per_second is 1 to {families - 2}, fewer than apply at once, not {per_second}"
+            f"--set per_second is {least} to {families - 2}: fewer than apply at once, and enough for each to come "
+            f"through within the time of a question, not {per_second}"
         )
     world = World(sim, families)
     await survey_first(world)

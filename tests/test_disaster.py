@@ -39,12 +39,21 @@ def test_the_scenario_holds(seed: int) -> None:
     assert (push.eligible, push.notified, push.accepted, push.declined) == (7, 7, 6, 0)
 
 
-@pytest.mark.parametrize("settings", [{"families": 5}, {"families": 20, "per_second": 18}, {"down_s": 60}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"families": 5},
+        {"families": 20, "per_second": 18},
+        {"per_second": 2},
+        {"families": 60, "per_second": 8},
+        {"down_s": 60},
+    ],
+)
 def test_the_scenario_holds_for_other_settings(settings: dict[str, Any]) -> None:
     hold(run, **settings)
 
 
-@pytest.mark.parametrize("settings", [{"families": 4}, {"down_s": 59}, {"per_second": 8}, {"per_second": 0}])
+@pytest.mark.parametrize("settings", [{"families": 4}, {"down_s": 59}, {"per_second": 8}, {"per_second": 1}])
 def test_settings_that_it_does_not_model_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="--set"):
         run_scenario(run, settings=settings, nodes="nodes")

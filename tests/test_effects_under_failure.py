@@ -360,7 +360,7 @@ async def test_an_effect_whose_commit_fails_did_not_happen(trace_path: Path, fai
     with recorded(trace_path, failures) as sim:
         tear(office(sim))
         desk = sim.node(DESK)
-        said = await refused(desk.ask(OFFICE, ECHO, Query("write", 1)))
+        said = await refused(desk.ask(OFFICE, ECHO, Query("write", 1), attempts=1))
         assert (said.code, said.by, said.definite) == ("storage_unavailable", OFFICE, False)
         assert not office(sim).host.store.effect
         assert await desk.ask(OFFICE, ECHO, Query(number=2)) == Answer(2)

@@ -297,7 +297,7 @@ async def test_a_failure_is_not_definite_when_an_earlier_attempt_may_have_had_it
         question = asyncio.create_task(
             sim.node(DESK).ask(OFFICE, ECHO, Query("write", 1), timeout_s=5, attempts=2), name="asks"
         )
-        await asyncio.sleep(4)
+        await asyncio.sleep(0.5)
         sim.crash(OFFICE)
         said = await refused(question)
         assert CODES[said.code].definite
@@ -310,7 +310,7 @@ async def test_a_failure_of_the_only_attempt_is_definite(trace_path: Path, failu
     with recorded(trace_path, failures) as sim:
         sim.node(OFFICE)
         sim.crash(OFFICE)
-        said = await refused(sim.node(DESK).ask(OFFICE, ECHO, Query(), timeout_s=5))
+        said = await refused(sim.node(DESK).ask(OFFICE, ECHO, Query(), attempts=1))
         assert (said.code, said.definite) == ("recipient_unreachable", True)
 
 
@@ -330,7 +330,7 @@ async def test_a_failure_is_not_definite_when_another_copy_may_have_had_its_effe
 ) -> None:
     """The network doubles the only attempt; the first copy is handled when the second fails."""
     with recorded(trace_path, failures) as sim:
-        asked = asyncio.create_task(sim.node(DESK).ask(OFFICE, ECHO, Query("slow")), name="asks")
+        asked = asyncio.create_task(sim.node(DESK).ask(OFFICE, ECHO, Query("slow"), attempts=1), name="asks")
         await asyncio.sleep(2)
         assert office(sim).handled == 1
         meanwhile(sim)
@@ -347,7 +347,7 @@ async def test_a_late_copy_of_what_is_handled_is_not_refused_definitely(
         sim.node(OFFICE).host.now_us = lambda: (
             sim.now_us() + (61_000_000 if sim.loop.now_us > 3_000_000 else 0)
         )
-        asked = asyncio.create_task(sim.node(DESK).ask(OFFICE, ECHO, Query("slow")), name="asks")
+        asked = asyncio.create_task(sim.node(DESK).ask(OFFICE, ECHO, Query("slow"), attempts=1), name="asks")
         await asyncio.sleep(4)
         [passed] = [one for one in messages(sim, Request) if one.permit is not None]
         sim.transmit(BROKER, OFFICE, passed.line + b"\n" + (passed.permit or b""))
@@ -359,7 +359,7 @@ async def test_nothing_is_told_to_a_node_whose_key_was_revoked(trace_path: Path,
     """Who holds the key opens what is sealed for it: questions, answers under way, notices, and new codes."""
     with recorded(trace_path, failures) as sim:
         desk = sim.node(DESK)
-        asked = asyncio.create_task(sim.node(OTHER).ask(OFFICE, ECHO, Query("slow")), name="asks")
+        asked = asyncio.create_task(sim.node(OTHER).ask(OFFICE, ECHO, Query("slow"), attempts=1), name="asks")
         await asyncio.sleep(2)
         sim.registry.revoke(OTHER, sim.now_us())
         assert (await refused(desk.ask(OTHER, ECHO, Query(), timeout_s=5))).code == "recipient_unknown"
@@ -425,7 +425,7 @@ def torn(sim: Simulation, patch: pytest.MonkeyPatch) -> None:
         ("storage_unavailable", torn),
     ],
 )
-async def test_what_may_pass_later_is_asked_again_while_attempts_are_left(
+async def test_what_only_lacks_time_or_room_is_asked_again_by_itself(
     code: str,
     provoke: Callable[[Simulation, pytest.MonkeyPatch], None],
     trace_path: Path,
@@ -434,7 +434,7 @@ async def test_what_may_pass_later_is_asked_again_while_attempts_are_left(
 ) -> None:
     with recorded(trace_path, failures) as sim:
         provoke(sim, monkeypatch)
-        answer = await sim.node(DESK).ask(OFFICE, ECHO, Query("write", 4), timeout_s=5, attempts=2)
+        answer = await sim.node(DESK).ask(OFFICE, ECHO, Query("write", 4))
         assert answer == Answer(4)
         assert done(sim) == [4]
         assert code in [one.refusal for one in messages(sim) if one.recipient == DESK]
@@ -443,7 +443,7 @@ async def test_what_may_pass_later_is_asked_again_while_attempts_are_left(
 
 async def test_what_is_final_is_not_asked_again(trace_path: Path, failures: list[str]) -> None:
     with recorded(trace_path, failures) as sim:
-        said = await refused(sim.node(DESK).ask(OFFICE, ECHO, Query("quoting"), timeout_s=5, attempts=3))
+        said = await refused(sim.node(DESK).ask(OFFICE, ECHO, Query("quoting")))
         assert (said.code, said.definite) == ("not_found", True)
         assert sim.loop.now_us < 1_000_000
 

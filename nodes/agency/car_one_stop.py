@@ -32,8 +32,6 @@ from nodes.agency.signature import check_signature
 from nodes.agency.transport import VEHICLE_REGISTER, VEHICLE_WITHDRAW, RegisterQuery
 
 ONE_STOP: Final = "gov/mlit/car-one-stop"
-STEP_TIMEOUT_S: Final = 20.0
-ATTEMPTS: Final = 3
 
 State = Literal["running", "completed", "undoing", "undone"]
 StepName = Literal["police", "transport", "tax"]
@@ -140,8 +138,6 @@ class CarOneStop(Node):
                     step.do,
                     _query(step.name, f"cs-{number:06d}", form, application),
                     procedure=CAR_REGISTRATION,
-                    timeout_s=STEP_TIMEOUT_S,
-                    attempts=ATTEMPTS,
                 )
             except Refused as refused:
                 self._turn(number, "undoing", f"{step.name}: {refused.code}")
@@ -160,8 +156,6 @@ class CarOneStop(Node):
                     step.undo,
                     CaseQuery(f"cs-{number:06d}"),
                     procedure=CAR_REGISTRATION,
-                    timeout_s=STEP_TIMEOUT_S,
-                    attempts=ATTEMPTS,
                 )
             except Refused:
                 return  # The case stays `undoing`; the next run of `advance` asks again.

@@ -75,7 +75,7 @@ async def report_levies(node: Node) -> int:
     book = VehicleLevies(node.db)
     reports = book.unreported()
     for report in reports:
-        await node.ask(PAYMENT_CHECK, PAYMENT_REPORT, report, procedure=REPORTING, attempts=3)
+        await node.ask(PAYMENT_CHECK, PAYMENT_REPORT, report, procedure=REPORTING)
         with node.effect():
             book.mark_reported(report)
     return len(reports)

@@ -95,7 +95,6 @@ class FirmApp(Node):
             procedure=purpose or consent["purpose"],
             items=items,
             consent=consent["id"],
-            attempts=3,
         )
         if reply.total_income_yen is not UNSET:
             with self.effect():
@@ -122,7 +121,7 @@ class FirmApp(Node):
         row = self._filing(receipt)
         query = CarryQuery(_filing_decoder.decode(row["filing"]))
         try:
-            reply = await self.ask(API, API_FILE, query, procedure=ONLINE, attempts=3)
+            reply = await self.ask(API, API_FILE, query, procedure=ONLINE)
         except Refused as refused:
             if refused.definite and row["state"] == "draft":
                 self._note(receipt, "refused")

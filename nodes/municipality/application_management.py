@@ -123,7 +123,6 @@ class ApplicationManagement(Node):
                 _form_of(row["procedure"], row["form"]),
                 subject=row["person"],
                 procedure=row["procedure"],
-                attempts=3,
             )
         except MeshError as error:
             if isinstance(error, Refused) and not error.definite:
@@ -184,7 +183,7 @@ class ApplicationManagement(Node):
         self._note(progress.receipt, progress.state)
 
     async def _report(self, receipt: str, state: State) -> None:
-        await self.ask(SERVER, REPORT, ReportQuery(receipt, state), procedure=ONLINE, attempts=3)
+        await self.ask(SERVER, REPORT, ReportQuery(receipt, state), procedure=ONLINE)
 
     def _note(self, receipt: str, state: str, why: str = "") -> None:
         with self.effect():

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from msgspec import UNSET, Struct
 
@@ -44,8 +44,6 @@ from nodes.municipality.benefit_rules import (
 from nodes.municipality.resident import HEADS, HOUSEHOLD, HeadsQuery, HouseholdQuery, Member
 from nodes.municipality.tax import CORRECTION, TAXED, TaxedQuery
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
-
-ATTEMPTS: Final = 3
 
 
 class Refusal(Struct, frozen=True):
@@ -242,7 +240,7 @@ class BenefitsOffice(Node):
             raise ManualReview("nothing was ordered")
         order = TransferQuery(payment[0], account, payment[1])
         bank = self.file.programme().bank
-        reply = await self.ask(bank, TRANSFER, order, procedure=PROCEDURE, attempts=ATTEMPTS)
+        reply = await self.ask(bank, TRANSFER, order, procedure=PROCEDURE)
         with self.effect():
             self.file.settle(number, reply.outcome)
         return reply.outcome

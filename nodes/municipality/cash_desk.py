@@ -69,7 +69,7 @@ class CashDesk(Node):
         if self.db.execute("SELECT 1 FROM agent WHERE address = ?", (agent,)).fetchone() is None:
             raise ManualReview("the municipality has not designated this agent")
         query = ChargeQuery(order, amount_yen, wallet)
-        charged = await self.ask(agent, PAYMENT_CHARGE, query, procedure=PROCEDURE, attempts=3)
+        charged = await self.ask(agent, PAYMENT_CHARGE, query, procedure=PROCEDURE)
         with self.effect():
             self.db.execute(
                 "INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?, 0)",
@@ -93,9 +93,7 @@ class CashDesk(Node):
         row = self.db.execute('SELECT agent FROM receipt WHERE "order" = ?', (query.order,)).fetchone()
         if row is None:
             raise NotFound("nothing was paid for this order")
-        await self.ask(
-            row["agent"], PAYMENT_REFUND, RefundQuery(query.order), procedure=PROCEDURE, attempts=3
-        )
+        await self.ask(row["agent"], PAYMENT_REFUND, RefundQuery(query.order), procedure=PROCEDURE)
         with self.effect():
             self.db.execute('UPDATE receipt SET refunded = 1 WHERE "order" = ?', (query.order,))
         return Paid(0)

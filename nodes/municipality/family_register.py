@@ -139,7 +139,7 @@ class FamilyRegister(Node):
             EntryTie(tie.kind, places[tie.first], places[tie.second], tie.until) for tie in self._ties(record)
         ]
         copy = CopyQuery(record, row["kind"], bool(row["protected"]), tuple(entries), tuple(ties))
-        return (await self.ask(FAMILY_LINK, FAMILY_COPY, copy, procedure=PROCEDURE, attempts=3)).persons
+        return (await self.ask(FAMILY_LINK, FAMILY_COPY, copy, procedure=PROCEDURE)).persons
 
     async def _number(self, person: str) -> str:
         supplement = f"{self.member}/family-register-supplement"
@@ -173,11 +173,11 @@ class FamilyRegister(Node):
         """
         order = self.orders.order(number)
         desk = f"{self.member}/cash-desk"
-        paid = await self.ask(desk, FEE_PAID, OrderQuery(order.key), procedure="fees", attempts=3)
+        paid = await self.ask(desk, FEE_PAID, OrderQuery(order.key), procedure="fees")
         if order.state == "ordered" and paid.amount_yen == order.fee_yen:
             order = await self._decide(order, official)
         if order.state == "refused" and paid.amount_yen:
-            await self.ask(desk, FEE_REFUND, OrderQuery(order.key), procedure="fees", attempts=3)
+            await self.ask(desk, FEE_REFUND, OrderQuery(order.key), procedure="fees")
         return order
 
     async def _decide(self, order: CopyOrder, official: str | None) -> CopyOrder:

@@ -39,7 +39,6 @@ from nodes.municipality.resident import CityCode
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 
 PROCEDURE: Final = "disaster-aid"
-ATTEMPTS: Final = 3
 
 
 class AcceptQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,7 +193,6 @@ class VictimSupport(Node):
                 ClaimQuery(row["city"]),
                 subject=person,
                 procedure=PROCEDURE,
-                attempts=ATTEMPTS,
             )
         else:
             await self._send_inside(row)

@@ -115,7 +115,7 @@ class ApiGateway(Node):
             raise MeshError("schema_invalid", "the receipt number is another application's")
         carried = FileQuery(query.filing, caller.address)
         try:
-            reply = await self.ask(SERVER, FILE, carried, procedure=ONLINE, attempts=3)
+            reply = await self.ask(SERVER, FILE, carried, procedure=ONLINE)
         except Refused as refused:
             raise _passed_on(refused) from refused
         with self.effect():

@@ -55,7 +55,7 @@ class ApplicationSite(Node):
         row = self._row(receipt)
         query = FileQuery(_filing_decoder.decode(row["filing"]))
         try:
-            reply = await self.ask(SERVER, FILE, query, procedure=ONLINE, attempts=3)
+            reply = await self.ask(SERVER, FILE, query, procedure=ONLINE)
         except Refused as refused:
             if refused.definite:  # Else it may have been taken: the resident sends the same once more.
                 self._note(receipt, "refused", refused.code)

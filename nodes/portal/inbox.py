@@ -99,7 +99,7 @@ class Portal(Node):
         """File what the resident filled in and confirmed; keeps what came of it. Raises `Refused`."""
         filed_us = self.host.now_us()
         try:
-            answer = await self.ask(to, service, query, subject=person, procedure=procedure, attempts=3)
+            answer = await self.ask(to, service, query, subject=person, procedure=procedure)
         except Refused as refused:
             self._keep_application(person, to, service.name, filed_us, refused.code)
             raise
