@@ -23,6 +23,7 @@ from mesh.builtin import (
 )
 from mesh.errors import MeshError, UsageError
 from mesh.exchange import Turn
+from mesh.gates import Gate, Walk
 from mesh.history import history_of
 from mesh.host import Host
 from mesh.ledger import Row, read_row
@@ -105,7 +106,8 @@ class Broker(Node, engine=True):
             return
         now_us = self.host.now_us()
         try:
-            self._admitted = admitted = self._party.admit(line, now_us)
+            self._walk = walk = Walk(Gate.BROKER)
+            self._admitted = admitted = self._party.admit(line, now_us, walk=walk)
             check_peer(admitted, peer)
         except MeshError as error:
             self._refuse_unknown(line, error, peer, now_us, turn)

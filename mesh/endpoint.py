@@ -18,6 +18,7 @@ from mesh.consent import ConsentUses
 from mesh.deadlines import Deadlines
 from mesh.errors import MeshError, Refused, Step
 from mesh.exchange import State, Turn, digest_of
+from mesh.gates import AUTHORISATION, Gate, Walk
 from mesh.host import Host
 from mesh.keys import VerifyKey
 from mesh.message import Kind, Notice, Permit, encode, items_of, parse_time
@@ -43,7 +44,6 @@ _HANDLER_STEPS = (
     Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.AUTHORISATION, Step.CONTENT, Step.PROVIDER, Step.LEDGER,
 )  # fmt: skip
 """Steps whose codes a handler may raise: what it decides itself, and what is wrong with a token in a question."""
-_REFUSABLE = (Kind.REQUEST, Kind.EVENT, Kind.NOTICE)
 
 last_message: ContextVar[str] = ContextVar("last_message", default="")
 """The id of the message that the running task sent or received last; expectations point to it."""
@@ -112,6 +112,8 @@ class Endpoint:
         self._rows_since_purge = 0
         self._admitted: Admitted | None = None
         self._permit_digest: str | None = None
+        self._walk = Walk(Gate.NODE)
+        """Of the line that is at the gate."""
         host.committed = self._after_commit
         host.commit_failed = lambda _: self._arm()
         host.going_down = self._deadlines.give_up_all
@@ -146,7 +148,7 @@ class Endpoint:
         except MeshError as error:
             code = error.code
         self.host.perform(turn)
-        return Passage(code, self._admitted, self._permit_digest)
+        return Passage(code, self._admitted, self._permit_digest, self._walk.record(refused=code is not None))
 
     def unreachable(self, line: bytes, recipient: str) -> None:
         """Nobody was at the address: what is in the outbox goes again, what was asked times out."""
@@ -159,7 +161,8 @@ class Endpoint:
             self._route_permitted(head, permit_line, peer, now_us, turn)
             return
         try:
-            self._admitted = admitted = self._party.admit(line, now_us)
+            self._walk = walk = Walk(Gate.NODE)
+            self._admitted = admitted = self._party.admit(line, now_us, walk=walk)
             check_peer(admitted, peer)
         except MeshError as error:
             self._refuse_unknown(line, error, peer, now_us, turn)
@@ -173,6 +176,7 @@ class Endpoint:
             if not self._publisher.on_refusal(admitted, now_us, turn):
                 self._requester.on_answer(admitted, now_us, turn)
         else:
+            admitted.walk.to(AUTHORISATION)
             missing = MeshError("no_legal_basis", "no permit of a broker came with the message")
             self._refuse(admitted, missing, peer, now_us, turn)
             raise missing
@@ -180,14 +184,15 @@ class Endpoint:
     def _route_permitted(self, head: bytes, permit_line: bytes, peer: str, now_us: int, turn: Turn) -> None:
         party = self._party
         try:
-            permit, permit_digest = party.admit_permit(permit_line, now_us)
+            self._walk = walk = Walk(Gate.PERMITTED)
+            permit, permit_digest = party.admit_permit(permit_line, now_us, walk=walk)
         except MeshError as error:
             self._refuse_unknown(head, error, peer, now_us, turn)
             raise
         self._permit_digest = permit_digest
         try:
             key_time_us = None if permit.accepted is None else parse_time(permit.accepted)
-            self._admitted = admitted = party.admit(head, now_us, key_time_us=key_time_us)
+            self._admitted = admitted = party.admit(head, now_us, key_time_us=key_time_us, walk=walk)
             check_peer(admitted, peer)
         except MeshError as error:
             self._refuse_permitted(head, permit, permit_digest, error, peer, now_us, turn)
@@ -198,13 +203,11 @@ class Endpoint:
             if admitted.kind == Kind.REQUEST:
                 asked = self._provider.on_request(admitted, permit, permit_digest, now_us, turn)
                 if asked is not None:
-                    self._begin(asked)
-            elif admitted.kind in _REFUSABLE:
+                    self._begin(asked, walk)
+            else:
                 pushed = self._subscriber.on_push(admitted, head, permit, permit_line, now_us, turn)
                 if pushed is not None:
                     turn.calls.append((self._spawn_push, (pushed,)))
-            else:
-                raise MeshError("message_malformed", "a permit goes with a request or a push")
         except MeshError as error:
             self._refuse(admitted, error, peer, now_us, turn, permit_digest)
             raise
@@ -271,14 +274,14 @@ class Endpoint:
 
     # Handlers.
 
-    def _begin(self, asked: Asked) -> None:
+    def _begin(self, asked: Asked, walk: Walk) -> None:
         """Read the question and hand it to its handler; what is wrong with it has no effect there."""
         declaration = self.declarations[asked.request.type][0]
         assert isinstance(declaration, Service | PersonalService)  # noqa: S101
         query = declaration.decode_query(asked.data)
         if declaration.batched and len(query.subjects) > asked.permit.subjectsmax:
             raise MeshError("over_broad")
-        self._provider.start(asked)
+        self._provider.start(asked, walk)
         self.host.spawn(self._handle(asked, declaration, query), f"{self.address} answers {asked.request.id}")
 
     async def _handle(

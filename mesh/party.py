@@ -1,7 +1,7 @@
 """One party of the mesh: its keys, its view of the registry and its seals.
 
-Every gate begins here, in the order of DESIGN.md section 4: size and form, algorithm and key, signature,
-payload, sender. What stands behind is each role's own.
+Every gate begins here, as `mesh.gates` has it: size and form, algorithm and key, signature, payload, sender. What
+stands behind is each role's own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,21 @@ from mesh import jws
 from mesh.channels import Opener, Sealer
 from mesh.errors import CODES, MeshError
 from mesh.exchange import digest_of
+from mesh.gates import (
+    ADDRESS,
+    FORM,
+    KEY,
+    PAYLOAD,
+    PERMIT_ADDRESS,
+    PERMIT_FORM,
+    PERMIT_KEY,
+    PERMIT_PAYLOAD,
+    PERMIT_SIGNATURE,
+    SIGNATURE,
+    Check,
+    Gate,
+    Walk,
+)
 from mesh.keys import NodeKeys, SealPublicKey
 from mesh.message import (
     Body,
@@ -72,6 +87,8 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     digest: str
     zone: str
     """The sender's zone, as registered."""
+    walk: Walk
+    """How far it is through its gate."""
 
 
 class Resent(MeshError):
@@ -103,36 +120,47 @@ class Party:
         self.opener = Opener(address, keys.sealing)
         self.new_id = new_id
 
-    def admit(self, line: bytes, now_us: int, *, key_time_us: int | None = None) -> Admitted:
+    def admit(
+        self, line: bytes, now_us: int, *, key_time_us: int | None = None, walk: Walk | None = None
+    ) -> Admitted:
         """Check a line up to its sender.
 
         `key_time_us` is when the key is judged, by default now; pushes are judged when the broker took
-        them over. Raises `MeshError` with the codes of the steps form, key, signature, payload, address.
+        them over. `walk` goes through the gate that it came to, by default a node's. Raises `MeshError` with the codes
+        of the steps form, key, signature, payload, address.
         """
-        token = jws.parse(line)
-        decoder = _DECODERS.get(token.typ)
-        if decoder is None:
-            raise MeshError("message_malformed", "no message of this kind is expected here")
+        walk = Walk(Gate.NODE) if walk is None else walk
+        token = _parse(line, walk, FORM, KEY)
+        walk.of(token.typ)
+        walk.to(KEY)
         self.view.catch_up(now_us)
         sender = self.view.key(token.kid)
         sender.check(now_us if key_time_us is None else key_time_us)
         self.view.check_fresh(now_us)
+        walk.to(SIGNATURE)
         sender.verify_key.verify(token.signature, token.signing_input)
-        message = decode_bounded(token.payload, decoder)
+        walk.to(PAYLOAD)
+        message = decode_bounded(token.payload, _DECODERS[token.typ])
+        walk.to(ADDRESS)
         if message.source != sender.address:
             raise MeshError("sender_mismatch")
-        return Admitted(token.typ, message, digest_of(line), sender.zone)
+        return Admitted(token.typ, message, digest_of(line), sender.zone, walk)
 
-    def admit_permit(self, line: bytes, now_us: int) -> tuple[Permit, str]:
+    def admit_permit(self, line: bytes, now_us: int, *, walk: Walk | None = None) -> tuple[Permit, str]:
         """Check a permit up to its sender, who must have the broker role; returns it with its digest."""
-        token = jws.parse(line)
+        walk = Walk(Gate.PERMITTED) if walk is None else walk
+        token = _parse(line, walk, PERMIT_FORM, PERMIT_KEY)
         if token.typ != Kind.PERMIT:
             raise MeshError("message_malformed", "the second line is no permit")
+        walk.to(PERMIT_KEY)
         self.view.catch_up(now_us)
         sender = self.view.key(token.kid)
         sender.check(now_us)
+        walk.to(PERMIT_SIGNATURE)
         sender.verify_key.verify(token.signature, token.signing_input)
+        walk.to(PERMIT_PAYLOAD)
         permit = decode_bounded(token.payload, _permit_decoder)
+        walk.to(PERMIT_ADDRESS)
         if sender.address != BROKER or permit.broker != BROKER:
             raise MeshError("sender_mismatch", "only a broker gives permits")
         return permit, digest_of(line)
@@ -191,6 +219,17 @@ class Party:
             data=RefusalData(definite and CODES[error.code].definite, error.text),
         )
         return self.sign(refusal, Kind.REFUSAL)
+
+
+def _parse(line: bytes, walk: Walk, form: Check, key: Check) -> jws.Token:
+    """Check the form of a line. Its algorithm, which belongs to the next step, is read last of all."""
+    walk.to(form)
+    try:
+        return jws.parse(line)
+    except MeshError as error:
+        if error.code == "algorithm_unsupported":
+            walk.to(key)
+        raise
 
 
 def read_line(line: bytes) -> Any:

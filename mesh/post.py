@@ -12,6 +12,7 @@ from typing import Any
 from mesh.authoriser import Authoriser
 from mesh.errors import MeshError
 from mesh.exchange import Happening, Turn
+from mesh.gates import AUTHORISATION, DUPLICATE, REPLY, TIME, ZONE, Walk
 from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Receipt, format_time, items_of, parse_time
 from mesh.names import BROKER, matches, member_of
@@ -54,14 +55,16 @@ class Post:
         """
         message: Event | Notice = admitted.message
         self._check_address(message, now_us)
+        admitted.walk.to(TIME)
         check_time(message.time, message.expiry, now_us, PUSH_LIFE_US)
+        admitted.walk.to(DUPLICATE)
         if self._ids.check(message.source, message.id, admitted.digest):
             kept = self._ids.kept(message.source, message.id)
             if kept is not None:
                 turn.sends.append((message.source, kept[1]))
             # Else the first copy is about to be committed, and its receipt answers this one as well.
             return
-        recipients = self._recipients(message, admitted.zone, now_us)
+        recipients = self._recipients(message, admitted.zone, now_us, admitted.walk)
         self._authoriser.person_of(message)
         self._authoriser.rates.count(peer, now_us)
         expiry_us = parse_time(message.expiry)
@@ -99,17 +102,20 @@ class Post:
         elif message.recipient != BROKER:
             raise MeshError("audience_mismatch")
 
-    def _recipients(self, message: Event | Notice, zone: str, now_us: int) -> list[str]:
+    def _recipients(self, message: Event | Notice, zone: str, now_us: int, walk: Walk) -> list[str]:
         """Who gets the push: the recipient of a notice, or whom the law lets hear of the event."""
         if isinstance(message, Event):
+            walk.to(AUTHORISATION)
             rows = self._authoriser.policy.subscribers(message.source, message.type, now_us)
             if not rows:
                 raise MeshError("no_legal_basis", f"no row lets anybody hear of {message.source}'s event")
             return [
                 address for address in self._heard_by(message, rows) if self._reaches(message, zone, address)
             ]
+        walk.to(ZONE)
         recipient = self._party.view.lookup(message.recipient)
         self._authoriser.check_zone(zone, recipient.zone, message.source, message.recipient)
+        walk.to(AUTHORISATION)
         self._basis_for(message, message.recipient, now_us)
         return [message.recipient]
 
@@ -190,6 +196,7 @@ class Post:
         receipt: Receipt = admitted.message
         if receipt.recipient != self._party.address:
             raise MeshError("audience_mismatch")
+        admitted.walk.to(REPLY)
         delivery = self.outbox.find(receipt.source, receipt.requestdigest)
         if delivery is None:
             return
@@ -221,7 +228,10 @@ class Post:
 
     def is_delivery(self, admitted: Admitted) -> bool:
         """Whether a refusal is of a delivery. It goes out again until it expires: the recipient may mend."""
-        return self.outbox.find(admitted.message.source, admitted.message.requestdigest) is not None
+        found = self.outbox.find(admitted.message.source, admitted.message.requestdigest) is not None
+        if found:
+            admitted.walk.to(REPLY)
+        return found
 
     def dead_letters(self) -> list[Delivery]:
         """The deliveries that were given up, in the order in which they were taken over."""

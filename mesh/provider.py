@@ -14,6 +14,7 @@ from msgspec import Struct
 from mesh.consent import ConsentUses
 from mesh.errors import MeshError
 from mesh.exchange import PROVIDER, Happening, LifeCycle, State, Table, Turn, digest_of
+from mesh.gates import AUTHORISATION, CONTENT, DUPLICATE, PERMIT_LAW, ROOM, TIME, Walk
 from mesh.jws import LINE_SIZE_MAX
 from mesh.ledger import Row
 from mesh.message import Kind, Permit, Reply, Request, format_time, items_of, parse_time
@@ -94,28 +95,32 @@ class Provider:
     ) -> Asked | None:
         """Check a question and its permit; None when it is a repeat, whose outcome is in the turn.
 
-        Raises `MeshError` with the codes of the steps address to content, and overloaded.
+        Raises `MeshError` with the codes of the steps address to content.
         """
         request: Request = admitted.message
+        walk = admitted.walk
         self._check_address(request, permit, admitted.digest)
+        walk.to(TIME)
         check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US)
         if now_us > parse_time(permit.expiry):
             raise MeshError("message_expired", "the permit is past its expiry")
         if parse_time(permit.time) > now_us + FUTURE_TOLERANCE_US:
             raise MeshError("message_from_future", "the permit is dated ahead")
         # Before a repeat is looked up: who replays a question under a made-up row does not get the kept answer.
+        walk.to(PERMIT_LAW)
         self._law.check_permit(permit)
+        walk.to(DUPLICATE)
         life = self._recall(request, admitted.digest)
         if life.state != State.NEW:
             self._repeat(life, admitted.digest, turn)
             return None
+        walk.to(AUTHORISATION)
         if request.type in self._always:
             self._check_person(permit)
         consent = None if permit.consent is None else self._check_consent(permit.consent, request, now_us)
+        walk.to(CONTENT)
         data = self._party.unseal(request.data, request)
         check_no_personal_number(data)
-        if len(self._answering) >= HANDLING_MAX:
-            raise MeshError("overloaded")
         return Asked(request, admitted.digest, life, permit, permit_digest, data, consent)
 
     def _check_person(self, permit: Permit) -> None:
@@ -138,8 +143,11 @@ class Provider:
             now_us=now_us,
         )
 
-    def start(self, asked: Asked) -> None:
-        """The handler begins; repeats wait for it."""
+    def start(self, asked: Asked, walk: Walk) -> None:
+        """The handler begins, if there is room for it (`overloaded`); repeats wait for it."""
+        walk.to(ROOM)
+        if len(self._answering) >= HANDLING_MAX:
+            raise MeshError("overloaded")
         asked.life.fire(Happening.REQUEST)
         self._answering[asked.request.source, asked.request.id] = asked.life
         if asked.consent is not None:

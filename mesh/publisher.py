@@ -10,6 +10,7 @@ from typing import Any
 
 from mesh.errors import CODES, MeshError, Step
 from mesh.exchange import Turn, digest_of
+from mesh.gates import REPLY
 from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Receipt, Refusal, format_time
 from mesh.names import BROKER
@@ -116,10 +117,11 @@ class Publisher:
     def on_receipt(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
         """The broker signed for a push; a repeated receipt is dropped."""
         receipt: Receipt = admitted.message
-        if receipt.source != BROKER:
-            raise MeshError("correlation_mismatch", "only the broker takes pushes over")
         if receipt.recipient != self._party.address:
             raise MeshError("audience_mismatch")
+        admitted.walk.to(REPLY)
+        if receipt.source != BROKER:
+            raise MeshError("correlation_mismatch", "only the broker takes pushes over")
         delivery = self.outbox.find(BROKER, receipt.requestdigest)
         if delivery is not None:
             former = delivery.former()
@@ -136,10 +138,11 @@ class Publisher:
         delivery = self.outbox.find(BROKER, refusal.requestdigest)
         if delivery is None:
             return False
-        if refusal.source != BROKER:
-            raise MeshError("correlation_mismatch", "only the broker refuses pushes to their publisher")
         if refusal.recipient != self._party.address:
             raise MeshError("audience_mismatch")
+        admitted.walk.to(REPLY)
+        if refusal.source != BROKER:
+            raise MeshError("correlation_mismatch", "only the broker refuses pushes to their publisher")
         code = CODES.get(refusal.code)
         if code is None:
             raise MeshError("schema_invalid", "the refusal has no code of the table")

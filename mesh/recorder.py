@@ -30,6 +30,8 @@ class Passage(Struct, frozen=True, gc=False):
     """None when every check passed."""
     admitted: Admitted | None = None
     permit_digest: str | None = None
+    gate: int = 0
+    """How far it came, as `mesh.gates.Walk.record` says it; 0 where there was no gate."""
 
 
 NO_PASSAGE: Final = Passage()

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from mesh.errors import CODES, Again, MeshError, Refused, Step
 from mesh.exchange import REQUESTER, Happening, LifeCycle, State, Table, Turn, digest_of
+from mesh.gates import CONTENT, REPLY
 from mesh.ledger import Row
 from mesh.message import Kind, Refusal, Reply, Request, format_time
 from mesh.names import BROKER
@@ -149,13 +150,19 @@ class Requester:
         party = self._party
         if answer.recipient != party.address:
             raise MeshError("audience_mismatch")
+        data = b""
+        if isinstance(answer, Reply):
+            admitted.walk.to(CONTENT)
+            data = party.unseal(answer.data, answer)
+            check_no_personal_number(data)
+        admitted.walk.to(REPLY)
         question = self._questions.get(answer.requestdigest)
         if question is None:
             raise MeshError("correlation_mismatch")
         if question.answer_digest == admitted.digest:
             question.fire(Happening.REPEAT)
             return
-        outcome = self._read(question, answer)
+        outcome = self._read(question, answer, data)
         passing = isinstance(outcome, Refused) and outcome.again is Again.SAME_BYTES
         if passing and isinstance(answer, Refusal) and (question.again or question.state == State.CLOSED):
             question.refusal = answer
@@ -180,15 +187,13 @@ class Requester:
         if question.settle is not None:
             turn.calls.append((question.settle, (outcome,)))
 
-    def _read(self, question: Question, answer: Reply | Refusal) -> bytes | Refused:
+    def _read(self, question: Question, answer: Reply | Refusal, data: bytes) -> bytes | Refused:
         if answer.type != question.service and not isinstance(answer, Refusal):
             raise MeshError("correlation_mismatch")
         if isinstance(answer, Refusal):
             return _read_refusal(question, answer)
         if answer.source != question.to:
             raise MeshError("correlation_mismatch", "somebody answered who was not asked")
-        data = self._party.unseal(answer.data, answer)
-        check_no_personal_number(data)
         return data
 
     def expire(self, question: Question) -> None:

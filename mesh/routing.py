@@ -15,6 +15,7 @@ from mesh import jws
 from mesh.authoriser import Authoriser
 from mesh.errors import CODES, Again, MeshError, Step
 from mesh.exchange import BROKER, Happening, LifeCycle, State, Table, Turn, digest_of
+from mesh.gates import AUTHORISATION, DUPLICATE, REPLY, TIME, ZONE
 from mesh.ledger import Row
 from mesh.message import Kind, Refusal, Reply, Request, items_of, parse_time
 from mesh.names import member_of
@@ -138,19 +139,23 @@ class Router:
         refused for good gets the same refusal.
         """
         request: Request = admitted.message
-        party = self._party
+        party, walk = self._party, admitted.walk
+        items = items_of(request.items) if request.items is not None else frozenset()
         recipient = self._authoriser.recipient(request.recipient, now_us)
         if request.type not in recipient.services:
             raise MeshError("service_unknown")
+        walk.to(TIME)
         check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US)
+        walk.to(DUPLICATE)
         routed = self._find(request, admitted.digest, now_us)
         if routed is not None and routed.state == State.REFUSED:
             routed.fire(Happening.REQUEST)
             turn.sends.append((request.source, routed.refusal))
             return
-        items = items_of(request.items) if request.items is not None else frozenset()
         authoriser = self._authoriser
+        walk.to(ZONE)
         authoriser.check_zone(admitted.zone, recipient.zone, request.source, request.recipient)
+        walk.to(AUTHORISATION)
         basis = authoriser.basis_of(request, items, now_us)
         consent = self._consent(request, items, basis, now_us)
         person = authoriser.person_of(request) if request.subject is not None else None
@@ -208,6 +213,7 @@ class Router:
         Raises `MeshError`: correlation_mismatch for an answer to nothing permitted, or of another party.
         """
         answer: Reply | Refusal = admitted.message
+        admitted.walk.to(REPLY)
         routed = self._by_digest.get(answer.requestdigest)
         if routed is None or answer.source != routed.provider:
             raise MeshError("correlation_mismatch")

@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from mesh.errors import MeshError
 from mesh.exchange import SUBSCRIBER, Happening, LifeCycle, State, Table, Turn, digest_of
+from mesh.gates import CONTENT, DUPLICATE, PERMIT_LAW, TIME
 from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Permit, Receipt, format_time, parse_time
 from mesh.names import BROKER
@@ -94,19 +95,24 @@ class Subscriber:
         `MeshError` with the codes of the steps address to content.
         """
         message: Event | Notice = admitted.message
+        walk = admitted.walk
         self._check_address(message, admitted.kind, permit, admitted.digest)
+        walk.to(TIME)
         check_time(permit.time, permit.expiry, now_us, PERMIT_LIFE_US)
         accepted_us = parse_time(permit.accepted or permit.time)
         if accepted_us > now_us + FUTURE_TOLERANCE_US:
             raise MeshError("message_from_future", "the push was accepted in the future")
         check_time(message.time, message.expiry, accepted_us, PUSH_LIFE_US)
+        walk.to(PERMIT_LAW)
         self._law.check_permit(permit, is_event=isinstance(message, Event))
+        walk.to(DUPLICATE)
         life = self._recall(message, admitted.digest)
         if life.state != State.NEW:
             self._repeat(life, admitted.digest, turn)
             return None
         data = b""
         if isinstance(message, Notice):
+            walk.to(CONTENT)
             data = self._party.unseal(message.data, message)
             check_no_personal_number(data)
             self._read(message.type, data)

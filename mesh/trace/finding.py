@@ -37,7 +37,7 @@ class Report:
     trees: int = 0
     """The registry's, and every ledger's."""
     refused: int = 0
-    """Transmissions that the recipient's gate refused up to the signature and the sender."""
+    """Transmissions that the recipient's gate refused, at whatever step."""
     unfinished: int = 0
     """Exchanges in which a `closed` is missing."""
     retried: int = 0

@@ -40,6 +40,7 @@ class _Plain(NamedTuple):
     permit: int | None
     fate: str
     code: str | None
+    gate: int | None
 
 
 class Ends(NamedTuple):
@@ -70,6 +71,7 @@ _SHORT = f"CASE WHEN length({{0}}.line) <= {_INLINE_MAX} THEN {{0}}.line END"
 # The writer puts '' and 0 where there is nothing, because SQLite binds them faster than NULL.
 _TRANSMISSIONS = f"""
 SELECT t.number, t.sent_us, t.arrived_us, t.sender, t.recipient, nullif(t.permit, 0), t.fate, nullif(t.code, ''),
+  {{gate}},
   {(_ROW + _SHORT).format("m")}, {(_ROW + _SHORT).format("p")}
 FROM transmission t LEFT JOIN message m ON m.number = t.message LEFT JOIN message p ON p.number = t.permit
 WHERE {{where}} ORDER BY t.number LIMIT ?"""  # noqa: S608
@@ -259,7 +261,8 @@ class Trace:
 
         `where` is an SQL condition on t (transmission) and m (message), with its values.
         """
-        sql = _TRANSMISSIONS.format(where=f"t.number >= ? AND ({where})")
+        gate = "NULL" if self._older else "nullif(t.gate, 0)"
+        sql = _TRANSMISSIONS.format(where=f"t.number >= ? AND ({where})", gate=gate)
         for row in self._pieces(sql, start, values, limit, _SHARES):
             yield self._transmission(row)
 
@@ -294,15 +297,15 @@ class Trace:
     def _transmission(self, row: tuple[Any, ...]) -> Transmission:
         index = row[0] if type(row[0]) is int else None
         try:
-            plain = _convert(row[:8], _Plain)
-            message = self._whole(row[8:15])
-            permit = None if plain.permit is None else self._whole(row[15:])
+            plain = _convert(row[:9], _Plain)
+            message = self._whole(row[9:16])
+            permit = None if plain.permit is None else self._whole(row[16:])
             sender, recipient = self.parties[plain.sender], self.parties[plain.recipient]
         except (msgspec.ValidationError, KeyError):
             raise self._damage(f" at transmission {index}", index) from None
         return Transmission(
             plain.number, plain.sent_us, plain.arrived_us, sender, recipient, plain.fate, plain.code,
-            message, permit,
+            message, permit, plain.gate,
         )  # fmt: skip
 
     def _whole(self, row: tuple[Any, ...]) -> Message:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from mesh import jws
+from mesh import gates, jws
 from mesh.errors import CODES, MeshError
 from mesh.message import Event, Kind, Notice, Permit, Receipt, Refusal, Reply, Request, parse_time
 from mesh.names import BROKER
@@ -112,6 +112,7 @@ class Recheck:
                         self.passed.setdefault(permit.digest, (sent.number, Kind.PERMIT))
                     elif head.kind == Kind.REPLY:
                         self.passed.setdefault(head.digest, (sent.number, Kind.REPLY))
+                _check_gate(sent)
         except (MeshError, Finding) as error:
             raise Finding(error.code, error.text, index=sent.number, message=sent.message.id) from None
         self._report.messages += 1
@@ -203,12 +204,9 @@ class Recheck:
         expected = head.code if permit is None else permit.code or head.code
         if expected is None and sent.sender not in (head.body.source, BROKER):
             expected = "sender_mismatch"  # Whoever brought it is not whom it names.
-        if given == expected:
-            if given is not None:
-                self._report.refused += 1
-            return
-        if _is_believed(given, head, permit):
+        if given is not None:
             self._report.refused += 1
+        if given == expected or _is_believed(given, head, permit):
             return
         if expected is not None:
             raise Finding(expected, f"the gate is said to have {_said(given)}, and the message fails")
@@ -251,6 +249,24 @@ def _columns(checked: Checked, line: bytes) -> tuple[str, str | None, str | None
         return checked.kind, None, body.service or None, None
     code = body.code if isinstance(body, Refusal) else ""
     return checked.kind, body.id or None, body.type or None, code or None
+
+
+def _check_gate(sent: Transmission) -> None:
+    """How far the gate is said to have come must fit what it made of the line, as far as its table is known here."""
+    if sent.gate is None:
+        return
+    try:
+        version, count = gates.passed(sent.gate)
+    except KeyError:
+        return
+    gate = gates.gate_of(sent.recipient, permitted=sent.permit is not None)
+    row = gates.row_of(gate, sent.message.kind, version)
+    begun = len(gates.BEGINNINGS[gate])
+    fits = begun <= count <= len(row) if sent.code is None else count < len(row)
+    if fits and sent.code in _FOUND_HERE_ONLY:
+        fits = count < begun
+    if not fits:
+        raise Finding("correlation_mismatch", "the gate is said to have come as far as it cannot have")
 
 
 def _is_believed(given: str | None, head: Checked, permit: Checked | None) -> bool:

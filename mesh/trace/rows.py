@@ -30,6 +30,9 @@ class Transmission(NamedTuple):
     """Why the recipient's gate refused it; None when every check passed or it came to none."""
     message: Message
     permit: Message | None
+    gate: int | None = None
+    """How far it came at the recipient's gate, as `mesh.gates` records it; None if it came to none, or in a trace of the
+    first format."""
 
 
 class LedgerRow(NamedTuple):

@@ -28,7 +28,7 @@ CREATE TABLE message(
 CREATE TABLE transmission(
   number INTEGER PRIMARY KEY, sent_us INTEGER NOT NULL, arrived_us INTEGER NOT NULL,
   sender INTEGER NOT NULL, recipient INTEGER NOT NULL, message INTEGER NOT NULL, permit INTEGER,
-  fate TEXT NOT NULL, code TEXT);
+  fate TEXT NOT NULL, code TEXT, gate INTEGER);
 CREATE TABLE ledger(
   number INTEGER PRIMARY KEY, party INTEGER NOT NULL, position INTEGER NOT NULL, row BLOB NOT NULL);
 CREATE TABLE head(number INTEGER PRIMARY KEY, party INTEGER NOT NULL, token BLOB NOT NULL);
@@ -45,10 +45,15 @@ CREATE TABLE sealing_key(address TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT RO
 """
 
 _FORMAT_1: Final = """
+CREATE TABLE transmission(
+  number INTEGER PRIMARY KEY, sent_us INTEGER NOT NULL, arrived_us INTEGER NOT NULL,
+  sender INTEGER NOT NULL, recipient INTEGER NOT NULL, message INTEGER NOT NULL, permit INTEGER,
+  fate TEXT NOT NULL, code TEXT);
 CREATE TABLE expectation(
   number INTEGER PRIMARY KEY, text TEXT NOT NULL, text_ja TEXT NOT NULL, held INTEGER NOT NULL, message TEXT);
 """
-"""The tables that were otherwise in the first format, which kept its story in the epilogue."""
+"""The tables that were otherwise in the first format, which kept its story in the epilogue, and not how far a line came
+at its gate."""
 
 SCHEMAS: Final = (SCHEMA, _FORMAT_1)
 """The tables of every format there was, the newest first: a file that has others is no trace."""

@@ -11,10 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mesh import base64url
-from mesh.errors import CODES, MeshError, Step, UsageError
-from mesh.message import Kind
-from mesh.names import BROKER, is_role, matches
+from mesh import base64url, gates
+from mesh.errors import CODES, MeshError, UsageError
+from mesh.names import is_role, matches
 from mesh.parsing import parse_json
 from mesh.recorder import Fate
 from mesh.trace.people import PersonFilter
@@ -24,8 +23,6 @@ from mesh.trace.recheck import ANSWERS, ASKS
 from mesh.trace.rows import Message, Transmission
 from mesh.trace.tied import tied
 
-_ALWAYS: Final = (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)
-_ASKED: Final = (*_ALWAYS, Step.TIME, Step.DUPLICATE)
 _KINDS: Final = (*ASKS, *ANSWERS)
 
 
@@ -183,35 +180,32 @@ def details(trace: Trace, sent: Transmission) -> dict[str, Any]:
     }
 
 
-def checks(sent: Transmission) -> list[dict[str, str]]:
-    """The steps of the recipient's gate in their order: each passed, failed or not reached."""
-    steps = list(_steps(sent))
-    failed = CODES[sent.code].step if sent.code in CODES else None
-    if failed is not None and failed not in steps:
-        steps.append(failed)
-    order = list(Step)
-    steps.sort(key=order.index)
-    result, reached = [], sent.fate == Fate.DELIVERED
-    for step in steps:
-        outcome = "not reached" if not reached else "failed" if step is failed else "passed"
-        reached = reached and step is not failed
-        result.append({"step": step.title, "step_ja": step.title_ja, "result": outcome})
+def checks(sent: Transmission) -> list[dict[str, Any]]:
+    """The steps of the recipient's gate in their order: each passed, failed or not reached, as the gate recorded it.
+
+    `of` is `permit` for the steps of the permit that came with the message. Empty where it was not recorded: in a trace
+    of the first format, or of a table of steps that is not known here.
+    """
+    delivered = sent.fate == Fate.DELIVERED
+    if delivered and sent.gate is None:
+        return []
+    try:
+        version, count = (gates.VERSION, 0) if sent.gate is None else gates.passed(sent.gate)
+    except KeyError:
+        return []
+    gate = gates.gate_of(sent.recipient, permitted=sent.permit is not None)
+    result = []
+    for number, check in enumerate(gates.row_of(gate, sent.message.kind, version)):
+        failed = delivered and number == count and sent.code is not None
+        result.append(
+            {
+                "step": check.step.title,
+                "step_ja": check.step.title_ja,
+                "of": "permit" if check.of_permit else "message",
+                "result": "passed" if number < count else "failed" if failed else "not reached",
+            }
+        )
     return result
-
-
-def _steps(sent: Transmission) -> tuple[Step, ...]:
-    """What a gate checks depends on who stands there: only the broker decides, only who is asked opens."""
-    kind = sent.message.kind
-    if kind in ANSWERS:
-        opens = kind == Kind.REPLY and sent.recipient != BROKER
-        return (*_ALWAYS, Step.CONTENT, Step.REPLY) if opens else (*_ALWAYS, Step.REPLY)
-    if kind not in ASKS:
-        return _ALWAYS
-    if sent.permit is not None:
-        return _ASKED if kind == Kind.EVENT else (*_ASKED, Step.CONTENT)
-    if sent.recipient == BROKER:
-        return (*_ASKED, Step.ZONE, Step.AUTHORISATION)
-    return (*_ALWAYS, Step.AUTHORISATION)
 
 
 def attributes_of(message: Message) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def format_full(row: dict[str, Any]) -> str:
     lines += _opened(row)
     if row["checks"]:
         lines.append("  checks of the recipient's gate")
-    lines += [f"    {_MARKS[one['result']]}  {one['step']} ({one['step_ja']})" for one in row["checks"]]
+    lines += [f"    {_MARKS[one['result']]}  {_step(one)}" for one in row["checks"]]
     code = CODES.get(row["code"] or "")
     if code is not None:
         lines += [f"  {code.name}: {code.text} ({code.text_ja})", f"    {code.fix}", f"    {code.fix_ja}"]
@@ -112,3 +112,10 @@ def clean(text: str | None) -> str:
     """The text without control characters, line breaks and what reverses the direction of writing."""
     text = text or ""
     return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _step(check: dict[str, Any]) -> str:
+    """What was checked, and of which line."""
+    if check["of"] == "permit":
+        return f"permit: {check['step']} (許可証: {check['step_ja']})"
+    return f"{check['step']} ({check['step_ja']})"

@@ -38,7 +38,7 @@ from mesh.trace.tied import tied
 
 # sqlite3 looks for an adapter for None, as it does for bytes; empty values become NULL in SQLite instead.
 _MESSAGE = "(?, ?, ?, NULLIF(?, ''), NULLIF(?, ''), NULLIF(?, ''), ?)"
-_TRANSMISSION = "(?, ?, ?, ?, ?, ?, NULLIF(?, 0), ?, NULLIF(?, ''))"
+_TRANSMISSION = "(?, ?, ?, ?, ?, ?, NULLIF(?, 0), ?, NULLIF(?, ''), NULLIF(?, 0))"
 _LEDGER = "(?, ?, ?, ?)"
 _GATHERED = 128 * _TRANSMISSION.count("?")
 """Cells of transmissions at which the rows that wait are inserted."""
@@ -169,6 +169,7 @@ class TraceWriter:
             permit or 0,
             fate,
             passage.code or "",
+            passage.gate,
         )
         if len(self._transmissions) >= _GATHERED:
             self._insert()

@@ -99,8 +99,9 @@ def test_a_listing_begins_at_once(trace: Trace) -> None:
     assert next(iter(rows(trace, Filter(person="r-000002"))))["index"] == 4
 
 
-def results(trace: Trace, index: int) -> dict[str, str]:
-    return {one["step"]: one["result"] for one in full(trace, str(index))[0]["checks"]}
+def results(trace: Trace, index: int, of: str = "message") -> dict[str, str]:
+    found = full(trace, str(index))[0]["checks"]
+    return {one["step"]: one["result"] for one in found if one["of"] == of}
 
 
 def test_the_checks_are_those_of_the_gate_that_stood_there(trace: Trace) -> None:
@@ -109,13 +110,15 @@ def test_the_checks_are_those_of_the_gate_that_stood_there(trace: Trace) -> None
         "authorisation",
     ]  # fmt: skip
     assert set(results(trace, 0).values()) == {"passed"}
-    assert list(results(trace, 1))[-2:] == ["duplicate", "content"]
+    assert list(results(trace, 1))[-4:] == ["duplicate", "authorisation", "content", "delivery"]
+    assert list(results(trace, 1, "permit"))[-2:] == ["address", "authorisation"]
     assert list(results(trace, 2))[-1] == "correlation"
     assert list(results(trace, 3))[-2:] == ["content", "correlation"]
     assert list(results(trace, 30))[-1] == "duplicate"
     assert results(trace, 12)["authorisation"] == "failed"
     assert results(trace, 12)["zone"] == "passed"
-    assert list(results(trace, 37).values()) == ["failed", *["not reached"] * 4]
+    assert list(results(trace, 37, "permit").values()) == ["failed", *["not reached"] * 4]
+    assert list(results(trace, 37).values()) == ["not reached"] * 5
     assert results(trace, 38)["correlation"] == "failed"
     assert set(results(trace, 15).values()) == {"not reached"}
 

@@ -189,7 +189,7 @@ export function tree(value, depth = 0) {
 function checks(steps) {
   const marks = { passed: "✓", failed: "✕", "not reached": "·" };
   return h("ol", { class: "checks" }, steps.map((one) => h("li", { class: `r-${one.result.replace(" ", "-")}` },
-    h("span", { class: "mark", "aria-hidden": "true" }, marks[one.result] ?? "?"), data(either(one.step, one.step_ja)),
+    h("span", { class: "mark", "aria-hidden": "true" }, marks[one.result] ?? "?"), data(one.of === "permit" ? either(`permit: ${one.step}`, `許可証: ${one.step_ja}`) : either(one.step, one.step_ja)),
     h("span", { class: "quiet" }, term("result", one.result)))));
 }
 
