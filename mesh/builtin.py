@@ -20,6 +20,8 @@ _ITEMS = r"^((?=[0-9_ -]*[A-Za-z])[A-Za-z0-9_ -]*)?$"
 
 ROWS_MAX = 500
 """Rows in one answer of `ledger.rows.v1`."""
+ROWS_BYTES_MAX = 2**18
+"""Bytes of rows in one answer: as JSON, sealed and signed they take at most 3.6 times as many, which a line holds."""
 
 Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -45,7 +47,7 @@ class RowsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RowsReply(Struct, frozen=True):
-    """The stored bytes of rows, at most `ROWS_MAX`."""
+    """The stored bytes of rows, at most `ROWS_MAX` and `ROWS_BYTES_MAX`, the first that were asked for."""
 
     rows: tuple[str, ...]
 

@@ -16,7 +16,8 @@ from msgspec import Meta, Struct
 from mesh import jws
 from mesh.errors import MeshError
 from mesh.keys import SigningKey, VerifyKey
-from mesh.message import Kind, decode, encode
+from mesh.message import Kind, decode
+from mesh.outgoing import sign_line
 
 Id = Annotated[str, Meta(max_length=64)]
 
@@ -54,13 +55,13 @@ _list_decoder = msgspec.json.Decoder(ConsentList)
 
 
 def sign_consent(consent: Consent, key: SigningKey) -> str:
-    """The consent as a JWS by the portal."""
-    return jws.sign(encode(consent), key, typ=Kind.CONSENT).decode()
+    """The consent as a JWS by the portal; `Unsendable` if those who read it would refuse it."""
+    return sign_line(consent, _consent_decoder, key, Kind.CONSENT).decode()
 
 
 def sign_list(listing: ConsentList, key: SigningKey) -> str:
-    """The list as a JWS by the portal."""
-    return jws.sign(encode(listing), key, typ=Kind.CONSENT).decode()
+    """The list as a JWS by the portal; `Unsendable` if those who read it would refuse it."""
+    return sign_line(listing, _list_decoder, key, Kind.CONSENT).decode()
 
 
 def read_consent(token: str, portal: VerifyKey) -> Consent:

@@ -16,12 +16,12 @@ from mesh import jws, service
 from mesh.builtin import CONSENTS
 from mesh.consent import ConsentUses
 from mesh.deadlines import Deadlines
-from mesh.errors import MeshError, Refused, Step
+from mesh.errors import MeshError, Refused, Step, Unsendable
 from mesh.exchange import State, Turn, digest_of
 from mesh.gates import AUTHORISATION, Gate, Walk
 from mesh.host import Host
 from mesh.keys import VerifyKey
-from mesh.message import Kind, Notice, Permit, encode, items_of, parse_time
+from mesh.message import Kind, Notice, Permit, items_of, parse_time
 from mesh.names import BROKER, matches
 from mesh.outbox import BACKOFF_FIRST_US, Outbox, Posting
 from mesh.party import Admitted, Party, Resent, check_peer
@@ -299,12 +299,12 @@ class Endpoint:
                 reply = await method(query, caller, permit.subject)
             else:
                 reply = await method(query, caller)
-            reply = declaration.disclosed(reply, items)
+            content = declaration.reply_content(reply, items)
             self._check_effect(asked)
-            self._provider.answer(asked, encode(reply), self.host.now_us(), turn)
+            self._provider.answer(asked, content, self.host.now_us(), turn)
         except Exception as error:
             self.host.undo_effect()
-            self._provider.refuse(asked, self._as_refusal(error), self.host.now_us(), turn)
+            self._provider.refuse(asked, self._as_refusal(request.type, error), self.host.now_us(), turn)
         turn.undo.append(lambda error: self._answer_unkept(asked, error))
         self.host.perform(turn)
         if self._effect_of is asked:
@@ -318,20 +318,36 @@ class Endpoint:
         elif self._effect != self.host.store.effect:
             raise RuntimeError("a handler returns after its effect without awaiting: this one's was undone")
 
-    def _as_refusal(self, error: Exception) -> MeshError:
+    def _as_refusal(self, service: str, error: Exception) -> MeshError:
         """What a handler's exception is called on the mesh.
 
-        Its own text stays here: it may quote the question, and a refusal travels unsealed.
+        Its own text stays here: it may quote the question, and a refusal travels unsealed. What the handler or its
+        answer could not send is its own failure, whatever the code.
         """
-        if isinstance(error, MeshError) and not isinstance(error, Refused) and error.step in _HANDLER_STEPS:
+        own = isinstance(error, Refused | Unsendable)
+        if isinstance(error, MeshError) and not own and error.step in _HANDLER_STEPS:
             return MeshError(error.code)
-        self.log(error)
+        self._fail(service, error)
         return MeshError("handler_failed")
+
+    def _fail(self, about: str, error: Exception) -> None:
+        """Say in this process what failed while a question or push was handled."""
+        error.add_note(f"while {self.address} handled {about}")
+        self.log(error)
+        self._tell(about, error, "handler_failed: ")
+
+    def _tell(self, about: str, error: Exception, prefix: str = "") -> None:
+        """Leave a line for the run's report: code, declared field and limit, never a text that may quote a value."""
+        if isinstance(error, MeshError):
+            said = error.code if error.detail is None else f"{error.code} ({error.detail})"
+        else:
+            said = type(error).__name__
+        self.host.failed(self.address, about, prefix + said)
 
     def log(self, error: Exception) -> None:
         """Say on the error stream what went wrong inside this node."""
         if isinstance(error, MeshError):
-            print(f"{self.address}: {error}", file=sys.stderr)
+            print(": ".join((self.address, str(error))), *getattr(error, "__notes__", ()), file=sys.stderr)
         else:
             traceback.print_exception(error)
 
@@ -378,7 +394,7 @@ class Endpoint:
         except Exception as error:
             # It stays in the inbox, unhandled, and is handled again later, or when the node next comes up.
             self.host.undo_effect()
-            self.log(error)
+            self._fail(message.type, error)
             if pushed.life.state == State.HANDLED:
                 return  # It failed after its effect, which may not happen a second time.
             pause_us = min(BACKOFF_FIRST_US << min(failures, 16), HANDLE_AGAIN_MAX_US)

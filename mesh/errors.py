@@ -229,14 +229,21 @@ class MeshError(Exception):
     """A failure with a stable code.
 
     `text` says what was wrong this time; by default it is the code's own text. It may quote registered
-    names, never payload.
+    names, never payload. `detail` names the declared field and its limit, or the address, for whoever wrote
+    them: it is said in this process only, and never signed.
     """
 
-    def __init__(self, code: str, text: str | None = None) -> None:
-        declared = CODES[code]
+    def __init__(self, code: str, text: str | None = None, *, detail: str | None = None) -> None:
         self.code = code
-        self.text = declared.text if text is None else text
+        self.signed_text = CODES[code].text if text is None else text
+        """What a refusal with this error says."""
+        self.detail = detail
         super().__init__(f"{code}: {self.text}")
+
+    @property
+    def text(self) -> str:
+        """What was wrong, with the detail."""
+        return self.signed_text if self.detail is None else f"{self.signed_text} ({self.detail})"
 
     @property
     def step(self) -> Step:
@@ -262,6 +269,13 @@ class MeshError(Exception):
     def fix(self) -> str:
         """What to do about it, as one sentence."""
         return CODES[self.code].fix
+
+
+class Unsendable(MeshError):
+    """What a sender's own check refused, with the code that the first gate would give: it never left, and is in no ledger."""
+
+    def __init__(self, code: str, detail: str | None) -> None:
+        super().__init__(code, detail=detail)
 
 
 class Refused(MeshError):

@@ -58,6 +58,8 @@ class Host:
         """Called after a commit that added so many rows to the ledger."""
         self.commit_failed: Callable[[MeshError], None] | None = None
         """Called when what was to be committed is lost."""
+        self.failed: Callable[[str, str, str], object] = lambda address, about, said: None
+        """Called with what failed inside the node: its address, the service or push, and what may be said of it."""
         self.going_down: Callable[[], None] | None = None
         """Called by `kill`, when nothing has an effect any more."""
         self._loop = loop

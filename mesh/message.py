@@ -43,12 +43,17 @@ __all__ = [
 
 T = TypeVar("T")
 
-Text = Annotated[str, Meta(max_length=512)]
-Filled = Annotated[str, Meta(min_length=1, max_length=512)]
+TEXT_LENGTH_MAX: Final = 512
+ITEMS_LENGTH_MAX: Final = 4096
+Text = Annotated[str, Meta(max_length=TEXT_LENGTH_MAX)]
+Items = Annotated[str, Meta(max_length=ITEMS_LENGTH_MAX)]
+Filled = Annotated[str, Meta(min_length=1, max_length=TEXT_LENGTH_MAX)]
 """CloudEvents 1.0 wants id, source and type to be non-empty strings."""
 Digest = Annotated[str, Meta(min_length=64, max_length=64)]
 """SHA-256 in hex."""
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+DataVersion = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""A CloudEvents Integer is a signed 32-bit number."""
 
 
 class Kind:
@@ -90,7 +95,7 @@ class Request(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     datacontenttype: Literal["application/jose"]
     subject: str | None = None
     procedure: Text | None = None
-    items: Annotated[str, Meta(max_length=4096)] | None = None
+    items: Items | None = None
     consent: Text | None = None
     traceparent: Text | None = None
     expiry: Text
@@ -128,7 +133,7 @@ class Event(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """A thin push: something happened to a subject. It carries no data; who needs more asks for it."""
 
     subject: str
-    dataversion: Count | None = None
+    dataversion: DataVersion | None = None
     traceparent: Text | None = None
     expiry: Text
 
@@ -139,8 +144,8 @@ class Notice(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     datacontenttype: Literal["application/jose"]
     subject: str
     procedure: Text
-    items: Annotated[str, Meta(max_length=4096)]
-    dataversion: Count | None = None
+    items: Items
+    dataversion: DataVersion | None = None
     traceparent: Text | None = None
     expiry: Text
     data: str
@@ -162,7 +167,7 @@ class Permit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     recipient: Text
     service: Text
     procedure: Text | None = None
-    items: Annotated[str, Meta(max_length=4096)] | None = None
+    items: Items | None = None
     basis: Text
     subject: Text | None = None
     consent: str | None = None

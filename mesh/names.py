@@ -16,7 +16,7 @@ _PART = r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?"
 _ADDRESS = re.compile(rf"(muni|pref|gov|org|firm)/{_PART}/{_PART}")
 _MEMBER = re.compile(rf"(muni|pref|gov|org|firm)/{_PART}")
 _ROLE = re.compile(rf"(?:\*|muni|pref|gov|org|firm)/(?:\*|{_PART})/(?:\*|{_PART})")
-_SERVICE = re.compile(r"[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)*\.v[1-9][0-9]*")
+_SERVICE = re.compile(r"(?=.{1,200}\Z)[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)*\.v[1-9][0-9]*")
 
 BROKER = "gov/digital/broker"
 """The broker role: デジタル庁 runs the core of 情報提供ネットワークシステム (番号法21条)."""

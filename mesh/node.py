@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, ClassVar, Final, overload
 
@@ -25,6 +25,7 @@ from mesh.builtin import (
     LEDGER_HEAD,
     LEDGER_MARK,
     LEDGER_ROWS,
+    ROWS_BYTES_MAX,
     ROWS_MAX,
     Empty,
     HeadQuery,
@@ -34,12 +35,12 @@ from mesh.builtin import (
     RowsReply,
 )
 from mesh.endpoint import Endpoint, current_work, last_message
-from mesh.errors import MeshError, NotFound, Refused
+from mesh.errors import MeshError, NotFound, Refused, Unsendable
 from mesh.exchange import Turn
 from mesh.host import Host
 from mesh.ledger import Row, read_row
 from mesh.merkle import consistency_path, leaf_hash
-from mesh.message import encode, items_of
+from mesh.message import items_of
 from mesh.names import BROKER, Zone
 from mesh.party import Party
 from mesh.policy import Policy
@@ -127,7 +128,6 @@ class Node(Endpoint, engine=True):
         for arguments that could not be meant.
         """
         _check_question(to, service, subject, procedure, items, timeout_s, attempts)
-        service.check_query(query)
         wanted: str | None = None
         if service.personal:
             names = service.items if items is None else sorted({*items, *service.fixed_items})
@@ -136,20 +136,24 @@ class Node(Endpoint, engine=True):
         if not host.alive:  # Nothing would be sent, and no time-out would end the waiting.
             raise RuntimeError(f"{self.address} is down")
         now_us = host.now_us()
-        question, row = self._requester.ask(
-            to,
-            service.name,
-            encode(query),
-            now_us,
-            life_us=REQUEST_LIFE_US,
-            subject=subject,
-            procedure=procedure,
-            items=wanted,
-            consent=consent,
-            undisclosed=self._policy.hides(
-                self.address, procedure, to, service.name, items_of(wanted or ""), now_us
-            ),
-        )
+        try:
+            question, row = self._requester.ask(
+                to,
+                service.name,
+                service.query_content(query),
+                now_us,
+                life_us=REQUEST_LIFE_US,
+                subject=subject,
+                procedure=procedure,
+                items=wanted,
+                consent=consent,
+                undisclosed=self._policy.hides(
+                    self.address, procedure, to, service.name, items_of(wanted or ""), now_us
+                ),
+            )
+        except Unsendable as error:
+            self._tell(service.name, error)
+            raise
         last_message.set(question.id)
         future = host.future()
         question.settle = partial(_settle, future)
@@ -167,23 +171,26 @@ class Node(Endpoint, engine=True):
             last_message.set(question.answer_id)
         if isinstance(outcome, Refused):
             raise outcome
-        return service.decode_reply(outcome)
+        try:
+            return service.decode_reply(outcome)
+        except MeshError as error:
+            self._tell(service.name, error)
+            raise
 
     def publish(self, event: EventType, subject: str, *, data_version: int | None = None) -> str:
         """Say that something happened to a subject; returns the message id at once.
 
-        It is in the outbox with the next commit and goes out until the broker has signed for it. `UsageError` for
-        arguments that could not be meant.
+        It is in the outbox with the next commit and goes out until the broker has signed for it. Raises `MeshError`
+        for what the first gate would refuse, such as a `data_version` beyond 2^31−1: then nothing is recorded and
+        nothing leaves. `UsageError` for arguments that could not be meant.
         """
         check_kind("publish", "an EventType", event, EventType)
         check_text("publish", "the subject", subject, _OF_PERSON)
         _check_version("publish", data_version)
-        turn = Turn()
-        message_id = self._publisher.publish(
-            event.name, subject, self.host.now_us(), turn, data_version=data_version
+        return self._push(
+            event.name,
+            partial(self._publisher.publish, event.name, subject, data_version=data_version),
         )
-        self._post(turn, message_id)
-        return message_id
 
     def notify(
         self,
@@ -197,28 +204,28 @@ class Node(Endpoint, engine=True):
     ) -> str:
         """Send a sealed body to one recipient; returns the message id at once.
 
-        `UsageError` for arguments that could not be meant.
+        Raises `MeshError` for what the first gate would refuse, such as a body that does not fit its declaration:
+        then nothing is recorded and nothing leaves. `UsageError` for arguments that could not be meant.
         """
         check_kind("notify", "a NoticeType", notice, NoticeType)
         check_address("notify", to)
-        notice.check_body(body)
         check_text("notify", "the subject", subject, _OF_PERSON)
         check_text("notify", "the procedure", procedure)
         _check_version("notify", data_version)
-        turn = Turn()
-        message_id = self._publisher.notify(
+        return self._push(
             notice.name,
-            to,
-            encode(body),
-            subject,
-            procedure,
-            " ".join(notice.items),
-            self.host.now_us(),
-            turn,
-            data_version=data_version,
+            lambda now_us, turn: self._publisher.notify(
+                notice.name,
+                to,
+                notice.body_content(body),
+                subject,
+                procedure,
+                " ".join(notice.items),
+                now_us,
+                turn,
+                data_version=data_version,
+            ),
         )
-        self._post(turn, message_id)
-        return message_id
 
     @contextlib.contextmanager
     def effect(self) -> Iterator[None]:
@@ -261,6 +268,7 @@ class Node(Endpoint, engine=True):
 
         A row of the law must let this node mark exchanges at the others for the procedure.
         """
+        LEDGER_MARK.query_content(MarkQuery(message_id))  # Or it would be marked here and nowhere else.
         self._mark(message_id)
         for address in others:
             await self.ask(address, LEDGER_MARK, MarkQuery(message_id), procedure=procedure)
@@ -270,6 +278,16 @@ class Node(Endpoint, engine=True):
         if question.settle is not None:
             question.settle(Refused(error.code, error.text, by=self.address, message=question.id))
             question.settle = None
+
+    def _push(self, name: str, write: Callable[[int, Turn], str]) -> str:
+        turn = Turn()
+        try:
+            message_id = write(self.host.now_us(), turn)
+        except Unsendable as error:
+            self._tell(name, error)
+            raise
+        self._post(turn, message_id)
+        return message_id
 
     def _post(self, turn: Turn, message_id: str) -> None:
         last_message.set(message_id)
@@ -292,7 +310,14 @@ class Node(Endpoint, engine=True):
     async def _ledger_rows(self, query: RowsQuery, caller: Caller) -> RowsReply:
         _check_restricted(caller)
         stop = min(query.stop, query.start + ROWS_MAX)
-        return RowsReply(tuple(row.decode() for row in self.host.store.ledger_rows(query.start, stop)))
+        rows: list[str] = []
+        left = ROWS_BYTES_MAX
+        for row in self.host.store.ledger_rows(query.start, stop):
+            left -= len(row)
+            if left < 0:
+                break
+            rows.append(row.decode())
+        return RowsReply(tuple(rows))
 
     @serves(LEDGER_MARK)
     async def _ledger_mark(self, query: MarkQuery, caller: Caller) -> Empty:

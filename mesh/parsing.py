@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from mesh.errors import MeshError
+from mesh.misfit import misfit
 
 DOCUMENT_BYTES_MAX = 2**20
 DEPTH_MAX = 64
@@ -75,9 +76,10 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         parse_json(document)
     try:
         value = decoder.decode(document)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         parse_json(document)
-        raise MeshError("schema_invalid") from None
+        detail = misfit(error) if isinstance(error, msgspec.MsgspecError) else None
+        raise MeshError("schema_invalid", detail=detail) from None
     try:
         if _encode(value) == document:
             return value

@@ -13,7 +13,8 @@ import msgspec
 
 from mesh import jws
 from mesh.channels import Opener, Sealer
-from mesh.errors import CODES, MeshError
+from mesh.content import NOTHING, Content
+from mesh.errors import CODES, MeshError, Unsendable
 from mesh.exchange import digest_of
 from mesh.gates import (
     ADDRESS,
@@ -47,9 +48,10 @@ from mesh.message import (
     parse_time,
 )
 from mesh.names import BROKER, member_of
+from mesh.outgoing import sign_line
 from mesh.parsing import decode_bounded
 from mesh.personal_number import personal_numbers_in
-from mesh.view import View
+from mesh.view import KnownNode, View
 
 FUTURE_TOLERANCE_US = 300_000_000
 REQUEST_LIFE_US = 600_000_000
@@ -165,9 +167,18 @@ class Party:
             raise MeshError("sender_mismatch", "only a broker gives permits")
         return permit, digest_of(line)
 
-    def sign(self, message: Any, kind: str) -> bytes:
-        """The line of one message, signed by this party."""
-        return jws.sign(encode(message), self.keys.signing, typ=kind)
+    def sign(self, message: Any, kind: str, content: Content = NOTHING) -> bytes:
+        """The line of one message, signed by this party; `Unsendable` if the first gate would refuse its form or size."""
+        return sign_line(message, _DECODERS[kind], self.keys.signing, kind, content)
+
+    def lookup_for(self, to: str) -> KnownNode:
+        """Whom a message of this party is for; `Unsendable` recipient_unknown if nobody registered the address."""
+        try:
+            return self.view.lookup(to)
+        except MeshError as error:
+            if error.code != "recipient_unknown":
+                raise
+            raise Unsendable(error.code, to) from None
 
     def seal(self, message_id: str, to: str, data: bytes, recipient: str, key: SealPublicKey) -> str:
         """Seal content for a key's holder, bound to the message (id, this source, `to`) that carries it."""
@@ -176,7 +187,11 @@ class Party:
     def seal_subject(self, message_id: str, code: str) -> str:
         """A subject is for the broker alone: whom it goes on to finds its own code in the permit."""
         key = self.view.lookup(BROKER).seal_key
-        return self.seal(message_id, BROKER, b'"%b"' % code.encode(), BROKER, key)
+        try:
+            subject = encode(code)
+        except UnicodeEncodeError:
+            raise Unsendable("message_malformed", "subject: a lone surrogate has no UTF-8") from None
+        return self.seal(message_id, BROKER, subject, BROKER, key)
 
     def unseal(self, token: str, message: Request | Reply | Notice | Event) -> bytes:
         """The content of a seal, if it was made for this very message and party; else `seal_invalid`."""
@@ -216,7 +231,7 @@ class Party:
             requestdigest=digest,
             permitdigest=permit_digest,
             code=error.code,
-            data=RefusalData(definite and CODES[error.code].definite, error.text),
+            data=RefusalData(definite and CODES[error.code].definite, error.signed_text),
         )
         return self.sign(refusal, Kind.REFUSAL)
 

@@ -23,7 +23,7 @@ from msgspec.structs import force_setattr, replace
 from mesh import names
 from mesh.arguments import check_names, wrong
 from mesh.errors import MeshError
-from mesh.message import Permit, items_of, parse_time
+from mesh.message import TEXT_LENGTH_MAX, Permit, items_of, parse_time
 from mesh.names import Zone, member_of
 
 FOREVER_US = 2**53 - 1
@@ -125,6 +125,10 @@ class Policy:
             raise ValueError(f"roles are like muni/*/tax: {basis.requester!r}, {basis.provider!r}")
         if _PROCEDURE.fullmatch(basis.procedure) is None:
             raise ValueError(f"a procedure is named like child-allowance: {basis.procedure!r}")
+        if max(len(basis.procedure), len(basis.id)) > TEXT_LENGTH_MAX or basis.subjects_max < 0:
+            raise ValueError(
+                f"the row for {basis.service} does not fit into a permit; shorten procedure and id"
+            )
         if not basis.id:
             # Counted by themselves: a row more in a nation's tables must not rename those of a scenario.
             self._unnamed += 1

@@ -12,10 +12,10 @@ from typing import ClassVar
 from msgspec import Struct
 
 from mesh.consent import ConsentUses
+from mesh.content import Content
 from mesh.errors import MeshError
 from mesh.exchange import PROVIDER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import AUTHORISATION, CONTENT, DUPLICATE, PERMIT_LAW, ROOM, TIME, Walk
-from mesh.jws import LINE_SIZE_MAX
 from mesh.ledger import Row
 from mesh.message import Kind, Permit, Reply, Request, format_time, items_of, parse_time
 from mesh.names import BROKER, member_of
@@ -189,9 +189,11 @@ class Provider:
         if life.state == State.ANSWERED and life.outcome is not None:
             turn.sends.append((BROKER, life.outcome))
 
-    def answer(self, asked: Asked, data: bytes, now_us: int, turn: Turn) -> None:
-        """Seal and sign the handler's reply, record and keep it, then send it."""
-        check_no_personal_number(data)
+    def answer(self, asked: Asked, content: Content, now_us: int, turn: Turn) -> None:
+        """Seal and sign the handler's reply, record and keep it, then send it.
+
+        Raises `Unsendable` for what its requester's gate would refuse, before anything is recorded.
+        """
         party, request = self._party, asked.request
         reply_id = party.new_id(now_us)
         requester = party.view.lookup(request.source)
@@ -208,9 +210,9 @@ class Provider:
             requestdigest=asked.digest,
             permitdigest=asked.permit_digest,
             traceparent=request.traceparent,
-            data=party.seal(reply_id, request.source, data, request.source, requester.seal_key),
+            data=party.seal(reply_id, request.source, content, request.source, requester.seal_key),
         )
-        self._finish(asked, party.sign(reply, Kind.REPLY), None, Happening.ANSWER, now_us, turn)
+        self._finish(asked, party.sign(reply, Kind.REPLY, content), None, Happening.ANSWER, now_us, turn)
 
     def refuse(self, asked: Asked, error: MeshError, now_us: int, turn: Turn) -> None:
         """Sign the handler's refusal, record and keep it, then send it."""
@@ -235,8 +237,6 @@ class Provider:
         self, asked: Asked, line: bytes, code: str | None, happening: str, now_us: int, turn: Turn
     ) -> None:
         request, permit = asked.request, asked.permit
-        if len(line) > LINE_SIZE_MAX:
-            raise MeshError("handler_failed", "the answer is longer than 1 MiB")
         asked.life.fire(happening)
         # Until the outcome is committed a repeat waits for it, as while the handler runs.
         turn.calls.append((self._answering.pop, ((request.source, request.id), None)))

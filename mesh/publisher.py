@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mesh.content import NOTHING, Content
 from mesh.errors import CODES, MeshError, Step
 from mesh.exchange import Turn, digest_of
 from mesh.gates import REPLY
@@ -15,7 +16,7 @@ from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Receipt, Refusal, format_time
 from mesh.names import BROKER
 from mesh.outbox import Delivery, Outbox
-from mesh.party import PUSH_LIFE_US, Admitted, Party, check_no_personal_number, read_line
+from mesh.party import PUSH_LIFE_US, Admitted, Party, read_line
 
 _PASSING = ("rate_limited", "registry_stale", "message_from_future")
 """Refusals that time mends, besides all of `Step.DELIVERY`."""
@@ -38,7 +39,10 @@ class Publisher:
         data_version: int | None = None,
         life_us: int = PUSH_LIFE_US,
     ) -> str:
-        """Say that something happened to a subject (the party's own code); returns the message id."""
+        """Say that something happened to a subject (the party's own code); returns the message id.
+
+        Raises `Unsendable` for what the first gate would refuse, before anything is recorded.
+        """
         message_id = self._party.new_id(now_us)
         message = Event(
             specversion="1.0",
@@ -51,14 +55,14 @@ class Publisher:
             dataversion=data_version,
             expiry=format_time(now_us + life_us),
         )
-        self._post(message, Kind.EVENT, subject, now_us, now_us + life_us, turn)
+        self._post(message, Kind.EVENT, NOTHING, subject, now_us, now_us + life_us, turn)
         return message_id
 
     def notify(
         self,
         notice: str,
         to: str,
-        data: bytes,
+        content: Content,
         subject: str,
         procedure: str,
         items: str,
@@ -70,10 +74,9 @@ class Publisher:
     ) -> str:
         """Send a sealed body to one recipient; returns the message id.
 
-        Raises `MeshError` recipient_unknown or personal_number_exposed before anything is recorded.
+        Raises `Unsendable` for what the first gate would refuse, before anything is recorded.
         """
-        check_no_personal_number(data)
-        recipient = self._party.view.lookup(to)
+        recipient = self._party.lookup_for(to)
         message_id = self._party.new_id(now_us)
         message = Notice(
             specversion="1.0",
@@ -88,15 +91,22 @@ class Publisher:
             items=items,
             dataversion=data_version,
             expiry=format_time(now_us + life_us),
-            data=self._party.seal(message_id, to, data, to, recipient.seal_key),
+            data=self._party.seal(message_id, to, content, to, recipient.seal_key),
         )
-        self._post(message, Kind.NOTICE, subject, now_us, now_us + life_us, turn)
+        self._post(message, Kind.NOTICE, content, subject, now_us, now_us + life_us, turn)
         return message_id
 
     def _post(
-        self, message: Event | Notice, kind: str, subject: str, now_us: int, expiry_us: int, turn: Turn
+        self,
+        message: Event | Notice,
+        kind: str,
+        content: Content,
+        subject: str,
+        now_us: int,
+        expiry_us: int,
+        turn: Turn,
     ) -> None:
-        line = self._party.sign(message, kind)
+        line = self._party.sign(message, kind, content)
         digest = digest_of(line)
         row = Row(
             "opened",

@@ -54,6 +54,8 @@ class Report:
     """Who got them → item → how many answers or letters held it."""
     uses: dict[str, Use] = field(default_factory=dict)
     """Service or push → what came of it."""
+    failures: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """What failed inside a node: its address, the service or push, and code, declared field and limit."""
 
     @property
     def fees_saved_yen(self) -> int:
@@ -89,6 +91,17 @@ class Report:
             if row.items is not None:
                 to = row.provider if row.service in pushes else row.requester
                 self.disclosed.setdefault(to or "", Counter()).update(row.items.split())
+
+    def count_failure(self, address: str, about: str, said: str) -> None:
+        """Take up that something failed inside a node, such as an answer that does not fit its declaration."""
+        self.failures[address, about, said] += 1
+
+    def failure_lines(self) -> list[str]:
+        """What failed inside nodes, a line each."""
+        return [
+            f"{address}, {about}: {said}{f' × {times}' if times > 1 else ''}"
+            for (address, about, said), times in self.failures.items()
+        ]
 
     def count_refusals(self, refusals: Iterable[tuple[str, str, int]]) -> None:
         """Take up how often a service or push was refused with which code: (service, code, times)."""
@@ -218,6 +231,10 @@ class Result:
             "error": self.error,
             "story": [one.as_json() for one in self.report.story],
             "expectations": expectations,
+            "failures": [
+                {"node": address, "about": about, "what": said, "times": times}
+                for (address, about, said), times in self.report.failures.items()
+            ],
             "trace": self.trace,
             "messages": self.messages,
             "refusals": self.refusals,
@@ -289,6 +306,9 @@ class Result:
         if report.uploads:
             lines.append("attached as before, as files / 引き続き添付（データで提出）:")
             lines += [f"  {paper.name} / {paper.name_ja}" for paper in report.uploads]
+        if report.failures:
+            lines.append("failed before sending or while handling / 送信前・処理中の失敗:")
+            lines += [f"  {one}" for one in report.failure_lines()]
         lines.append(f"elapsed mesh time / 経過時間: {self.elapsed_us / 1_000_000:.6f} s")
         return lines
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar
 
+from mesh.content import Content
 from mesh.errors import CODES, Again, MeshError, Refused, Step
 from mesh.exchange import REQUESTER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import CONTENT, REPLY
@@ -86,7 +87,7 @@ class Requester:
         self,
         to: str,
         service: str,
-        data: bytes,
+        content: Content,
         now_us: int,
         *,
         life_us: int,
@@ -98,12 +99,10 @@ class Requester:
     ) -> tuple[Question, Row]:
         """Build, seal and sign a question; its ledger row must be committed before `line` is sent.
 
-        Raises `MeshError` recipient_unknown if nobody registered the address, or personal_number_exposed:
-        then nothing was recorded and nothing leaves.
+        Raises `Unsendable` for what the first gate would refuse: then nothing was recorded and nothing leaves.
         """
         party = self._party
-        check_no_personal_number(data)
-        recipient = party.view.lookup(to)
+        recipient = party.lookup_for(to)
         message_id = party.new_id(now_us)
         request = Request(
             specversion="1.0",
@@ -118,9 +117,9 @@ class Requester:
             items=items,
             consent=consent,
             expiry=format_time(now_us + life_us),
-            data=party.seal(message_id, to, data, to, recipient.seal_key),
+            data=party.seal(message_id, to, content, to, recipient.seal_key),
         )
-        line = party.sign(request, Kind.REQUEST)
+        line = party.sign(request, Kind.REQUEST, content)
         digest = digest_of(line)
         question = Question(message_id, to, service, line, digest)
         question.fire(Happening.ASK)

@@ -18,7 +18,10 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, inspect
 
 from mesh import names
-from mesh.message import decode_content
+from mesh.content import Content, content_of
+from mesh.errors import UsageError
+from mesh.message import ITEMS_LENGTH_MAX, decode_content, encode
+from mesh.misfit import misfit
 
 Q = TypeVar("Q", bound=Struct)
 R = TypeVar("R", bound=Struct)
@@ -28,8 +31,14 @@ Code = Annotated[str, Meta(pattern=r"^[a-z]+/[a-z0-9-]+:[A-Za-z0-9_-]{43}$")]
 """A linkage code as a field of a service."""
 Word = Annotated[str, Meta(max_length=11)]
 """A short text; too short for a personal number."""
-Name = Annotated[str, Meta(max_length=60, pattern=r"^[^0-9０-９]*$")]
-"""A name or phrase without digits."""
+Name = Annotated[
+    str,
+    Meta(
+        max_length=200,
+        pattern=r"^(?![\s\S]*[0-9０-９](?:[\s\-\u2010-\u2015\u2212ー－]?[0-9０-９]){11})",
+    ),
+]
+"""A name or phrase as registers hold it, with digits too, but never twelve in a row, however they are parted."""
 Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 """A calendar date, `2026-04-01`."""
 Month = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}$")]
@@ -108,6 +117,15 @@ class _Question(Generic[Q, R]):
         """A reply from its JSON; `MeshError` schema_invalid or seal_invalid."""
         return decode_content(data, self._reply_decoder)
 
+    def query_content(self, query: object) -> Content:
+        """A question as its provider will read it; TypeError unless it is of the declared type, `Unsendable` unless it fits."""
+        self.check_query(query)
+        return content_of(query, self._query_decoder)
+
+    def reply_content(self, reply: R, items: frozenset[str]) -> Content:
+        """What of a handler's answer leaves, as its requester will read it; TypeError or `Unsendable` as for a question."""
+        return content_of(self.disclosed(reply, items), self._reply_decoder)
+
     def check_query(self, query: object) -> None:
         """TypeError unless a question is of the declared type: its provider could only say that it does not fit."""
         if not isinstance(query, self._query_class):
@@ -175,6 +193,11 @@ class NoticeType(Push, Generic[Q]):
         _check_items(name, self.items)
         _check_no_number_fits(name, body)
 
+    def body_content(self, body: object) -> Content:
+        """A body as its recipient will read it; TypeError unless it is of the declared type, `Unsendable` unless it fits."""
+        self.check_body(body)
+        return content_of(body, self._decoder)
+
     def check_body(self, body: object) -> None:
         """TypeError unless a body is of the declared type: its recipient could not read another."""
         if not isinstance(body, self._body_class):
@@ -183,6 +206,24 @@ class NoticeType(Push, Generic[Q]):
     def decode_body(self, data: bytes) -> Q:
         """A body from its JSON; `MeshError` schema_invalid or seal_invalid."""
         return decode_content(data, self._decoder)
+
+
+def check_entry(what: str, value: object, kind: Any) -> None:
+    """`UsageError` unless a field of a service that is declared with the type can carry the value.
+
+    An office asks when it writes down what it will have to pass on: what it could not is refused at its counter, where
+    it can be mended, and not when somebody asks.
+    """
+    try:
+        msgspec.json.decode(encode(value), type=kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"{what} cannot be entered, for it could not be passed on: {misfit(error)}"
+        ) from None
+    except (UnicodeEncodeError, TypeError):
+        raise UsageError(
+            f"{what} cannot be entered, for it could not be passed on: no text in Unicode"
+        ) from None
 
 
 Declaration = Service[Any, Any] | PersonalService[Any, Any] | EventType | NoticeType[Any]
@@ -274,6 +315,10 @@ def _check_items(name: str, items: tuple[str, ...]) -> None:
             raise DeclarationError(
                 f"{name}: an item is named in ASCII with a letter, as tax_year is, not {item!r}"
             )
+    if len(" ".join(items)) > ITEMS_LENGTH_MAX:
+        raise DeclarationError(
+            f"{name}: its items take more than the {ITEMS_LENGTH_MAX} characters that a request can name; make it two"
+        )
 
 
 def _check_no_number_fits(name: str, struct: type[Struct]) -> None:

@@ -309,6 +309,7 @@ class Simulation:
             now_us=self._clock_of(address),
             monotonic_us=self._monotonic_us,
         )
+        host.failed = self.report.count_failure
         party = self._make_party(address, enrolment.cls.zone, host, str(incarnation))
         node = self._construct(enrolment.cls, host, party)
         for name, value in enrolment.settings.items():

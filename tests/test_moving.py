@@ -31,6 +31,7 @@ from nodes.municipality.move_file import MoveFile
 from nodes.municipality.moves import (
     JUKI,
     MOVE_OUT,
+    MOVING_OUT,
     MOVING_OUT_RECORD,
     MoveOutForm,
     card_until,
@@ -494,3 +495,38 @@ async def test_the_roll_registers_on_its_days_only(world: World) -> None:
     await world.until(date(2027, 3, 1))
     roll.register()
     assert roll.entry(codes[0]) is None
+
+
+LONG_NAME = "JOHNSON MARIA DEL CARMEN GUADALUPE DE LA SANTISIMA TRINIDAD Y TODOS LOS SANTOS III (田中 7-2)"
+
+
+async def test_a_long_name_with_digits_moves_unchanged(world: World) -> None:
+    """A register holds the names that people have, and what it holds it passes on."""
+    home = world.people.household("28100", parents=1)
+    world.kobe.settle(home)
+    register, code = world.kobe.resident, world.kobe.code(home.head)
+    register.register_name(code, LONG_NAME, "マリア")
+    ((left, info),) = register.issue_certificate(code, "01208", world.today)
+    with register.effect():
+        register.notify(MOVING_OUT, world.kitami.resident.address, info, subject=left, procedure=JUKI)
+    await world.sim.sleep(60)
+    (expected,) = world.kitami.resident.moves.expected().values()
+    assert expected.name == LONG_NAME
+
+
+async def test_a_name_that_could_not_be_passed_on_is_refused_at_the_register(world: World) -> None:
+    home, _ = world.settle(parents=1)
+    register, code = world.kobe.resident, world.kobe.code(home.head)
+    for name in ("あ" * 201, "花子 1234-5678-9018", "花子\ud800"):
+        with pytest.raises(UsageError, match="could not be passed on"):
+            register.register_name(code, name, "ハナコ")
+        with pytest.raises(UsageError, match="could not be passed on"):
+            await register.register_birth(
+                resident_code="00000000019",
+                code="x",
+                name=name,
+                kana="ハナコ",
+                born="2026-03-01",
+                parent_code=code,
+            )
+    assert register.find(home.head.name, home.head.born.isoformat()) == [code]

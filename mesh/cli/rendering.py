@@ -110,6 +110,8 @@ def _outcome(result: Result) -> Iterator[tuple[str, str, str]]:
             "引き続き添付（データで提出）",
             clean(f"{paper.name}\n{paper.name_ja}"),
         )
+    for line in report.failure_lines():
+        yield "failed before sending or while handling", "送信前・処理中の失敗", clean(line)
     yield "mesh time", "経過時間", f"{result.elapsed_us / 1_000_000:.6f} s"
 
 

@@ -26,7 +26,7 @@ from msgspec import Meta, Struct
 from mesh import Caller, Node, NotFound, Service, serves
 from mesh.builtin import Empty
 from mesh.names import Zone
-from mesh.service import Date, Word
+from mesh.service import Date, Name
 from nodes.agency.code_issuer import check_named
 from nodes.data.calendar import day_of
 from nodes.municipality.resident import CityCode
@@ -56,7 +56,7 @@ class Dose(Struct, frozen=True, forbid_unknown_fields=True):
     token: Token
     number: DoseNumber
     given_on: Date
-    maker: Word
+    maker: Name
 
 
 class Resident(Struct, frozen=True, forbid_unknown_fields=True):

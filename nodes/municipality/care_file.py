@@ -9,6 +9,7 @@ import sqlite3
 from typing import Literal, NamedTuple
 
 from mesh.errors import NotFound, ReplicaMissing
+from mesh.service import Name, check_entry
 from mesh.store import Database
 from nodes.data.household import CareLevel
 
@@ -90,7 +91,8 @@ class CareFile:
         )
 
     def certify(self, code: str, one: Certification) -> None:
-        """Keep a certification, in place of the one before."""
+        """Keep a certification, in place of the one before. `UsageError` for what could not be passed on."""
+        check_entry("the kinds of service", one.service_kinds, tuple[Name, ...])
         self._db.execute("INSERT OR REPLACE INTO certification VALUES (?, ?, ?, ?, ?)", (code, *_cells(one)))
 
     def copy(self, code: str, now_us: int) -> None:
@@ -158,12 +160,12 @@ class CareFile:
 
 
 def _cells(one: Certification) -> tuple[str, str, str, str]:
-    return one.level, one.valid_from, one.valid_until, " ".join(one.service_kinds)
+    return one.level, one.valid_from, one.valid_until, "\n".join(one.service_kinds)
 
 
 def _certification(row: sqlite3.Row | None) -> Certification | None:
     if row is None:
         return None
     return Certification(
-        row["level"], row["valid_from"], row["valid_until"], tuple(row["service_kinds"].split())
+        row["level"], row["valid_from"], row["valid_until"], tuple(row["service_kinds"].splitlines())
     )

@@ -23,7 +23,7 @@ from mesh import Caller, Event, ManualReview, Node, PersonalService, Refused, re
 from mesh.builtin import Empty
 from mesh.errors import Fault
 from mesh.names import Zone
-from mesh.service import Date, Word
+from mesh.service import Date, Name
 from nodes.data.household import CareLevel
 from nodes.data.table import JST
 from nodes.municipality.asking import ask_household, ask_income
@@ -50,7 +50,7 @@ class CertificationReply(Struct, frozen=True):
 class CertificationReply2(CertificationReply, frozen=True):
     """The same in the second layout, which names the kinds."""
 
-    service_kinds: tuple[Word, ...] | UnsetType = UNSET
+    service_kinds: tuple[Name, ...] | UnsetType = UNSET
 
 
 class ApplyQuery(Struct, frozen=True, forbid_unknown_fields=True):

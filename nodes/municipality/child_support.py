@@ -22,7 +22,7 @@ from msgspec import Struct
 from mesh import Caller, Event, ManualReview, Node, NotFound, NoticeType, PersonalService, receives, serves
 from mesh.builtin import Empty
 from mesh.names import Zone
-from mesh.service import Date, Name
+from mesh.service import Date, Name, check_entry
 from nodes.data.calendar import day_of, months_after
 from nodes.municipality.asking import ask_household
 from nodes.municipality.child_analysis import CANDIDATE, EXPLANATION, Explanation
@@ -128,6 +128,7 @@ class ChildSupport(Node):
 
     def plan(self, child: str, kinds: tuple[Kind, ...], *, by: str) -> None:
         """Make a plan for a child; `ManualReview` unless a named person found need, or if the family declined."""
+        check_entry("the name of who plans", by, Name)
         self._check_reviewed(child)
         since = day_of(self.host.now_us()).isoformat()
         with self.effect():

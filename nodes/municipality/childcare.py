@@ -20,7 +20,7 @@ from msgspec import UNSET, Meta, Struct
 
 from mesh import Caller, ManualReview, Node, NotFound, PersonalService, Refused, serves
 from mesh.names import Zone
-from mesh.service import Date, Month, Name
+from mesh.service import Date, Month, Name, check_entry
 from nodes.municipality.application_progress import PROGRESS, Progress
 from nodes.municipality.asking import ask_household, ask_income, tax_office_of
 from nodes.municipality.childcare_fee import fee_tax_year, fee_yen
@@ -172,7 +172,8 @@ class ChildcareOffice(Node):
         self._keep_tax(number, person, tax_yen, "paper")
 
     def open_nursery(self, name: str, places: int) -> None:
-        """Say how many places a nursery can still give."""
+        """Say how many places a nursery can still give. `UsageError` for a name that no application could give."""
+        check_entry("the nursery's name", name, Name)
         with self.effect():
             self.db.execute("INSERT OR REPLACE INTO nursery VALUES (?, ?)", (name, places))
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from mesh import ManualReview, NotFound, ReplicaMissing, Withheld
+from mesh.service import check_entry
 from mesh.store import Database
 
 SCHEMA: Final = """
@@ -37,7 +38,11 @@ class CopiedFile(Generic[R]):
         self._type = record
 
     def keep(self, person: str, record: R) -> None:
-        """Keep or correct a person's record: the original alone, the copy stays as it is."""
+        """Keep or correct a person's record: the original alone, the copy stays as it is.
+
+        `UsageError` for a record with which the office could not answer.
+        """
+        check_entry("the record", record, self._type)
         self._db.execute(
             "INSERT OR REPLACE INTO original VALUES (?, ?)", (person, msgspec.json.encode(record))
         )

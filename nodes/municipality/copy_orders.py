@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from mesh.errors import NotFound
+from mesh.service import Name, check_entry
 from mesh.store import Database
 from nodes.agency.kinship import RecordKind
 
@@ -68,7 +69,8 @@ class CopyOrders:
         self._db = db
 
     def open(self, record: str, kind: RecordKind, applicant: Applicant) -> CopyOrder:
-        """Keep a new order."""
+        """Keep a new order. `UsageError` for a name by which no other city could look."""
+        check_entry("the applicant's name", applicant.name, Name)
         cursor = self._db.execute(
             "INSERT INTO copy_order(record, kind, name, born, photo_id, in_person) VALUES (?, ?, ?, ?, ?, ?)",
             (record, kind, applicant.name, applicant.born, applicant.photo_id, applicant.in_person),

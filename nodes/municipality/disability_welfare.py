@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct, UnsetType
 from mesh import Caller, Node, PersonalService, serves
 from mesh.builtin import Empty
 from mesh.names import Zone
-from mesh.service import Word
+from mesh.service import Name
 from nodes.municipality.copied_file import SCHEMA, CopiedFile
 
 Certificate = Literal["physical", "intellectual", "mental", "none"]
@@ -28,7 +28,7 @@ class DisabilityWelfareRecord(Struct, frozen=True):
     """What the certificate and the recipient card would say."""
 
     certificate: Certificate | UnsetType = UNSET
-    grade: Word | UnsetType = UNSET
+    grade: Name | UnsetType = UNSET
     uses_services: bool | UnsetType = UNSET
 
 

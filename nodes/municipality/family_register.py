@@ -21,6 +21,7 @@ from mesh import Caller, ManualReview, MeshError, Node, NotFound, Refused, Withh
 from mesh.builtin import Empty
 from mesh.errors import Fault
 from mesh.names import Zone
+from mesh.service import Name, check_entry
 from nodes.agency.family_register_link import FAMILY_COPY, FAMILY_LINK, FAMILY_WIDE_AREA
 from nodes.agency.kinship import (
     Certificate,
@@ -85,13 +86,19 @@ class FamilyRegister(Node):
         kind: RecordKind = "current",
         computerised: bool = True,
     ) -> str:
-        """Enter a register under a number of this municipality; returns its key."""
+        """Enter a register under a number of this municipality; returns its key.
+
+        `UsageError` for a name that the register could not pass on.
+        """
         with self.effect():
             return self._enter(number, lines, ties, kind, computerised)
 
     def _enter(
         self, number: int, lines: Iterable[Line], ties: Iterable[Tie], kind: RecordKind, computerised: bool
     ) -> str:
+        lines = tuple(lines)
+        for line in lines:
+            check_entry("the name", line.name, Name)
         key = f"kr-{self.address.split('/')[1]}-{number:06d}"
         self.db.execute(
             "INSERT INTO record(key, kind, computerised) VALUES (?, ?, ?)", (key, kind, computerised)

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 
 from mesh import EventType, NoticeType, PersonalService
 from mesh.builtin import Empty
-from mesh.service import Date, Name, Word
+from mesh.service import Date, Name
 from nodes.agency.code_issuer import ResidentCode
 from nodes.portal.application import Receipt
 
@@ -65,7 +65,7 @@ class MovingOut(Struct, frozen=True, forbid_unknown_fields=True):
     kana: Name
     born: Date
     sex: Literal["f", "m"] | None
-    relation: Word
+    relation: Name
     household: int
     """The number of the household in the old register; who moves together has the same."""
     resident_code: ResidentCode

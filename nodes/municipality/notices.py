@@ -17,6 +17,7 @@ from typing import ClassVar, Final
 from mesh import Node
 from mesh.names import Zone
 from mesh.outbox import UNRECEIPTED_MAX
+from mesh.service import check_entry
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 
 PROCEDURE: Final = "vaccination"
@@ -43,7 +44,11 @@ class NoticeOffice(Node):
             self._go_on()
 
     def send(self, letter: Letter, people: Iterable[str]) -> None:
-        """Take up a letter to residents, by the city's own codes, and begin to send it."""
+        """Take up a letter to residents, by the city's own codes, and begin to send it.
+
+        `UsageError` for a letter that the portal could not read.
+        """
+        check_entry("the letter", letter, Letter)
         with self.effect():
             number = self.db.execute(
                 "INSERT INTO letter(title, title_ja, due) VALUES (?, ?, ?)",

@@ -22,7 +22,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mesh import Event, EventType, ManualReview, Node, PersonalService
 from mesh.builtin import Empty
-from mesh.service import Name, Word
+from mesh.service import Name, check_entry
 from mesh.store import Database
 
 Item = Annotated[str, Meta(pattern=r"^[a-z]+-[1-9]$")]
@@ -57,7 +57,7 @@ class Change(Struct, frozen=True, forbid_unknown_fields=True):
 
     item: Item
     field: Field
-    value: Word
+    value: Name
     based_on: Version
     clerk: Name
     """Who asks for it, by office and name."""
@@ -68,7 +68,7 @@ class State(Struct, frozen=True):
 
     item: Item
     field: Field
-    value: Word
+    value: Name
     version: Version
 
 
@@ -147,8 +147,10 @@ class PairedRecord:
     def enter(self, person: str, change: Change, *, source: str, at_us: int) -> int:
         """Make a change to a field whose original is here, once; returns its version. Inside the node's effect.
 
-        Raises `ManualReview` where the original is elsewhere, or is no longer at the version seen.
+        Raises `ManualReview` where the original is elsewhere, or is no longer at the version seen, and `UsageError` for
+        what could not be passed on.
         """
+        check_entry("the change", change, Change)
         if ORIGINAL[change.field] != self._system:
             raise ManualReview(
                 f"the original of {change.field} is in {ORIGINAL[change.field]}: propose it there"

@@ -12,6 +12,7 @@ import sqlite3
 from typing import Final, Literal
 
 from mesh import NotFound
+from mesh.service import check_entry
 from mesh.store import Database
 from nodes.municipality.paired_record import Change
 
@@ -32,7 +33,8 @@ class Proposals:
         self._db = db
 
     def add(self, person: str, change: Change, at_us: int) -> int:
-        """Keep a proposal to be sent; returns its number."""
+        """Keep a proposal to be sent; returns its number. `UsageError` for what could not be sent."""
+        check_entry("the change", change, Change)
         values = (person, change.item, change.field, change.value, change.based_on, change.clerk, at_us)
         row = self._db.execute(
             "INSERT INTO proposal(person, item, field, value, based_on, clerk, at_us)"

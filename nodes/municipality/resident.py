@@ -30,7 +30,7 @@ from mesh import (
 )
 from mesh.builtin import Empty
 from mesh.names import Zone
-from mesh.service import Code, Date, Name, Word
+from mesh.service import Code, Date, Name, check_entry
 from nodes.agency.card import Serial
 from nodes.agency.code_issuer import check_named
 from nodes.data.people import Household, Move, Person
@@ -52,7 +52,7 @@ class Member(Struct, frozen=True):
     """One member of a household."""
 
     code: Code
-    relation: Word
+    relation: Name
     """`head`, `spouse` or `child`."""
     born: Date
     january_city: CityCode | None
@@ -245,7 +245,11 @@ class ResidentRegister(MovingRegister):
             self.db.execute("INSERT INTO certificate VALUES (?, ?)", (serial, code))
 
     def register_name(self, code: str, name: str, kana: str) -> str:
-        """Enter a changed name, as after a marriage; returns the event's message id."""
+        """Enter a changed name, as after a marriage; returns the event's message id.
+
+        `UsageError` for a name that the register could not pass on.
+        """
+        _check_names(name, kana)
         with self.effect():
             self._household_of(code)
             self.db.execute("UPDATE resident SET name = ?, kana = ? WHERE code = ?", (name, kana, code))
@@ -264,8 +268,9 @@ class ResidentRegister(MovingRegister):
         """Accept a 出生届: write the newborn into the parent's household and say so to whom the law names.
 
         `code` and `parent_code` are this member's linkage codes, `born` a date. Raises `NotFound` if the
-        parent does not live here.
+        parent does not live here, `UsageError` for a name that the register could not pass on.
         """
+        _check_names(name, kana)
         with self.effect():
             household = self._household_of(parent_code)
             self.db.execute(
@@ -395,6 +400,8 @@ class ResidentRegister(MovingRegister):
         return str(city)
 
     def _enter(self, person: Person, code: str, household: Household, since: date) -> None:
+        _check_names(person.name, person.kana)
+        check_entry("the relation", person.relation, Name)
         self.db.execute(
             "INSERT INTO resident(code, resident_code, name, kana, born, sex, household, relation, since)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -414,6 +421,11 @@ class ResidentRegister(MovingRegister):
         self.db.executemany(
             "INSERT INTO move VALUES (?, ?, ?, ?)", [_move_row(code, move) for move in household.moves]
         )
+
+
+def _check_names(name: str, kana: str) -> None:
+    check_entry("the name", name, Name)
+    check_entry("the name in kana", kana, Name)
 
 
 def _move_row(code: str, move: Move) -> tuple[str, str, str, str]:

@@ -20,7 +20,7 @@ from msgspec import UNSET, Struct, UnsetType
 from mesh import Caller, Event, Node, NotFound, PersonalService, ReplicaMissing, receives, serves
 from mesh.builtin import Empty
 from mesh.names import Zone
-from mesh.service import Date, Word
+from mesh.service import Date, Name
 from nodes.municipality.paired_record import (
     HEALTH_CHANGED,
     HEALTH_NOTES,
@@ -47,7 +47,7 @@ class History(Struct, frozen=True):
     """What the vaccination certificate (接種済証) would say."""
 
     given_on: Date | UnsetType = UNSET
-    lot: Word | UnsetType = UNSET
+    lot: Name | UnsetType = UNSET
 
 
 VACCINATION_HISTORY = PersonalService(

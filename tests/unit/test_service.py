@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mesh.builtin import HistoryLine
-from mesh.errors import CODES, MeshError
+from mesh.errors import CODES, MeshError, UsageError
 from mesh.node import Node
 from mesh.service import (
     Caller,
@@ -28,6 +28,7 @@ from mesh.service import (
     PersonalService,
     Service,
     Word,
+    check_entry,
     declarations_of,
     receives,
     serves,
@@ -338,3 +339,38 @@ def test_questions_and_answers_are_of_the_declared_types_generic_ones_too() -> N
         paged.check_query(Query(2026))
     with pytest.raises(TypeError, match=r"t\.paged\.v1 is answered with Page, not dict"):
         paged.disclosed({"of": Answer()}, frozenset())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "JOHNSON MARIA DEL CARMEN GUADALUPE DE LA SANTISIMA TRINIDAD Y TODOS LOS SANTOS",
+        "A" * 200,
+        "第7保育園 2号館",
+        "電話 0157-23-7111",
+        "12345678901 と 12345",
+        "令和8年4月1日",
+    ],
+)
+def test_a_name_holds_what_registers_hold(text: str) -> None:
+    assert msgspec.convert(text, Name) == text
+    check_entry("the name", text, Name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A" * 201,
+        "123456789018",
+        "花子 123456789018",
+        "花子\n１２３４－５６７８－９０１８",
+        "1234 5678 9018",
+        "12345678901234567890",
+    ],
+)
+def test_a_name_holds_no_twelve_digits_in_a_row(text: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(text, Name)
+    with pytest.raises(UsageError, match=r"^the name cannot be entered.*expected str") as caught:
+        check_entry("the name", text, Name)
+    assert "花子" not in str(caught.value)
