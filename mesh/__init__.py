@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from mesh.errors import ManualReview, MeshError, NotFound, Refused, ReplicaMissing, UsageError, Withheld
+from mesh.from_copy import FromCopy, instant
 from mesh.message import Event
 from mesh.node import Node
 from mesh.papers import Paper, Replacement, Visit
@@ -15,6 +16,7 @@ __all__ = [
     "Caller",
     "Event",
     "EventType",
+    "FromCopy",
     "LegalBasis",
     "ManualReview",
     "MeshError",
@@ -33,6 +35,7 @@ __all__ = [
     "Visit",
     "Withheld",
     "ZonePath",
+    "instant",
     "receives",
     "scenario",
     "serves",

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any
 
 from mesh.errors import CODES
+from mesh.from_copy import instant
 from mesh.names import member_of
 from mesh.records import Attempt, Given, Records
-
-JST = timezone(timedelta(hours=9), "JST")
 
 
 class Visit(StrEnum):
@@ -98,7 +96,7 @@ class Saved:
     @property
     def day(self) -> str:
         """The day of mesh time, in Japan, on which the paper would have been fetched: that of the first answer."""
-        return datetime.fromtimestamp(self.answers[0].row.time_us / 1_000_000, tz=JST).date().isoformat()
+        return instant(self.answers[0].row.time_us)[:10]
 
     def as_json(self) -> dict[str, Any]:
         """The paper as `run --json` gives it."""

@@ -19,6 +19,7 @@ from mesh.papers import Claim, Fallback, Paper, Saved, settle, visits_of
 from mesh.reach import Invitation, Reach
 from mesh.records import CodeOf, Records
 from mesh.refusals import Refusal, gathered, unexpected_since
+from mesh.service import Declaration
 from mesh.story import Sentence
 from mesh.trace.rows import NOT_TRIED, Expectation
 
@@ -32,6 +33,8 @@ class Use:
     """Empty for what nobody declares."""
     answered: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
+    from_copy: bool = False
+    """Whether it is answered from a copy (副本): then each answer says as of when."""
 
 
 @dataclass(slots=True)
@@ -108,10 +111,18 @@ class Report:
         for service, code, times in refusals:
             self.uses.setdefault(service, Use()).refusals[code] += times
 
-    def entitle(self, titles: Mapping[str, tuple[str, str]]) -> None:
-        """Take up how services and pushes are called, English and Japanese."""
+    def entitle(self, declarations: Mapping[str, Declaration]) -> None:
+        """Take up what is declared of services and pushes: what they are called, and whether a copy answers."""
         for name, use in self.uses.items():
-            use.title, use.title_ja = titles.get(name, ("", ""))
+            declared = declarations.get(name)
+            if declared is not None:
+                use.title, use.title_ja = declared.title, declared.title_ja
+                use.from_copy = getattr(declared, "from_copy", False)
+
+    @property
+    def from_copies(self) -> list[str]:
+        """The services that were answered from a copy."""
+        return [name for name, use in sorted(self.uses.items()) if use.from_copy and use.answered]
 
     def outcome(self, elapsed_us: int) -> dict[str, Any]:
         """The outcome as `run --json` gives it."""
@@ -135,6 +146,7 @@ EXPECTS_NOTHING = (
     "期待が一つもありません。成り立つべきことをsim.expectで述べてください",
 )
 """Why a run that states no expectation does not hold."""
+FROM_COPIES: Final = ("answered from a copy, each says as of when", "副本による回答（いつ時点かを明示）")
 REFUSED_PUSHES: Final = ("Refused pushes", "拒否されたプッシュ")
 """What heads them wherever they are shown."""
 
@@ -300,6 +312,8 @@ class Result:
             )
         lines.append("items disclosed / 提供された項目:")
         lines += [f"  to {to}: {', '.join(items)}" for to, items in sorted(report.disclosed.items())]
+        if report.from_copies:
+            lines.append(f"{' / '.join(FROM_COPIES)}: {', '.join(report.from_copies)}")
         lines.append("fell back to paper / 紙に戻ったもの:")
         for one in report.fallbacks:
             lines.append(f"  {one.paper} / {one.paper_ja}: {one.why} / {one.why_ja}")

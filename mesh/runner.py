@@ -21,6 +21,7 @@ from mesh.errors import UsageError
 from mesh.faults import Effect, Plan
 from mesh.guard import forbid_nondeterminism, is_guarded
 from mesh.ledger import read_row
+from mesh.names import member_of
 from mesh.refusals import marked
 from mesh.report import Result, UnderFaults
 from mesh.scenario import SEED_MAX, Scenario
@@ -164,9 +165,14 @@ def _play(
         sim.report.count_answers((read_row(row) for _, row in writer.ledgers()), pushes)
         rows = ((party, read_row(row)) for party, row in writer.ledgers())
         sim.report.settle(rows, sim.code_of, pushes)
+        for one in sim.report.papers:
+            # So that the trace says by itself about whom each of these answers is.
+            for person, answer in zip(one.persons, one.answers, strict=False):
+                if answer.row.subject is not None:
+                    writer.handle(person, member_of(answer.provider), answer.row.subject)
         refused = marked(writer.refused(), sim.expected)
         sim.report.count_refusals(writer.refusals_by_service())
-        sim.report.entitle(sim.titles())
+        sim.report.entitle(sim.declarations())
         effects = () if sim.faults is None else sim.faults.effects(sim.addresses)
         writer.epilogue(**_said(sim, scenario, elapsed_us), **_went_wrong(effects, error))
         writer.close(complete=complete, refused=not usable)
@@ -219,7 +225,11 @@ def _said(sim: Simulation, scenario: Scenario, elapsed_us: int) -> dict[str, Any
         "outcome": sim.report.outcome(elapsed_us),
         "law": law,
         "procedures": {id_: {"title": one.title, "title_ja": one.title_ja} for id_, one in named.items()},
-        "services": {name: {"title": use.title, "title_ja": use.title_ja} for name, use in uses.items()},
+        "services": {
+            name: {"title": use.title, "title_ja": use.title_ja}
+            | ({"from_copy": True} if use.from_copy else {})
+            for name, use in uses.items()
+        },
         "names": {
             name: {"title": title, "title_ja": title_ja} for name, (title, title_ja) in sim.names().items()
         },

@@ -20,6 +20,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, inspect
 from mesh import names
 from mesh.content import Content, content_of
 from mesh.errors import UsageError
+from mesh.from_copy import FromCopy
 from mesh.message import ITEMS_LENGTH_MAX, decode_content, encode
 from mesh.misfit import misfit
 
@@ -89,7 +90,13 @@ class _Question(Generic[Q, R]):
         self.reply = reply
         self.title = title
         self.title_ja = title_ja
-        fields = msgspec.structs.fields(reply)
+        # A generic type that was given its parameters is no class to ask for.
+        self._query_class = get_origin(query) or query
+        self._reply_class = get_origin(reply) or reply
+        self.from_copy = issubclass(self._reply_class, FromCopy)
+        """Whether it is answered from a copy: then each answer says as of when, which is no item to ask for."""
+        always = FromCopy.__struct_fields__ if self.from_copy else ()
+        fields = [field for field in msgspec.structs.fields(reply) if field.name not in always]
         self.items = tuple(sorted(field.encode_name for field in fields))
         self._optional = {field.encode_name: field.name for field in fields if _may_be_unset(field.type)}
         self.fixed_items = frozenset(self.items).difference(self._optional)
@@ -98,9 +105,6 @@ class _Question(Generic[Q, R]):
         """Whether a question names subjects besides the one of its permit."""
         self._query_decoder = msgspec.json.Decoder(query)
         self._reply_decoder = msgspec.json.Decoder(reply)
-        # A generic type that was given its parameters is no class to ask for.
-        self._query_class = get_origin(query) or query
-        self._reply_class = get_origin(reply) or reply
         if self.personal:
             _check_items(name, self.items)
             for struct in (query, reply):

@@ -183,7 +183,7 @@ def catalogue(classes: Iterable[type[Node]], bases: Iterable[LegalBasis]) -> dic
     """The offers as JSON: `{"services": [...], "pushes": [...]}`, by name and version.
 
     A service has name, version, versions, title, title_ja, kind, personal, restricted, zone, items,
-    offered_by (node classes), roles (where the law expects them: address patterns), refusals (codes) and
+    from_copy (each answer says as of when), offered_by (node classes), roles (where the law expects them: address patterns), refusals (codes) and
     bases (rows of the law); a push is received_by.
     """
     made = [_entry(offer) for offer in offers(classes, bases)]
@@ -212,6 +212,7 @@ def _entry(offer: Offer) -> dict[str, Any]:
     if asked:
         entry["personal"] = offer.personal
         entry["restricted"] = offer.restricted
+        entry["from_copy"] = getattr(offer.declaration, "from_copy", False)
     return entry
 
 

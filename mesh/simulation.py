@@ -50,7 +50,7 @@ from mesh.refusals import Expected
 from mesh.registry import RENEWED_BEFORE_US, TIME_MAX_US, Entry, Registry, key_record
 from mesh.report import Report
 from mesh.reserved import check_settings
-from mesh.service import EventType, NoticeType, PersonalService
+from mesh.service import Declaration, EventType, NoticeType, PersonalService
 from mesh.store import Store, is_of_place
 from mesh.story import Sentence, Teller
 from mesh.trace.rows import Expectation
@@ -202,14 +202,10 @@ class Simulation:
         """The names of the pushes that anybody who is enrolled takes."""
         return frozenset(name for one in self._enrolled.values() for name in one.cls.takes())
 
-    def titles(self) -> dict[str, tuple[str, str]]:
-        """The titles, English and Japanese, of what those who are enrolled offer or take, by name."""
+    def declarations(self) -> dict[str, Declaration]:
+        """What those who are enrolled offer or take, by name."""
         classes = dict.fromkeys(one.cls for one in self._enrolled.values())
-        return {
-            name: (declaration.title, declaration.title_ja)
-            for cls in classes
-            for name, (declaration, _) in cls.declarations.items()
-        }
+        return {name: declaration for cls in classes for name, (declaration, _) in cls.declarations.items()}
 
     def name_members(self, name_of: Callable[[str], tuple[str, str] | None]) -> None:
         """Let a function say what a member is called, English and Japanese; None where its code must do."""

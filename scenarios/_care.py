@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from msgspec.structs import replace
 
-from mesh import Caller, Simulation, serves
+from mesh import Caller, Simulation, instant, serves
 from mesh.builtin import Empty
 from mesh.ledger import Row
 from mesh.testing import ledger
@@ -42,9 +42,14 @@ class SecondLayout(CareInsurance):
     @serves(CERTIFICATION_2)
     async def certification_2(self, query: Empty, caller: Caller, person: str) -> CertificationReply2:
         """The certification of a person, from the copy, as the second layout has it."""
-        held = self.file.replica(person)
+        held, registered_us = self.file.replica(person)
         return CertificationReply2(
-            held.level, held.valid_from, held.valid_until, bool(held.service_kinds), held.service_kinds
+            held.level,
+            held.valid_from,
+            held.valid_until,
+            bool(held.service_kinds),
+            held.service_kinds,
+            as_of=instant(registered_us),
         )
 
 

@@ -124,15 +124,22 @@ async def without_papers(world: World, rules: str, children: int) -> None:
         (decision.monthly_yen, decision.rules) == (expected_yen, rules),
         text_ja=f"{rules}の規定により月額{expected_yen}円となる",
     )
+    as_of = [one.as_of for one in office.file.incomes(receipt.number).values()]
+    sim.expect(
+        "Each income says as of when Kobe's copy is from which it was answered: that morning, when it was registered",
+        len(as_of) == 2 and all(one[:10] == sim.now().date().isoformat() for one in as_of),
+        text_ja="所得の回答にはいつ時点の副本かが示される（当日の朝に登録されたもの）",
+    )
     for parent in family.parents:
         sim.saved(paper(INCOME_PAPER), parent.handle)
     sim.saved(paper(PENSION_PAPER), father.handle)
+    copied = ", ".join(dict.fromkeys(one[:16].replace("T", " ") for one in as_of)) or "nothing"
     sim.tell(
         f"The {father.family.romaji} family moved from Kobe to Kitami with {children} children. Kitami asked Kobe for "
         f"both parents' income and the pension body for the father's scheme, and granted {decision.monthly_yen} yen "
-        "a month. Nobody attached a paper.",
+        f"a month. Kobe answered from its copy, as of {copied}. Nobody attached a paper.",
         f"{father.family.written}さん一家（子{children}人）は神戸市から北見市へ転入した。北見市は父母の所得を神戸市に、"
-        f"父の年金加入を日本年金機構に照会し、月額{decision.monthly_yen}円を認定した。添付書類はなかった。",
+        f"父の年金加入を日本年金機構に照会し、月額{decision.monthly_yen}円を認定した。神戸市の回答は副本（{copied}時点）による。添付書類はなかった。",
     )
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from datetime import datetime, time, timedelta
 
-from mesh import MeshError, Refused, Simulation, scenario
+from msgspec.structs import replace
+
+from mesh import MeshError, Refused, Simulation, instant, scenario
 from mesh.message import Request
 from mesh.names import BROKER
 from mesh.party import read_line
@@ -73,8 +75,15 @@ async def ask_all(world: World, *, migrated: bool) -> None:
     sim.expect(
         f"The same question has the same answer from all four: {INCOME_YEN} yen",
         [one.total_income_yen for one in replies] == [INCOME_YEN] * 4
-        and all(one == replies[0] for one in replies),
+        and all(replace(one, as_of=replies[0].as_of) == replies[0] for one in replies),
         text_ja=f"同じ照会に、4団体とも同じ回答（{INCOME_YEN}円）を返す",
+    )
+    batch = [one.as_of for one in replies if one.as_of[11:16] == "02:00"]
+    sim.expect(
+        "Each answer says as of when its copy is: the late town's of the nightly batch at two, where there is one",
+        all(one.as_of <= instant(sim.now_us()) for one in replies)
+        and batch == ([] if migrated else [replies[world.towns.index(late)].as_of]),
+        text_ja="各回答はいつ時点の副本かを示す（未移行の町は夜間バッチの午前2時）",
     )
     stored = [
         world.large.city.node(CustomisedTaxOffice).db.execute("SELECT count(*) FROM entry").fetchone()[0]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mesh.cli.output import clean, ruled
 from mesh.reach import Reach
-from mesh.report import AS_WITHOUT_FAULTS, EXPECTS_NOTHING, REFUSED_PUSHES, Result, UnderFaults
+from mesh.report import AS_WITHOUT_FAULTS, EXPECTS_NOTHING, FROM_COPIES, REFUSED_PUSHES, Result, UnderFaults
 from mesh.trace.rows import NOT_TRIED
 
 
@@ -98,6 +98,8 @@ def _outcome(result: Result) -> Iterator[tuple[str, str, str]]:
         yield "push: mistaken", "プッシュ型: 誤検知", str(push.mistaken)
     for to, items in sorted(report.disclosed.items()):
         yield "items disclosed", "提供された項目", clean(f"to {to}: {', '.join(items)}")
+    if report.from_copies:
+        yield (*FROM_COPIES, clean(", ".join(report.from_copies)))
     for one in report.fallbacks:
         yield (
             "fell back to paper",

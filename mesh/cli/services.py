@@ -120,6 +120,8 @@ def _details(one: dict[str, Any]) -> Iterator[str]:
             yield f"{label.replace('_', ' ')}: {', '.join(one[label])}{at}"
     if one["items"]:
         yield f"items: {' '.join(one['items'])}"
+    if one.get("from_copy"):
+        yield "from a copy: each answer says as of when (副本による回答。いつ時点かを明示)"
     yield from _who(one)
 
 

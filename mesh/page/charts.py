@@ -66,6 +66,7 @@ class Service:
     answered: int
     refused: int
     codes: tuple[tuple[str, int], ...]
+    from_copy: bool
     answered_share: float
     refused_share: float
 
@@ -141,6 +142,7 @@ def services(uses: Mapping[str, Use]) -> list[Service]:
             use.answered,
             use.refusals.total(),
             tuple(sorted(use.refusals.items())),
+            use.from_copy,
             100 * use.answered / most,
             100 * use.refusals.total() / most,
         )

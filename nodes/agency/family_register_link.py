@@ -19,7 +19,18 @@ from datetime import date
 from hashlib import sha256
 from typing import ClassVar, Final
 
-from mesh import Caller, ManualReview, MeshError, Node, NotFound, PersonalService, Service, Withheld, serves
+from mesh import (
+    Caller,
+    ManualReview,
+    MeshError,
+    Node,
+    NotFound,
+    PersonalService,
+    Service,
+    Withheld,
+    instant,
+    serves,
+)
 from mesh.builtin import Empty
 from mesh.names import Zone, member_of
 from nodes.agency.code_issuer import ACQUISITION, ISSUER, LINKAGE_CODE, CodeQuery, check_named
@@ -77,7 +88,8 @@ class FamilyRegisterLink(Node):
     title_ja: ClassVar[str] = "戸籍情報連携システム"
     zone: ClassVar[str] = Zone.MYNUMBER
     schema: ClassVar[str] = """
-    CREATE TABLE record(key TEXT PRIMARY KEY, kind TEXT NOT NULL, protected INTEGER NOT NULL);
+    CREATE TABLE record(
+      key TEXT PRIMARY KEY, kind TEXT NOT NULL, protected INTEGER NOT NULL, taken_us INTEGER NOT NULL);
     CREATE TABLE entry(
       record TEXT NOT NULL REFERENCES record, place INTEGER NOT NULL, person TEXT NOT NULL, name TEXT NOT NULL,
       born TEXT NOT NULL, removed INTEGER NOT NULL, PRIMARY KEY (record, place));
@@ -104,8 +116,8 @@ class FamilyRegisterLink(Node):
             for table in ("tie", "entry"):
                 self.db.execute(f"DELETE FROM {table} WHERE record = ?", (query.record,))  # noqa: S608
             self.db.execute(
-                "INSERT OR REPLACE INTO record VALUES (?, ?, ?)",
-                (query.record, query.kind, query.protected),
+                "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)",
+                (query.record, query.kind, query.protected, self.host.now_us()),
             )
             self.db.executemany(
                 "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)",
@@ -138,7 +150,7 @@ class FamilyRegisterLink(Node):
     @serves(FAMILY_RELATIONS)
     async def relations(self, query: Empty, caller: Caller, person: str) -> Relations:
         """The ties of a person, as symbols for the body that asks."""
-        self._check_recorded(person)
+        taken_us = self._oldest_of(person)
         ties = self._ties()
         mine = [tie for tie in ties if person in (tie.first, tie.second)]
         body = member_of(caller.address)
@@ -146,6 +158,7 @@ class FamilyRegisterLink(Node):
         standing = [self._symbol(body, tie) for tie in marriages if tie.until is None]
         parental = [tie for tie in mine if tie.kind == "parent"]
         return Relations(
+            as_of=instant(taken_us),
             spouse=standing[0] if standing else None,
             parents=tuple(self._symbol(body, tie) for tie in parental if tie.second == person),
             children=tuple(self._symbol(body, tie) for tie in parental if tie.first == person),
@@ -222,9 +235,15 @@ class FamilyRegisterLink(Node):
     def _today(self) -> date:
         return day_of(self.host.now_us())
 
-    def _check_recorded(self, person: str) -> None:
-        if self.db.execute("SELECT 1 FROM entry WHERE person = ?", (person,)).fetchone() is None:
+    def _oldest_of(self, person: str) -> int:
+        """When the oldest copy of the registers that record a person was taken; `NotFound` if none does."""
+        row = self.db.execute(
+            "SELECT min(r.taken_us) AS taken_us FROM entry e JOIN record r ON r.key = e.record WHERE e.person = ?",
+            (person,),
+        ).fetchone()
+        if row["taken_us"] is None:
             raise NotFound("no computerised register records the person")
+        return int(row["taken_us"])
 
     def _record(self, key: str) -> sqlite3.Row:
         row: sqlite3.Row | None = self.db.execute("SELECT * FROM record WHERE key = ?", (key,)).fetchone()
@@ -243,7 +262,7 @@ class FamilyRegisterLink(Node):
     def _certificate(self, record: sqlite3.Row) -> Certificate:
         rows = self.db.execute("SELECT * FROM entry WHERE record = ? ORDER BY place", (record["key"],))
         persons = tuple(Recorded(row["name"], row["born"], bool(row["removed"])) for row in rows)
-        return Certificate(record["key"], record["kind"], persons)
+        return Certificate(record["key"], record["kind"], persons, as_of=instant(record["taken_us"]))
 
 
 def _check_open(record: sqlite3.Row) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from mesh import FromCopy
 from mesh.service import Date, Name
 from nodes.agency.code_issuer import AcquisitionNumber
 
@@ -40,8 +41,8 @@ class Recorded(Struct, frozen=True):
     """Left the register: by marriage, death or another reason."""
 
 
-class Certificate(Struct, frozen=True):
-    """What 全部事項証明書 says here: a register's persons, in its order."""
+class Certificate(FromCopy, frozen=True):
+    """What 全部事項証明書 says here: a register's persons, in its order. The home municipality's own is as of its day."""
 
     record: RecordKey
     kind: RecordKind
@@ -87,8 +88,8 @@ class Copied(Struct, frozen=True):
     persons: int
 
 
-class Relations(Struct, frozen=True):
-    """戸籍関係情報: two persons are tied if their answers hold the same symbol."""
+class Relations(FromCopy, frozen=True):
+    """戸籍関係情報: two persons are tied if their answers hold the same symbol. As of the oldest register of the person."""
 
     spouse: Symbol | UnsetType | None = UNSET
     """The symbol of the marriage that stands."""

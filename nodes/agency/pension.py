@@ -10,7 +10,18 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from mesh import Caller, Node, NotFound, NoticeType, PersonalService, ReplicaMissing, receives, serves
+from mesh import (
+    Caller,
+    FromCopy,
+    Node,
+    NotFound,
+    NoticeType,
+    PersonalService,
+    ReplicaMissing,
+    instant,
+    receives,
+    serves,
+)
 from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.service import Date
@@ -23,7 +34,7 @@ Scheme = Literal["employees", "national"]
 EmployerKind = Literal["private", "none"]
 
 
-class Enrolment(Struct, frozen=True):
+class Enrolment(FromCopy, frozen=True):
     """What 年金加入証明 would say."""
 
     scheme: Scheme | UnsetType = UNSET
@@ -90,7 +101,12 @@ class PensionBody(Node):
         if row is None:
             known = self.db.execute("SELECT 1 FROM enrolment WHERE code = ?", (person,)).fetchone()
             raise NotFound if known is None else ReplicaMissing
-        return Enrolment(scheme=row["scheme"], employer_kind=row["employer_kind"], months=row["months"])
+        return Enrolment(
+            as_of=instant(row["registered_us"]),
+            scheme=row["scheme"],
+            employer_kind=row["employer_kind"],
+            months=row["months"],
+        )
 
     @receives(PENSION_REPORT)
     async def on_report(self, report: PensionReport, caller: Caller, person: str) -> None:

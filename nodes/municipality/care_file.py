@@ -101,8 +101,12 @@ class CareFile:
             "INSERT OR REPLACE INTO replica SELECT *, ? FROM certification WHERE code = ?", (now_us, code)
         )
 
-    def replica(self, code: str) -> Certification:
-        """The copy of a certification; `NotFound` without any, `ReplicaMissing` while it is not registered."""
+    def replica(self, code: str) -> tuple[Certification, int]:
+        """The copy of a certification, and when it was registered (µs since 1970).
+
+        `NotFound` without any, `ReplicaMissing` while it is not registered.
+        """
+        row = self._db.execute("SELECT registered_us FROM replica WHERE code = ?", (code,)).fetchone()
         held = _certification(
             self._db.execute(
                 "SELECT level, valid_from, valid_until, service_kinds FROM replica WHERE code = ?", (code,)
@@ -110,7 +114,7 @@ class CareFile:
         )
         if held is None:
             raise NotFound if self.certification(code) is None else ReplicaMissing
-        return held
+        return held, int(row["registered_us"])
 
     def open(self, person: str, filed_on: str) -> int:
         """Keep a new application; returns its number."""

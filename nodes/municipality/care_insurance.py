@@ -19,7 +19,18 @@ from typing import ClassVar, Final
 
 from msgspec import UNSET, Struct, UnsetType
 
-from mesh import Caller, Event, ManualReview, Node, PersonalService, Refused, receives, serves
+from mesh import (
+    Caller,
+    Event,
+    FromCopy,
+    ManualReview,
+    Node,
+    PersonalService,
+    Refused,
+    instant,
+    receives,
+    serves,
+)
 from mesh.builtin import Empty
 from mesh.errors import Fault
 from mesh.names import Zone
@@ -37,7 +48,7 @@ CERTIFICATE: Final = "care-certificate"
 INCOME_ITEMS: Final = ("pension_yen", "tax_year", "tax_yen", "total_income_yen")
 
 
-class CertificationReply(Struct, frozen=True):
+class CertificationReply(FromCopy, frozen=True):
     """What 受給資格証明書 would say, in the first layout."""
 
     level: CareLevel | UnsetType = UNSET
@@ -255,8 +266,14 @@ class CareInsurance(Node):
     @serves(CERTIFICATION)
     async def certification(self, query: Empty, caller: Caller, person: str) -> CertificationReply:
         """The certification of a person, from the copy, as the first layout has it."""
-        held = self.file.replica(person)
-        return CertificationReply(held.level, held.valid_from, held.valid_until, bool(held.service_kinds))
+        held, registered_us = self.file.replica(person)
+        return CertificationReply(
+            held.level,
+            held.valid_from,
+            held.valid_until,
+            bool(held.service_kinds),
+            as_of=instant(registered_us),
+        )
 
     # Inside.
 

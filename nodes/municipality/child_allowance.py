@@ -239,7 +239,7 @@ class ChildAllowanceOffice(Node):
         elif reply.total_income_yen is not UNSET:
             dependants = 0 if reply.dependants is UNSET else reply.dependants
             with self.effect():
-                income = Income(reply.total_income_yen, dependants, provider)
+                income = Income(reply.total_income_yen, dependants, provider, reply.as_of)
                 self.file.keep_income(claim, parent.code, income)
         await self._hide_last(parent.code, provider, parent.protected)
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
-from mesh import Caller, Node, PersonalService, serves
+from mesh import Caller, FromCopy, Node, PersonalService, instant, serves
 from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.service import Month
@@ -23,7 +23,7 @@ Payment = Literal["full", "partial", "suspended"]
 """全部支給, 一部支給, 全部支給停止."""
 
 
-class RearingAllowance(Struct, frozen=True):
+class RearingAllowance(FromCopy, frozen=True):
     """What 児童扶養手当証書 would say."""
 
     receiving: bool | UnsetType = UNSET
@@ -55,7 +55,8 @@ class ChildRearingAllowance(Node):
 
     def certify(self, recipient: str, child: str, payment: Payment, since: str) -> None:
         """Certify an entitlement (認定), or change its amount."""
-        record = RearingAllowance(receiving=payment != "suspended", payment=payment, since=since)
+        now = instant(self.host.now_us())
+        record = RearingAllowance(as_of=now, receiving=payment != "suspended", payment=payment, since=since)
         with self.effect():
             for person in (recipient, child):
                 self.file.keep(person, record)

@@ -21,7 +21,7 @@ CREATE TABLE claim(
   filed_on TEXT NOT NULL, public_servant INTEGER NOT NULL);
 CREATE TABLE income(
   claim INTEGER NOT NULL REFERENCES claim, person TEXT NOT NULL, total_income_yen INTEGER NOT NULL,
-  dependants INTEGER NOT NULL, source TEXT NOT NULL, PRIMARY KEY (claim, person));
+  dependants INTEGER NOT NULL, source TEXT NOT NULL, as_of TEXT NOT NULL, PRIMARY KEY (claim, person));
 CREATE TABLE pension(
   claim INTEGER NOT NULL REFERENCES claim, person TEXT NOT NULL, scheme TEXT NOT NULL, source TEXT NOT NULL,
   PRIMARY KEY (claim, person));
@@ -52,6 +52,8 @@ class Income:
     total_income_yen: int
     dependants: int
     source: str
+    as_of: str = ""
+    """As of when the copy is that the tax office answered from; empty for a paper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,14 @@ class ClaimFile:
         """The incomes known so far, by person."""
         rows = self._db.execute("SELECT * FROM income WHERE claim = ? ORDER BY rowid", (number,))
         return {
-            row["person"]: Income(row["total_income_yen"], row["dependants"], row["source"]) for row in rows
+            row["person"]: Income(row["total_income_yen"], row["dependants"], row["source"], row["as_of"])
+            for row in rows
         }
 
     def keep_income(self, number: int, person: str, income: Income) -> None:
         """Keep a parent's income."""
         self._db.execute(
-            "INSERT OR REPLACE INTO income VALUES (?, ?, ?, ?, ?)", (number, person, *astuple(income))
+            "INSERT OR REPLACE INTO income VALUES (?, ?, ?, ?, ?, ?)", (number, person, *astuple(income))
         )
 
     def pension_scheme(self, number: int, person: str) -> str | None:

@@ -13,9 +13,8 @@ from __future__ import annotations
 from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
 
-from mesh import ManualReview, NotFound, ReplicaMissing, Withheld
+from mesh import FromCopy, ManualReview, NotFound, ReplicaMissing, Withheld, instant
 from mesh.service import check_entry
 from mesh.store import Database
 
@@ -27,11 +26,11 @@ CREATE TABLE flag(person TEXT NOT NULL, flag TEXT NOT NULL, PRIMARY KEY (person,
 
 Flag = Literal["withheld", "manual"]
 """提供不可, 自動応答不可."""
-R = TypeVar("R", bound=Struct)
+R = TypeVar("R", bound=FromCopy)
 
 
 class CopiedFile(Generic[R]):
-    """The records of one office, each in the form in which it answers."""
+    """The records of one office, each in the form in which it answers: an original is as of when it was recorded."""
 
     def __init__(self, db: Database, record: type[R]) -> None:
         self._db = db
@@ -65,8 +64,9 @@ class CopiedFile(Generic[R]):
             raise Withheld
         if "manual" in flags:
             raise ManualReview
-        copy = self._db.execute("SELECT record FROM replica WHERE person = ?", (person,)).fetchone()
+        copy = self._db.execute("SELECT * FROM replica WHERE person = ?", (person,)).fetchone()
         if copy is None:
             known = self._db.execute("SELECT 1 FROM original WHERE person = ?", (person,)).fetchone()
             raise NotFound if known is None else ReplicaMissing
-        return msgspec.json.decode(copy["record"], type=self._type)
+        record = msgspec.json.decode(copy["record"], type=self._type)
+        return msgspec.structs.replace(record, as_of=instant(copy["registered_us"]))

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
-from mesh import Caller, Node, PersonalService, serves
+from mesh import Caller, FromCopy, Node, PersonalService, instant, serves
 from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.service import Name
@@ -24,7 +24,7 @@ Certificate = Literal["physical", "intellectual", "mental", "none"]
 """身体障害者手帳, 療育手帳, 精神障害者保健福祉手帳, なし."""
 
 
-class DisabilityWelfareRecord(Struct, frozen=True):
+class DisabilityWelfareRecord(FromCopy, frozen=True):
     """What the certificate and the recipient card would say."""
 
     certificate: Certificate | UnsetType = UNSET
@@ -56,8 +56,10 @@ class DisabilityWelfare(Node):
 
     def record(self, person: str, certificate: Certificate, grade: str, *, uses_services: bool) -> None:
         """Record a certificate, and whether services are used."""
+        now = instant(self.host.now_us())
+        record = DisabilityWelfareRecord(certificate, grade, uses_services, as_of=now)
         with self.effect():
-            self.file.keep(person, DisabilityWelfareRecord(certificate, grade, uses_services))
+            self.file.keep(person, record)
 
     def register_replica(self, person: str) -> None:
         """Register the copy that answers."""

@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
-from mesh import Caller, ManualReview, MeshError, Node, NotFound, Refused, Withheld, serves
+from mesh import Caller, ManualReview, MeshError, Node, NotFound, Refused, Withheld, instant, serves
 from mesh.builtin import Empty
 from mesh.errors import Fault
 from mesh.names import Zone
@@ -222,7 +222,7 @@ class FamilyRegister(Node):
         if row["protected"] and official is None:
             raise ManualReview("an official decides about copies of this register")
         persons = tuple(Recorded(line.name, line.born, line.removed) for line in lines)
-        return Certificate(order.record, row["kind"], persons)
+        return Certificate(order.record, row["kind"], persons, as_of=instant(self.host.now_us()))
 
     # Inside.
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
-from mesh import Caller, Node, PersonalService, serves
+from mesh import Caller, FromCopy, Node, PersonalService, instant, serves
 from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.service import Month
@@ -24,7 +24,7 @@ Kind = Literal["living", "education", "housing", "medical", "care", "maternity",
 """生活・教育・住宅・医療・介護・出産・生業・葬祭扶助."""
 
 
-class Assistance(Struct, frozen=True):
+class Assistance(FromCopy, frozen=True):
     """What 生活保護受給証明書 would say."""
 
     receiving: bool | UnsetType = UNSET
@@ -56,14 +56,15 @@ class PublicAssistance(Node):
 
     def grant(self, household: Iterable[str], since: str, kinds: tuple[Kind, ...]) -> None:
         """Decide for a household (保護の決定); a decision for its members."""
+        record = Assistance(as_of=instant(self.host.now_us()), receiving=True, since=since, kinds=kinds)
         with self.effect():
             for person in household:
-                self.file.keep(person, Assistance(receiving=True, since=since, kinds=kinds))
+                self.file.keep(person, record)
 
     def end(self, person: str) -> None:
         """End the assistance (保護の廃止): the record says that there is none."""
         with self.effect():
-            self.file.keep(person, Assistance(receiving=False))
+            self.file.keep(person, Assistance(as_of=instant(self.host.now_us()), receiving=False))
 
     def register_replica(self, person: str) -> None:
         """Register the copy that answers."""

@@ -23,12 +23,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from mesh import (
     Caller,
     EventType,
+    FromCopy,
     ManualReview,
     Node,
     NotFound,
     PersonalService,
     ReplicaMissing,
     Withheld,
+    instant,
     serves,
 )
 from mesh.names import Zone
@@ -46,7 +48,7 @@ class IncomeQuery(Struct, frozen=True, forbid_unknown_fields=True):
     tax_year: Year
 
 
-class Income(Struct, frozen=True):
+class Income(FromCopy, frozen=True):
     """What 課税証明書 would say."""
 
     tax_year: Year | UnsetType = UNSET
@@ -66,7 +68,7 @@ class TaxedQuery(Struct, frozen=True, forbid_unknown_fields=True):
     tax_year: Year
 
 
-class Taxed(Struct, frozen=True):
+class Taxed(FromCopy, frozen=True):
     """The least that a benefit for households without tax needs to know."""
 
     taxed: bool | UnsetType = UNSET
@@ -194,6 +196,7 @@ class TaxOffice(Node):
         """Income of a person in a tax year, from the copy."""
         row = self._replica(person, query.tax_year, to_self=caller.procedure == SELF_DISCLOSURE)
         return Income(
+            as_of=instant(row["registered_us"]),
             tax_year=row["tax_year"],
             total_income_yen=row["total_income_yen"],
             taxable_income_yen=row["taxable_income_yen"],
@@ -205,7 +208,8 @@ class TaxOffice(Node):
     @serves(TAXED)
     async def taxed(self, query: TaxedQuery, caller: Caller, person: str) -> Taxed:
         """Whether a person was taxed in a year, from the copy."""
-        return Taxed(taxed=self._replica(person, query.tax_year)["tax_yen"] > 0)
+        row = self._replica(person, query.tax_year)
+        return Taxed(as_of=instant(row["registered_us"]), taxed=row["tax_yen"] > 0)
 
     def _replica(self, person: str, tax_year: int, *, to_self: bool = False) -> sqlite3.Row:
         """The copy of a person's levy, unless something forbids to give it, or to show it to themselves."""

@@ -17,7 +17,18 @@ from typing import ClassVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from mesh import Caller, Event, Node, NotFound, PersonalService, ReplicaMissing, receives, serves
+from mesh import (
+    Caller,
+    Event,
+    FromCopy,
+    Node,
+    NotFound,
+    PersonalService,
+    ReplicaMissing,
+    instant,
+    receives,
+    serves,
+)
 from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.service import Date, Name
@@ -43,7 +54,7 @@ class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
     item: Item
 
 
-class History(Struct, frozen=True):
+class History(FromCopy, frozen=True):
     """What the vaccination certificate (接種済証) would say."""
 
     given_on: Date | UnsetType = UNSET
@@ -100,12 +111,13 @@ class VaccinationLedger(Node):
     async def history(self, query: HistoryQuery, caller: Caller, person: str) -> History:
         """A dose, from the copy."""
         row = self.db.execute(
-            "SELECT given_on, lot FROM replica WHERE person = ? AND item = ?", (person, query.item)
+            "SELECT * FROM replica WHERE person = ? AND item = ?", (person, query.item)
         ).fetchone()
         if row is None:
             known = self.record.state(person, query.item, "given_on")
             raise NotFound if known is None else ReplicaMissing
-        return History(row["given_on"], UNSET if row["lot"] is None else row["lot"])
+        lot = UNSET if row["lot"] is None else row["lot"]
+        return History(row["given_on"], lot, as_of=instant(row["registered_us"]))
 
     @serves(VACCINATION_RECORD)
     async def card(self, query: Empty, caller: Caller, person: str) -> Card:

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from mesh import Caller, MeshError, Node, NotFound, PersonalService, Refused, Service, serves
+from mesh import Caller, FromCopy, MeshError, Node, NotFound, PersonalService, Refused, Service, serves
 from mesh.names import Zone
 from nodes.agency.code_issuer import check_named
 from nodes.data.calendar import day_of
@@ -56,7 +56,7 @@ class SelfIncomeQuery(Struct, frozen=True, forbid_unknown_fields=True):
     city: CityCode
 
 
-class SelfIncome(Struct, frozen=True):
+class SelfIncome(FromCopy, frozen=True):
     """What the resident would see of it in the portal, in the items consented to."""
 
     tax_year: Year | UnsetType = UNSET
@@ -153,7 +153,7 @@ class ApiGateway(Node):
             )
         except Refused as refused:
             raise _passed_on(refused) from refused
-        return SelfIncome(reply.tax_year, reply.total_income_yen, reply.tax_yen)
+        return SelfIncome(reply.tax_year, reply.total_income_yen, reply.tax_yen, as_of=reply.as_of)
 
     def _check_approved(self, caller: Caller, api: Api) -> None:
         """`no_legal_basis` unless the approval of the caller stands today."""

@@ -168,6 +168,7 @@ function content(found) {
   const parts = [];
   if (found.subject) parts.push(h("p", {}, h("span", { class: "label" }, t("message.subject")), data(found.subject, "mono")));
   if (found.person) parts.push(h("p", {}, h("span", { class: "label" }, t("message.person")), data(found.person, "mono")));
+  if (found.content?.as_of) parts.push(h("p", { class: "notes" }, t("message.asof", { time: found.content.as_of })));
   if (found.content !== null && found.content !== undefined) parts.push(tree(found.content));
   if (found.sealed.length) parts.push(h("p", { class: "sealed" }, envelope(), t("message.sealed", { parts: found.sealed.map((one) => term("part", one)).join(", ") })));
   return parts.length ? parts : h("p", { class: "quiet" }, t("message.nocontent"));

@@ -1,0 +1,31 @@
+"""Which refusals a failed expectation points to, and how alike ones are told together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mesh.refusals import Expected, Refusal, gathered, marked, unexpected_since
+
+ONE = Refusal(3, "tax.income.v1", "no_legal_basis", "no row", by="gov/digital/broker", to="muni/01208/desk")
+
+
+def test_only_the_unexpected_since_the_last_that_held_and_before_the_failed_one() -> None:
+    all_of_them = [replace(ONE, index=index) for index in range(6)]
+    known = marked(all_of_them, [Expected(2, 4, "no_legal_basis"), Expected(0, 9, "not_found")])
+    assert [one.index for one in known if one.expected] == [2, 3]
+    assert [one.index for one in unexpected_since(known, 1, 5)] == [1, 4]
+    assert [one.index for one in unexpected_since(known, 4, None)] == [4, 5]
+
+
+def test_alike_ones_stand_together_with_the_number_of_the_first() -> None:
+    other = replace(ONE, index=7, code="not_found")
+    first, second = gathered([ONE, other, replace(ONE, index=9)])
+    assert (first.index, first.times, second.times) == (3, 2, 1)
+    assert first.as_line().startswith(
+        "#3 tax.income.v1 no_legal_basis, gov/digital/broker → muni/01208/desk: no row / "
+    )
+    assert first.as_line().endswith("(× 2)")
+
+
+def test_no_text_of_a_refusal_breaks_its_line() -> None:
+    assert "\n" not in replace(ONE, text="a\nb").as_line()
