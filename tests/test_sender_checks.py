@@ -10,13 +10,16 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from msgspec import UNSET, Meta, Struct, UnsetType
+from rich.console import Console
 
-from mesh import Caller, EventType, Node, NoticeType, PersonalService, Service, receives, serves
+from mesh import Caller, EventType, Node, NoticeType, PersonalService, Service, receives, scenario, serves
+from mesh.cli.rendering import render
 from mesh.consent import Consent, ConsentList, sign_consent, sign_list
 from mesh.errors import CODES, MeshError, Refused, Unsendable
 from mesh.jws import LINE_SIZE_MAX
@@ -25,6 +28,7 @@ from mesh.message import Event, Refusal, Request
 from mesh.names import BROKER
 from mesh.policy import LegalBasis
 from mesh.requester import Requester
+from mesh.runner import run_scenario
 from mesh.service import DeclarationError, Name
 from mesh.simulation import STARTS, Simulation
 from mesh.testing import Forger, answers_to, ledger, messages, simulation
@@ -424,3 +428,24 @@ def test_what_no_line_could_carry_is_not_declared() -> None:
     many = type("Many", (Struct,), {"__annotations__": {f"field_{n:04}": int for n in range(500)}})
     with pytest.raises(DeclarationError, match="4096"):
         PersonalService("t.many.v1", Query, many, title="x", title_ja="x")
+
+
+@scenario(title="Checks", title_ja="確認", sources=("illustrative",))
+async def _failing(sim: Simulation) -> None:
+    sim.add(Node, DESK)
+    sim.add(Office, OFFICE)
+    for _ in range(2):
+        with sim.refused("handler_failed", "the answer does not fit", text_ja="回答が合わない"):
+            await sim.node(DESK).ask(OFFICE, COPY, Query("long name"))
+
+
+def test_every_form_of_the_report_says_who_failed_at_which_field() -> None:
+    result = run_scenario(_failing)
+    assert result.held
+    what = "handler_failed: schema_invalid (name: expected str of length <= 20)"
+    assert result.as_json()["failures"] == [{"node": OFFICE, "about": "t.copy.v1", "what": what, "times": 2}]
+    line = f"{OFFICE}, t.copy.v1: {what} × 2"
+    assert f"    {line}" in result.as_lines()
+    console = Console(width=400, record=True, file=StringIO())
+    render(result, console)
+    assert line in console.export_text()
