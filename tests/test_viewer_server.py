@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from array import array
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from itertools import combinations, islice
 from pathlib import Path
@@ -261,7 +262,8 @@ async def test_the_broker_reads_attributes_and_no_content(page: Page) -> None:
 async def test_the_map_counts_what_went_between_members(page: Page) -> None:
     made = await page.ask(f"{ALLOWANCE}/map")
     assert sum(one["messages"] for one in made["edges"]) == 128
-    assert {"from": "muni/01208", "to": "muni/28100", "count": 13} in made["exchanges"]
+    mine = {"from": "muni/01208", "from_zone": "mynumber", "to": "muni/28100", "to_zone": "mynumber"}
+    assert mine | {"count": 13} in made["exchanges"]
     rows = (await page.ask(f"{ALLOWANCE}/rows?limit=500"))["rows"]
     refusals = {one["id"] for one in rows if one["kind"] == "refusal"}
     assert sum(one["refusals"] for one in made["edges"]) == len(refusals) > 0
@@ -272,6 +274,20 @@ async def test_the_map_counts_what_went_between_members(page: Page) -> None:
     wire = await page.ask(f"{ALLOWANCE}/map?as=wire")
     assert sum(one["messages"] for one in wire["edges"]) == 128
     assert (sum(one["refusals"] for one in wire["edges"]), wire["exchanges"]) == (0, [])
+
+
+async def test_an_edge_of_the_map_runs_from_zone_to_zone(page: Page) -> None:
+    zones = {one["address"]: one["zone"] for one in (await page.ask("/api/t/birth.trace"))["parties"]}
+    rows = (await page.ask("/api/t/birth.trace/rows?limit=500"))["rows"]
+
+    def stand(address: str) -> tuple[str, str | None]:
+        return "/".join(address.split("/")[:2]), zones[address]
+
+    expected = Counter((stand(one["from"]), stand(one["to"])) for one in rows)
+    edges = (await page.ask("/api/t/birth.trace/map"))["edges"]
+    assert {
+        ((one["from"], one["from_zone"]), (one["to"], one["to_zone"])): one["messages"] for one in edges
+    } == expected
 
 
 async def test_the_timeline_counts_every_message_once(page: Page) -> None:

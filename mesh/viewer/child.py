@@ -12,10 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 LINE_MAX: Final = 2**24
 """Bytes of one line that a process may print."""
+ENDING_S: Final = 10.0
+"""How long a process may take to end after its last word."""
 ORPHANED_S: Final = 60.0
 """How long a process may take to end by itself once the server is gone."""
 
@@ -64,7 +67,11 @@ def output(process: asyncio.subprocess.Process) -> asyncio.StreamReader:
 async def end(process: asyncio.subprocess.Process) -> None:
     """Kill the process unless it has ended, and wait for it."""
     if process.returncode is None:
-        process.kill()
+        # Whose words have ended ends by itself. To signal it just then would take its exit code from who waits for that.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), ENDING_S if output(process).at_eof() else 0)
+        if process.returncode is None:
+            process.kill()
     try:
         await process.wait()
     finally:

@@ -18,14 +18,16 @@ from mesh.viewer.rows import PAGE_MAX, Filters, page, select, text_of
 
 BINS_MAX: Final = 2000
 
-Pair = tuple[str, str]
+Stand = tuple[str, str]
+"""A member, and the zone in which some of its systems stand; "" for those that no registry knows."""
+Pair = tuple[Stand, Stand]
 
 
 def network(opened: Opened, name: str, from_us: int, to_us: int | None) -> dict[str, Any]:
     """Members with their nodes, and what went between them from one time to another.
 
-    `edges` count transmissions, so that everything goes by the broker's member, and on each the refusals that were first
-    sent along it; `exchanges` count what was asked or pushed from one member to another, by way of the broker. A resident
+    What stands in two zones is two places, so that each edge runs from zone to zone. `edges` count transmissions, so that
+    everything goes by the broker's member, and on each the refusals that were first sent along it; `exchanges` count what was asked or pushed from one member to another, by way of the broker. A resident
     has the exchanges alone, drawn as they are meant.
     """
     view = opened.perspective(name)
@@ -50,12 +52,10 @@ def network(opened: Opened, name: str, from_us: int, to_us: int | None) -> dict[
     return {
         "members": _members(opened, ends),
         "edges": [
-            {"from": start, "to": end, "messages": count, "refusals": among}
-            for (start, end), count, among in _by_member(opened, edges, refusals)
+            _ends(pair) | {"messages": count, "refusals": among}
+            for pair, count, among in _by_stand(opened, edges, refusals)
         ],
-        "exchanges": [
-            {"from": start, "to": end, "count": count} for (start, end), count, _ in _by_member(opened, pairs)
-        ],
+        "exchanges": [_ends(pair) | {"count": count} for pair, count, _ in _by_stand(opened, pairs)],
     }
 
 
@@ -100,18 +100,15 @@ def _of_resident(opened: Opened, view: OfResident, from_us: int, to_us: int | No
         if from_us <= sent.sent_us and (to_us is None or sent.sent_us < to_us):
             source = text_of(attributes_of(sent.message), "source") or "?"
             near |= dict.fromkeys((source, sent.recipient))
-            pair = (member(source), member(sent.recipient))
+            pair = (_stand(opened, source), _stand(opened, sent.recipient))
             many[pair] += 1
             few[pair] += view.outcomes[sent.number] not in ("answered", "unfinished")
     return {
         "members": _members(opened, near),
         "edges": [
-            {"from": start, "to": end, "messages": count, "refusals": few[start, end]}
-            for (start, end), count in sorted(many.items())
+            _ends(pair) | {"messages": count, "refusals": few[pair]} for pair, count in sorted(many.items())
         ],
-        "exchanges": [
-            {"from": start, "to": end, "count": count} for (start, end), count in sorted(many.items())
-        ],
+        "exchanges": [_ends(pair) | {"count": count} for pair, count in sorted(many.items())],
     }
 
 
@@ -172,15 +169,25 @@ def _asked(opened: Opened, name: str) -> Places:
     )
 
 
-def _by_member(
+def _stand(opened: Opened, address: str) -> Stand:
+    return member(address), opened.zones.get(address, "")
+
+
+def _ends(pair: Pair) -> dict[str, Any]:
+    (start, start_zone), (end, end_zone) = pair
+    return {"from": start, "from_zone": start_zone or None, "to": end, "to_zone": end_zone or None}
+
+
+def _by_stand(
     opened: Opened, counts: Counter[tuple[int, int]], among: Counter[tuple[int, int]] | None = None
 ) -> list[tuple[Pair, int, int]]:
-    """Counts between parties as counts between their members, by name."""
-    names = {number: member(address) for number, address in opened.trace.parties.items()}
+    """Counts between parties as counts between where they stand, by name."""
+    stands = {number: _stand(opened, address) for number, address in opened.trace.parties.items()}
+    nowhere = ("?", "")
     many, few = Counter[Pair](), Counter[Pair]()
     for total, given in ((many, counts), (few, among or Counter())):
         for (start, end), count in given.items():
-            total[names.get(start, "?"), names.get(end, "?")] += count
+            total[stands.get(start, nowhere), stands.get(end, nowhere)] += count
     return [(pair, count, few[pair]) for pair, count in sorted(many.items())]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import Tab
+from tests.browser.conftest import Tab, new_tab, record, serving
 
 TRACE = "/t/child_allowance.trace"
 
@@ -19,6 +20,33 @@ def test_the_map_draws_members_edges_and_refusals(tab: Tab) -> None:
     assert page.locator(".network .refusal").count() >= 2
     page.get_by_label("who asked or told whom").check()
     expect(page.locator(".network .refusal")).to_have_count(0)
+
+
+def test_the_map_draws_each_system_in_its_own_zone(browser: Browser, tmp_path: Path) -> None:
+    record(tmp_path, "child_support")
+    with serving(tmp_path) as address, new_tab(browser, address) as tab:
+        page = tab.open("/t/child_support.trace/map")
+        expect(page.locator(".network .dot").first).to_be_attached()
+        members = page.request.get(f"{address}api/t/child_support.trace/map").json()["members"]
+        expected = Counter((one["member"], node["zone"]) for one in members for node in one["nodes"])
+        assert len({zone for member, zone in expected if member == "muni/01208"}) == 2
+        drawn = page.evaluate(
+            """() => [...document.querySelectorAll(".dot")].map(one => [one.querySelector(".sub").textContent.split(" · ")[0],
+                 one.getAttribute("class").match(/z-(\\w+)/)[1], Number(one.querySelector(".count").textContent)])"""
+        )
+        assert {(member, zone): count for member, zone, count in drawn} == expected
+        # Each stands on the ground of its zone, and on no other; the broker stands in the middle.
+        inside = page.evaluate(
+            """() => [...document.querySelectorAll(".dot")].map(one => {
+                 const [x, y] = one.getAttribute("transform").match(/[\\d.]+/g).map(Number);
+                 return [one.getAttribute("class").match(/z-(\\w+)/)[1], [...document.querySelectorAll(".ground")].filter(ground =>
+                   ground.querySelector(".fill").isPointInFill(new DOMPoint(x, y))).map(ground => ground.getAttribute("class").match(/z-(\\w+)/)[1])];
+               })"""
+        )
+        assert [zones for _, zones in inside if zones == []] == [[]]
+        assert all(zones == [zone] for zone, zones in inside if zones)
+        page.locator(".astable summary").click()
+        assert "muni/01208 · LGWAN" in page.locator(".astable").inner_text().replace("\n", " ")
 
 
 def test_the_map_plays_the_run_back(tab: Tab) -> None:

@@ -26,7 +26,7 @@ export function ranges(rows) {
   const axis = h("tr", { class: "axis", "aria-hidden": "true" }, h("td", { colspan: "2" }), h("td", { class: "range" }, s("svg", { viewBox: "0 0 200 16" },
     ticks.map((at) => s("text", { x: x(at), y: 13, "text-anchor": "middle" }, span(at))))));
   return h("table", { class: "list ranges" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("filter.service")), h("th", { scope: "col", class: "figure" }, t("outcome.exchanges")), h("th", {}), names.map((one) => h("th", { scope: "col", class: "figure" }, one.replace("_us", "").replace("p50", t("outcome.median")))), OTHERS.map((one) => h("th", { scope: "col", class: "figure" }, t(`latency.${one}`))))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("filter.service")), h("th", { scope: "col", class: "figure" }, t("outcome.exchanges")), h("th", { scope: "col" }, h("span", { class: "unseen" }, t("latency.range"))), names.map((one) => h("th", { scope: "col", class: "figure" }, one.replace("_us", "").replace("p50", t("outcome.median")))), OTHERS.map((one) => h("th", { scope: "col", class: "figure" }, t(`latency.${one}`))))),
     h("tbody", {}, axis, rows.map((one) => {
       const own = names.map((name) => one[name]).filter((value) => typeof value === "number");
       return h("tr", {}, h("th", { scope: "row" }, one.title ? [data(one.title), h("br", {})] : null, h("span", { class: "mono quiet" }, data(one.service))), h("td", { class: "figure" }, number(one.count ?? one.exchanges ?? 0)),

@@ -7,6 +7,7 @@ import { data, h, link, replace, say, visible } from "./dom.js";
 import { fullName, useNames } from "./names.js";
 import { openPerspective } from "./perspective.js";
 import { advance, Following, reading } from "./reading.js";
+import { reach } from "./reach.js";
 import { asQuery, PAGES, parse, to } from "./route.js";
 import { stay, untouched } from "./staying.js";
 import { currentLanguage, either, LANGUAGES, loadWords, recall, remember, setLanguage, t } from "./words.js";
@@ -110,7 +111,7 @@ function keepFocus(main, held, shown) {
 
 function trouble(error, route) {
   const nearest = error.nearest === null || error.nearest === undefined ? null : to(route.trace, "message", String(error.nearest), asQuery(route));
-  return h("section", { class: "page" },
+  return h("section", { class: "page" }, h("h1", {}, t(`nav.${route.page}`)),
     h("p", { class: error.why ? "notes absent" : "trouble", role: "alert" }, error.why ? t(`absent.${error.why}`) : data(error.message)),
     nearest ? h("p", {}, link(nearest, t("absent.nearest"), ` #${error.nearest}`)) : null,
     h("p", {}, link(route.query.as ? to(route.trace, route.page, route.rest) : "#/",
@@ -195,6 +196,7 @@ function switchTheme() {
 document.documentElement.dataset.theme = theme();
 await loadWords();
 addEventListener("hashchange", visit);
+reach(document.getElementById("main"));
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   document.getElementById("main").focus();

@@ -24,9 +24,9 @@ export function show({ route, meta, signal, found: { map, time } }) {
   const as = asQuery(route);
   const whole = together(map);
   form = matchMedia("(max-width: 860px)").matches ? NARROW : WIDE;
-  const places = place(whole.members);
+  const places = place(whole.stands);
   const state = { bin: null, playing: null, how: route.query.how === "asked" ? "asked" : "sent", now: whole };
-  const drawing = s("svg", { class: `network ${form.beside ? "" : "upright"}`.trim(), viewBox: `0 0 ${form.width} ${form.height}`, role: "img", "aria-label": t("map.label") });
+  const drawing = s("svg", { class: `network ${form.beside ? "" : "upright"}`.trim(), viewBox: `0 0 ${form.width} ${form.height}`, role: "group", "aria-label": t("map.label") });
   const when = h("output", { class: "mono" });
   const counts = h("output", { class: "quiet" });
   const slider = h("input", { type: "range", min: "0", max: String(BINS), value: String(BINS), "aria-label": t("map.time"), id: "time", oninput: () => move(Number(slider.value)) });
@@ -34,16 +34,18 @@ export function show({ route, meta, signal, found: { map, time } }) {
   const bars = histogram(time);
   const table = h("div", {});
   const see = (one) => to(route.trace, "sequence", "", one.from.includes("*") ? as : { ...as, node: one.from, q: one.to.replace("/*", "/") });
+  const stands = Map.groupBy(places.values(), (one) => one.member.member);
+  const apart = (member) => stands.get(member)?.length > 1;
 
   function draw() {
-    replace(drawing, symbols(), grounds(places), edges(places, whole, state.now, state.how, state.bin !== null), nodes(places, route, as));
+    replace(drawing, symbols(), grounds(places), kin(stands), edges(places, whole, state.now, state.how, state.bin !== null), nodes(places, route, as, apart));
     const { from, until } = range();
     when.textContent = state.bin === null ? `${moment(meta.start_us + time.from_us)} – ${moment(meta.start_us + time.to_us)}` : `${moment(meta.start_us + from)} – ${moment(meta.start_us + until)}`;
     const sum = (name) => state.now.edges.reduce((total, one) => total + one[name], 0);
     counts.textContent = t("map.counts", { messages: number(sum("messages")), refusals: number(sum("refusals")) });
     slider.setAttribute("aria-valuetext", `${when.textContent}, ${counts.textContent}`);
     bars.querySelectorAll("rect").forEach((bar) => bar.classList.toggle("now", Number(bar.dataset.bin) === state.bin));
-    replace(table, list(state, see));
+    replace(table, list(state, see, apart));
   }
 
   function range() {
@@ -92,7 +94,7 @@ export function show({ route, meta, signal, found: { map, time } }) {
   const modes = ["sent", "asked"].map((how) => h("label", {}, h("input", { type: "radio", name: "how", value: how, checked: state.how === how, onchange: () => { state.how = route.query.how = how; draw(); } }), t(`map.${how}`)));
   draw();
   return {
-    element: h("section", { class: "page mapper", "aria-label": t("nav.map") },
+    element: h("section", { class: "page mapper", "aria-label": t("nav.map") }, h("h1", { class: "unseen" }, t("nav.map")),
       h("div", { class: "modes", role: "radiogroup", "aria-label": t("map.how") }, modes, h("span", { class: "gap" }),
         ZONES.map((zone) => h("span", { class: `zonekey z-${zone}` }, h("i", { class: "band", "aria-hidden": "true" }), term("zone", zone)))),
       drawing,
@@ -107,45 +109,66 @@ export function show({ route, meta, signal, found: { map, time } }) {
   };
 }
 
-/** Where there are too many members to tell apart, those of one kind stand together. */
+/** A member in one zone: what stands in two is drawn twice, each system in its own. */
+function key(member, zone) {
+  return `${zone ?? "none"} ${member}`;
+}
+
+/** Where members stand, by zone. Where there are too many to tell apart, those of one kind stand together. */
 function together(found) {
-  if (found.members.length <= GROUPS_MAX) return found;
-  const members = new Map();
-  for (const one of found.members) {
-    const member = bundled(one.member);
-    const known = members.get(member) ?? { member, zones: [], nodes: [] };
-    members.set(member, { member, zones: [...new Set([...known.zones, ...one.zones])], nodes: known.nodes.concat(one.nodes) });
+  const stands = new Map();
+  for (const { member, nodes } of found.members) {
+    for (const node of nodes) {
+      const zone = node.zone ?? "none";
+      if (!stands.has(key(member, zone))) stands.set(key(member, zone), { member, zone, nodes: [] });
+      stands.get(key(member, zone)).nodes.push(node);
+    }
+  }
+  const many = stands.size > GROUPS_MAX;
+  const named = many ? bundled : (member) => member;
+  const places = new Map();
+  for (const { member, zone, nodes } of stands.values()) {
+    const known = places.get(key(named(member), zone));
+    if (known) known.nodes.push(...nodes);
+    else places.set(key(named(member), zone), { member: named(member), zone, nodes });
   }
   const merge = (edges, names) => {
     const merged = new Map();
     for (const one of edges) {
-      const [from, goes] = [bundled(one.from), bundled(one.to)];
-      const known = merged.get(`${from} ${goes}`) ?? { from, to: goes, ...Object.fromEntries(names.map((name) => [name, 0])) };
+      const [from, goes] = [named(one.from), named(one.to)];
+      const ends = [key(from, one.from_zone), key(goes, one.to_zone)];
+      const known = merged.get(ends.join(" ")) ?? { ...one, from, to: goes, ends, ...Object.fromEntries(names.map((name) => [name, 0])) };
       names.forEach((name) => { known[name] += one[name]; });
-      merged.set(`${from} ${goes}`, known);
+      merged.set(ends.join(" "), known);
     }
     return [...merged.values()];
   };
-  return { ...found, members: [...members.values()], edges: merge(found.edges, ["messages", "refusals"]), exchanges: merge(found.exchanges ?? [], ["count"]) };
+  return { ...found, stands: [...places.values()], edges: merge(found.edges, ["messages", "refusals"]), exchanges: merge(found.exchanges ?? [], ["count"]) };
 }
 
 /** Who goes through most stands in the middle; the others around, neighbours in one zone. */
-function place(members) {
-  const middle = members.find((one) => one.nodes.some((node) => node.address.endsWith("/broker")));
-  const zone = (one) => one.zones.find((name) => name !== "cloud") ?? one.zones[0] ?? "none";
-  const around = members.filter((one) => one !== middle)
-    .map((one, at) => [ZONES.indexOf(zone(one)), one.member.split("/")[0], at, one])
+function place(stands) {
+  const middle = stands.find((one) => one.nodes.some((node) => node.address.endsWith("/broker")));
+  const around = stands.filter((one) => one !== middle)
+    .map((one, at) => [ZONES.indexOf(one.zone), one.member.split("/")[0], at, one])
     .sort((a, b) => a[0] - b[0] || (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : a[2] - b[2])).map((one) => one[3]);
   const places = new Map();
-  if (middle) places.set(middle.member, { member: middle, x: form.width / 2, y: form.height / 2, zone: zone(middle), angle: null });
+  const put = (member, more) => places.set(key(member.member, member.zone), { member, zone: member.zone, ...more });
+  if (middle) put(middle, { x: form.width / 2, y: form.height / 2, angle: null });
   const rings = Math.ceil(around.length / RING_MAX);
   around.forEach((one, at) => {
     const ring = at % Math.max(1, rings);
     const angle = Math.PI + (2 * Math.PI * (at + 0.5)) / around.length;
     const far = 1 - ring * (0.62 / Math.max(1, rings));
-    places.set(one.member, { member: one, x: form.width / 2 + Math.cos(angle) * form.rx * far, y: form.height / 2 + Math.sin(angle) * form.ry * far, zone: zone(one), angle, far });
+    put(one, { x: form.width / 2 + Math.cos(angle) * form.rx * far, y: form.height / 2 + Math.sin(angle) * form.ry * far, angle, far });
   });
   return places;
+}
+
+/** What ties the places of one member. */
+function kin(stands) {
+  return s("g", { class: "onemember" }, [...stands.values()].filter((all) => all.length > 1)
+    .flatMap((all) => all.slice(1).map((one, at) => s("path", { d: `M ${all[at].x.toFixed(1)} ${all[at].y.toFixed(1)} L ${one.x.toFixed(1)} ${one.y.toFixed(1)}` }))));
 }
 
 function symbols() {
@@ -179,11 +202,11 @@ function pairsOf(found, how) {
 function edges(places, whole, now, how, playing) {
   const all = pairsOf(whole, how);
   const max = Math.max(1, ...all.map((one) => one.messages));
-  const active = new Map(pairsOf(now, how).map((one) => [`${one.from} ${one.to}`, one]));
+  const active = new Map(pairsOf(now, how).map((one) => [one.ends.join(" "), one]));
   return s("g", {}, all.map((one) => {
-    const [a, b] = [places.get(one.from), places.get(one.to)];
+    const [a, b] = one.ends.map((end) => places.get(end));
     if (!a || !b) return null;
-    const live = active.get(`${one.from} ${one.to}`);
+    const live = active.get(one.ends.join(" "));
     const shown = playing ? live ?? one : one;
     const { d, mid } = curve(a, b);
     const width = 1 + 6 * Math.sqrt(shown.messages / max);
@@ -210,7 +233,7 @@ function cut(text) {
   return text.length > form.letters ? `${text.slice(0, form.letters - 1)}…` : text;
 }
 
-function nodes(places, route, as) {
+function nodes(places, route, as, apart) {
   const many = places.size > 40;
   return s("g", {}, [...places.values()].map((one) => {
     const name = data(memberName(one.member.member)).textContent;
@@ -221,11 +244,15 @@ function nodes(places, route, as) {
     const anchor = right ? "start" : left ? "end" : "middle";
     const [x, y] = right ? [24, 0] : left ? [-24, 0] : [0, below ? 36 : -38];
     const radius = many ? 6 : (one.angle === null ? 19 : 14) + Math.max(0, String(one.member.nodes.length).length - 2) * 4;
-    return s("a", { href: to(route.trace, "sequence", "", { ...as, node: one.member.member }), class: `dot z-${one.zone}`, transform: `translate(${one.x.toFixed(1)} ${one.y.toFixed(1)})`, "aria-label": name === code ? name : `${name} (${code})` },
-      s("title", {}, name === code ? name : `${name} · ${code}`), s("circle", { r: radius, class: "disc" }), s("circle", { r: radius, fill: `url(#p-${one.zone})`, class: "pattern" }),
-      many ? null : s("text", { class: "count", y: 4, "text-anchor": "middle" }, one.member.nodes.length),
+    const zone = term("zone", one.zone);
+    const sub = name === code ? zone : form.beside ? `${cut(code)} · ${zone}` : apart(one.member.member) ? zone : cut(code);
+    const whose = one.member.member.endsWith("/*") ? { q: one.member.member.slice(0, -1) } : { node: one.member.nodes.length === 1 ? one.member.nodes[0].address : one.member.member };
+    const nameless = many || cut(name) !== name;
+    return s("a", { href: to(route.trace, "sequence", "", { ...as, ...whose }), class: `dot z-${one.zone}`, transform: `translate(${one.x.toFixed(1)} ${one.y.toFixed(1)})` },
+      nameless ? s("title", {}, `${name === code ? name : `${name} · ${code}`} · ${zone}`) : null, s("circle", { r: radius, class: "disc" }), s("circle", { r: radius, fill: `url(#p-${one.zone})`, class: "pattern" }),
+      many ? null : s("text", { class: "count", y: 4, "text-anchor": "middle", "aria-hidden": "true" }, one.member.nodes.length),
       many && one.angle !== null ? null : s("text", { x, y, "text-anchor": anchor, class: "name" }, cut(name)),
-      many ? null : s("text", { x, y: y + 14, "text-anchor": anchor, class: "sub" }, name === code ? term("zone", one.zone) : form.beside ? `${cut(code)} · ${term("zone", one.zone)}` : cut(code)));
+      many ? null : s("text", { x, y: y + 14, "text-anchor": anchor, class: "sub" }, sub));
   }));
 }
 
@@ -241,8 +268,8 @@ function histogram(time) {
   return svg;
 }
 
-function list(state, see) {
+function list(state, see, apart) {
   const rows = pairsOf(state.now, state.how).slice().sort((a, b) => b.messages - a.messages).slice(0, 200);
   return h("table", { class: "list" }, h("thead", {}, h("tr", {}, ["from", "to", "messages", "refusals"].map((one) => h("th", { scope: "col" }, t(`map.${one}`))))),
-    h("tbody", {}, rows.map((one) => h("tr", {}, h("td", {}, party(one.from)), h("td", {}, party(one.to)), h("td", { class: "figure" }, link(see(one), number(one.messages))), h("td", { class: "figure" }, one.refusals ? number(one.refusals) : "–")))));
+    h("tbody", {}, rows.map((one) => h("tr", {}, [["from", "from_zone"], ["to", "to_zone"]].map(([end, zone]) => h("td", {}, party(one[end]), apart(one[end]) ? h("span", { class: "quiet" }, " · ", term("zone", one[zone] ?? "none")) : null)), h("td", { class: "figure" }, link(see(one), number(one.messages))), h("td", { class: "figure" }, one.refusals ? number(one.refusals) : "–")))));
 }

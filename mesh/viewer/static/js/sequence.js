@@ -117,7 +117,7 @@ class Sequence {
     this.strip = new Strip(this.route.trace, this.meta.start_us, (offset) => { this.moveTo(offset); this.draw(); }, this.signal);
     this.narrowing = h("div", { class: "narrowing" }, this.choices());
     this.legend = legend(this.met);
-    this.element = h("section", { class: "sequencer", "aria-label": t("nav.sequence") },
+    this.element = h("section", { class: "sequencer", "aria-label": t("nav.sequence") }, h("h1", { class: "unseen" }, t("nav.sequence")),
       h("div", { class: "filters", role: "search", "aria-label": t("sequence.filters") },
         h("div", { class: "searchbox" }, search, h("kbd", { "aria-hidden": "true" }, "/")),
         this.narrowing, h("span", { class: "gap" }), this.progress, this.count),
@@ -316,11 +316,11 @@ class Sequence {
   drawHeads() {
     const narrow = this.layout.each < 104;
     this.heads.classList.toggle("narrow", narrow);
-    const groups = this.layout.groups.map((group) => style(h("button", {
-      class: `member z-${group.zone}`, "aria-expanded": String(!group.folded), title: `${[...new Set([memberName(group.member), group.member])].join(" · ")} · ${term("zone", group.zone)}`,
-      onclick: () => this.fold(group.key), role: "columnheader", "aria-label": t(group.folded ? "sequence.unfold1" : "sequence.fold1", { member: memberName(group.member) }),
+    const groups = this.layout.groups.map((group) => style(h("div", { class: `member z-${group.zone}`, role: "columnheader" }, h("button", {
+      "aria-expanded": String(!group.folded), title: `${[...new Set([memberName(group.member), group.member])].join(" · ")} · ${term("zone", group.zone)}`,
+      onclick: () => this.fold(group.key),
     }, h("i", { class: "band" }), h("span", {}, group.parties.length > 1 ? h("b", { "aria-hidden": "true" }, group.folded ? "+" : "–") : null, data(memberName(group.member))),
-    memberName(group.member) === group.member ? null : data(group.member, "mono id")),
+    memberName(group.member) === group.member ? null : data(group.member, "mono id"))),
     { left: `${this.layout.columns[group.start].x - this.layout.each / 2}px`, width: `${(group.end - group.start) * this.layout.each}px` }));
     const nodes = this.layout.columns.map((column) => style(h("div", { class: "node", title: column.group.folded ? column.key : [...new Set([fullName(column.key), column.key])].join(" · ") },
       column.group.folded ? h("span", {}, t("sequence.nodes", { count: column.addresses.length })) : [h("span", {}, data(systemName(column.key))), systemName(column.key) === leaf(column.key) ? null : data(leaf(column.key), "mono id")]),

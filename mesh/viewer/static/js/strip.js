@@ -16,7 +16,7 @@ export class Strip {
     this.length = h("span", { class: "quiet" });
     this.svg = s("svg", { viewBox: `0 0 ${BINS} ${TALL}`, preserveAspectRatio: "none", "aria-hidden": "true" });
     this.track = h("div", {
-      class: "track", role: "slider", tabindex: "0", "aria-label": t("strip.label"), "aria-valuemin": "0", "aria-valuemax": String(BINS - 1),
+      class: "track", role: "slider", tabindex: "0", "aria-label": t("strip.label"), "aria-valuemin": "0", "aria-valuenow": "0", "aria-valuemax": String(BINS - 1),
       onpointerdown: (event) => { this.track.setPointerCapture(event.pointerId); this.point(event); },
       onpointermove: (event) => { if (event.buttons) this.point(event); }, onkeydown: (event) => this.key(event),
     }, this.svg);
