@@ -56,7 +56,7 @@ function pushRows(value) {
 
 /** Where the messages of a sentence begin. */
 function told(spans, see) {
-  return spans.map(([first, last]) => [" ", h("a", { class: "spans", href: see({ at: first }), "aria-label": t("outcome.told", { first, last }), title: t("outcome.told", { first, last }) }, first === last ? `#${first}` : `#${first}–${last}`)]);
+  return spans.map(([first, last]) => [" ", h("a", { class: "spans", href: see({ at: first }), title: t("outcome.told", { first, last }) }, first === last ? `#${first}` : `#${first}–${last}`)]);
 }
 
 /** A link to each message that something rests on. */
