@@ -13,7 +13,7 @@ from mesh.names import BROKER
 from nodes.agency.recovery_support import RECOVERY, RecoverySupport
 from nodes.data.people import Household, Person, Population
 from nodes.municipality.assembly import City, assemble
-from nodes.municipality.disaster_rules import TAX_TENTHS, AidKind, basic_grant_yen, damage_of
+from nodes.municipality.disaster_rules import AidKind
 from nodes.municipality.disaster_victims import APPLY, ApplyQuery, DisasterVictims, Receipt
 from nodes.municipality.elderly_medical import ElderlyMedical
 from nodes.municipality.property_tax import PropertyTax
@@ -22,8 +22,21 @@ from nodes.portal.inbox import PORTAL, Portal
 from scenarios._portal import portal_code
 
 KITAMI, KOBE, SAPPORO = "01208", "28100", "01100"
-PERCENTS = (55, 45, 52, 35, 25, 15, 5)
-"""How badly the houses were hit, one after the other and then again from the first on."""
+FITTING: dict[int, set[AidKind]] = {
+    55: {"basic-grant", "property-tax"},
+    45: {"basic-grant", "property-tax"},
+    52: {"basic-grant", "property-tax"},
+    35: {"property-tax"},
+    25: {"property-tax"},
+    15: set(),
+    5: set(),
+}
+"""How badly the houses were hit, in percent, one after the other and then again from the first on; and which aid fits.
+
+全壊 from 50 and 大規模半壊 from 40 have the basic grant (被災者生活再建支援法3条), 半壊 and more less tax: as the law and the
+city's ordinance have it, not as the desk's own rules count.
+"""
+PERCENTS = tuple(FITTING)
 HOUSE_TAX_YEN, PREMIUM_YEN = 80_000, 72_000
 
 
@@ -102,11 +115,9 @@ class World:
         return await self.portal.apply(code, self.desk.address, ACCEPT, query, procedure="disaster-aid")
 
 
-def fitting(number: int, size: int) -> set[str]:
+def fitting(number: int) -> set[AidKind]:
     """Which aid fits the n-th household by its damage, besides the premium of who is 75."""
-    damage = damage_of(percent_of(number))
-    kinds = {"basic-grant"} if basic_grant_yen(damage, size) else set()
-    return kinds | ({"property-tax"} if damage in TAX_TENTHS else set())
+    return set(FITTING[percent_of(number)])
 
 
 def house_of(number: int) -> str:

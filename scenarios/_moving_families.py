@@ -9,11 +9,12 @@ from mesh import Simulation
 from mesh.ledger import Row, read_row
 from nodes.agency.pension import PENSION, PensionBody, Scheme
 from nodes.data.people import Household, Move, Person, Population
-from nodes.municipality.allowance_rules import CLAIM_DAYS
 from nodes.municipality.assembly import City
 from nodes.municipality.child_allowance import ClaimQuery, ClaimReceipt
 
 TAX_YEAR = 2024
+CLAIM_DAYS = 15
+"""From the day after the planned move-out (児童手当法8条3項), as the law has it and not as the office counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from mesh import Node, Simulation
@@ -21,7 +20,6 @@ UNAPPROVED = "firm/quick-rent/app"
 INSIDER = "firm/hokuto-homes/inside"
 LOAN, RENT = "housing-loan", "rent-guarantee"
 SYSTEMS = ("resident", "tax", "application-management", "childcare")
-_CODE = re.compile(r"\b[a-z]+/[a-z0-9-]+:[A-Za-z0-9_-]{43}")
 
 
 class InsideApp(FirmApp):
@@ -103,8 +101,3 @@ def holdings(node: Node) -> str:
     ).fetchall()
     rows = [tuple(row) for table in tables for row in node.db.execute(f"SELECT * FROM {table['name']}")]  # noqa: S608
     return "\n".join(map(repr, rows))
-
-
-def codes_in(text: str) -> set[str]:
-    """The members whose linkage codes stand in a text."""
-    return {code.partition(":")[0] for code in _CODE.findall(text)}

@@ -9,8 +9,6 @@ from msgspec.structs import replace
 
 from mesh import Simulation
 from mesh.ledger import Row, read_row
-from mesh.sealing import open_sealed
-from mesh.testing import messages
 from nodes.data.people import Household, Person, Population
 from nodes.municipality.assembly import assemble
 from nodes.municipality.child_analysis import CANDIDATE, ChildAnalysis
@@ -131,12 +129,3 @@ class World:
                     (one.requester, one.provider, one.service, one.procedure, one.items) for one in lines
                 ]
         return found
-
-    def bodies_to(self, address: str) -> list[bytes]:
-        """All that a party was sent sealed, as its own key opens it."""
-        key = self.sim.keys_of(address).sealing
-        return [
-            open_sealed(one.message.data, key)
-            for one in messages(self.sim)
-            if one.recipient == address and isinstance(getattr(one.message, "data", None), str)
-        ]

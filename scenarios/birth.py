@@ -178,14 +178,16 @@ def check_who_heard(sim: Simulation, kitami: City, kobe: City) -> None:
 
 def check_event_is_thin(sim: Simulation, family: Family) -> None:
     """What travels says that something happened, and seals even about whom."""
-    event = messages(sim, Event)[0]
-    payload = parse(event.line).payload
+    events = messages(sim, Event)
+    payloads = [parse(one.line).payload for one in events]
     secrets = (family.child.name, family.child.kana, family.child.resident_code, family.child_code)
     sim.expect(
         "The event carries no personal data: no body, no name, no code that anybody but the broker can read",
-        b'"data"' not in payload and not any(secret.encode() in payload for secret in secrets),
+        len(payloads) > 3
+        and not any(b'"data"' in one for one in payloads)
+        and not any(secret.encode() in one for secret in secrets for one in payloads),
         text_ja="通知に個人情報はない（本文も氏名もなく、符号はブローカーだけが読める）",
-        about=event.message.id,
+        about=events[0].message.id,
     )
 
 
@@ -319,13 +321,16 @@ async def look_back(sim: Simulation, city: City, family: Family) -> None:
     """The parent reads who asked what; the commission lays the records side by side."""
     portal = sim.node(PORTAL, Portal)
     mine = await portal.read_history(portal_code(sim, family.parent))
-    asked = [(line.requester, line.provider) for line in mine if line.service == "tax.income.v1"]
+    asked = [
+        (line.requester, line.provider, line.procedure, line.items)
+        for line in mine
+        if line.service == "tax.income.v1"
+    ]
     sim.expect(
-        "The parent reads in the history that the allowance office asked for income, for which procedure and "
-        "which items, without values",
-        asked == [(city.address("child-allowance"), city.address("tax"))]
-        and all("4800000" not in repr(line) for line in mine),
-        text_ja="親は、誰が何の事務で何を照会したかを履歴で確認できる（値は含まれない）",
+        "The parent reads in the history that the allowance office asked for income, for which procedure and which items",
+        asked
+        == [(city.address("child-allowance"), city.address("tax"), PROCEDURE, "tax_year total_income_yen")],
+        text_ja="親は、誰が何の事務でどの項目を照会したかを履歴で確認できる",
     )
     childs = await portal.read_history(portal_code(sim, family.child))
     told = sorted(line.provider for line in childs if line.service == BIRTH.name)

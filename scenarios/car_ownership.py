@@ -21,7 +21,6 @@ from nodes.agency.inspection import InspectionOffice
 from nodes.agency.prefecture_tax import VEHICLE_TAX_DECLARE
 from nodes.agency.transport import VEHICLE_REGISTER
 from nodes.agency.vehicle_inspection_payment import PAYMENT_STANDING
-from nodes.agency.vehicle_tax_rules import emission_yen, first_year_yen
 from nodes.data.papers import paper
 from nodes.data.people import Person
 from nodes.portal.inbox import PORTAL, Portal
@@ -33,6 +32,7 @@ from scenarios._cars import (
     crash_before_sending,
     lose_answers,
     make_world,
+    published_tax_yen,
     requests_between,
     services_asked,
     sign,
@@ -86,9 +86,7 @@ async def register_new(world: World) -> tuple[Person, Card]:
     before = sim.moment()
     number = await world.one_stop.file(sign(card, world.application(owner, FIRST)))
     state = await world.one_stop.advance(number)
-    today = sim.now().date()
-    due_yen = first_year_yen(world.displacement_cc, today)
-    acquired_yen = emission_yen(world.price_yen, 1, today)
+    acquired_yen, due_yen = published_tax_yen(world.price_yen, world.displacement_cc)
     sim.expect(
         "One signature leads a new car through police, transport office and prefecture tax",
         state == "completed"
@@ -301,11 +299,10 @@ async def inspect_light(world: World) -> None:
     waiting = await office.inspect(LIGHT_PAID_YESTERDAY)
     brought = tax.tax_certificate(LIGHT_PAID_YESTERDAY, YEAR)
     sim.expect(
-        "What was paid yesterday is not shown yet: the paper from the city's counter is needed, and free",
+        "What was paid yesterday is not shown yet: with the paper from the city's counter the car is renewed",
         waiting == "paper-needed"
-        and await office.inspect(LIGHT_PAID_YESTERDAY, tax_paper=brought) == "renewed"
-        and paper("vehicle-tax-certificate").fee_yen == 0,
-        text_ja="昨日納付した分は軽JNKSに未登録で、市の窓口の納税証明書（無料）が必要である",
+        and await office.inspect(LIGHT_PAID_YESTERDAY, tax_paper=brought) == "renewed",
+        text_ja="昨日納付した分は軽JNKSに未登録で、市の窓口の納税証明書により更新される",
     )
     sim.fell_back(
         paper("vehicle-tax-certificate"),

@@ -22,6 +22,7 @@ from nodes.municipality.public_assistance import ASSISTANCE
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Portal
 from scenarios._portal import portal_code
 from scenarios._watched_children import HOLDERS, NAMES, World
+from scenarios._wire import opened_by
 
 HEAD, WORKER, NURSE = "Head of the children's bureau, Sato", "Family worker, Ono", "School nurse, Abe"
 TEACHER = "Class teacher, Endo"
@@ -297,7 +298,7 @@ async def family_moves(world: World) -> None:
     sim.expect(
         "Kobe has what is done and whom to ask, under its own code of the child, and nothing about why",
         arrived == [(world.kobe.code(child.person), "01208", "home-visit consultation", WORKER)]
-        and not any(word in body for body in world.bodies_to(kobe.address) for word in WHY),
+        and not any(word in body for body in opened_by(sim, kobe.address) for word in WHY),
         text_ja="神戸市には支援の内容と連絡先だけが神戸市の符号で届き、理由や点数は届かない",
     )
     sim.expect(
@@ -348,7 +349,7 @@ async def look_back(world: World) -> None:
         text_ja="最後に見ても、市に残った4人の子の履歴は判断の内容にかかわらず全く同じで、転居した子には住民記録の通知と、"
         "家庭が同意した計画の引継ぎだけがある",
     )
-    bodies = world.bodies_to(PORTAL)
+    bodies = opened_by(sim, PORTAL)
     sim.expect(
         "Nothing that the portal was ever sent, opened with its own key, has a score, a reason or a word of the analysis",
         len(bodies) > len(NAMES)

@@ -15,7 +15,6 @@ from mesh import Simulation, UsageError, scenario
 from mesh.testing import messages
 from nodes.data.papers import paper
 from nodes.data.people import Household
-from nodes.municipality.disaster_rules import damage_of
 from nodes.municipality.disaster_victims import CERTIFIED
 from nodes.municipality.elderly_medical import ElderlyMedical
 from nodes.municipality.victim_support import ACCEPT, AcceptQuery, VictimSupport
@@ -180,7 +179,7 @@ async def only_paper_helps(world: World, home: Household) -> None:
         await desk.ask_ledger(world.kobe.code(spouse), KITAMI)
     size = len(home.members)
     receipt = world.prefecture.take_paper(
-        "rc-000001", KITAMI, sim.code("pref/01", spouse.handle), damage_of(percent_of(1)), size
+        "rc-000001", KITAMI, sim.code("pref/01", spouse.handle), "全壊", size
     )
     sim.expect(
         "The claim goes to the prefecture on paper meanwhile",
@@ -242,7 +241,7 @@ async def offer(world: World) -> list[int]:
         number: set(prepared.get(world.kitami.code(home.head), ()))
         for number, home in enumerate(world.homes, 1)
     }
-    fits = {number: fitting(number, len(home.members)) for number, home in enumerate(world.homes, 1)}
+    fits = {number: fitting(number) for number, _ in enumerate(world.homes, 1)}
     fits[OLD].add("elderly-premium")
     sim.expect(
         "What fits each household is found from its damage, its house and its age, and nobody has applied by that",

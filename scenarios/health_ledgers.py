@@ -9,9 +9,9 @@ from __future__ import annotations
 from mesh import Refused, Simulation, UsageError, scenario
 from mesh.errors import Fault
 from nodes.municipality.paired_record import Change
-from nodes.municipality.reminders import ITEM, last_day
+from nodes.municipality.reminders import ITEM
 from nodes.portal.inbox import PORTAL_LETTER
-from scenarios._toddlers import BORN, NURSE, NURSE_2, RECORDS, World
+from scenarios._toddlers import NURSE, NURSE_2, RECORDS, World
 
 MINUTE_S = 60.0
 SLIP, BOOKLET, RESCAN = "2024-09-13", "2024-09-03", "2024-09-12"
@@ -200,8 +200,8 @@ async def remind(world: World) -> None:
     heads = {name: child.home.head.handle for name, child in world.children.items()}
     sim.reached(PORTAL_LETTER, [heads["due"]], mistaken=[heads["meanwhile"]], by=health.address)
     sim.expect(
-        "One family is reminded, with the last day; not the vaccinated, not the one who waits, not the one who asked",
-        written == ["due"] and world.letters("due") == [last_day(BORN["due"]).isoformat()],
+        "One family is reminded, with the last day, the eve of the second birthday; not the vaccinated, not the one who waits, not the one who asked",
+        written == ["due"] and world.letters("due") == ["2025-06-01"],
         text_ja="通知は未接種の1家庭だけに届き、期限が示される。接種済み・見合わせ中・辞退の家庭には届かない",
     )
 

@@ -11,7 +11,6 @@ from datetime import date, timedelta
 
 from mesh import Simulation, UsageError, scenario
 from mesh.builtin import Empty
-from mesh.names import member_of
 from nodes.agency.commission import COMMISSION, OVERSIGHT, Commission
 from nodes.agency.vrs import CONSENT_DIFFICULT, CONSENTED, VRS, VRS_UNEXPLAINED, token_of
 from nodes.data.papers import paper
@@ -21,6 +20,7 @@ from nodes.municipality.vaccination_ledger import VACCINATION_HISTORY
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._portal import portal_code
 from scenarios._vaccinated_movers import MAKER, Couple, World
+from scenarios._wire import without_member
 
 BEFORE, SINCE = "2021-12", "2022-03"
 DAYS = {BEFORE: date(2021, 12, 1), SINCE: date(2022, 3, 2)}
@@ -263,9 +263,7 @@ async def what_it_breaks(world: World, couple: Couple) -> None:
     sim = world.sim
     await world.office.register_residents()
     person = couple.agreed
-    codes = [
-        sim.code(member_of(city.address("resident")), person.handle) for city in (world.kitami, world.kobe)
-    ]
+    codes = [without_member(city.code(person)) for city in (world.kitami, world.kobe)]
     sim.expect(
         "VRS breaks rules 1 and 3: one database joins people across cities under one key; the cities' own codes "
         "of a person differ",

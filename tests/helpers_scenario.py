@@ -53,6 +53,17 @@ async def see_fail(
     assert [word for word in words if not any(word in text for text in fell)] == [], fell
 
 
+def one_code_for_all(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+    """Issue codes that differ between members in the name in front alone."""
+    cipher = sim.codes._make_cipher("everybody")
+    sim.codes._cipher = lambda member: cipher  # type: ignore[assignment, method-assign]
+
+
+def no_history(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+    """Show nobody anything of what was asked about them."""
+    patch.setattr("mesh.broker.history_of", lambda *_: ())
+
+
 def named(value: object) -> str:
     """The id of a sabotage among a test's parameters; the words beside it give none."""
     return value.__name__ if callable(value) else ""

@@ -21,12 +21,14 @@ from nodes.agency.breach_rules import final_due, preliminary_due
 from nodes.agency.case_check import CASES, CasesQuery
 from nodes.agency.commission import GUIDANCE, NO_CASE, OVERSIGHT, Commission, GuidanceQuery
 from nodes.agency.harvesting import PERSONS_MIN, WITHIN_US, bursts
+from nodes.municipality.child_allowance import PROCEDURE as ALLOWANCE
 from nodes.municipality.child_allowance import ChildAllowanceOffice
+from nodes.municipality.claim_file import Decision
 from nodes.municipality.privacy import PROCEDURE, PrivacyDesk
-from nodes.portal.inbox import PORTAL, Portal
+from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter, Portal
 from scenarios._watched_offices import Story, open_story
 from scenarios.access_history import run as scenario
-from tests.helpers_scenario import Sabotaging, hold, named, see_fail
+from tests.helpers_scenario import Sabotaging, hold, named, no_history, see_fail
 
 
 @pytest.mark.parametrize("seed", [2, 7])
@@ -244,8 +246,22 @@ class Sabotage:
     """Ways to break what an expectation watches."""
 
     @staticmethod
-    def no_history(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr("mesh.broker.history_of", lambda *_: ())
+    def a_letter_with_the_income(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        examine = ChildAllowanceOffice.examine
+
+        async def chatty(self: ChildAllowanceOffice, claim: int) -> Decision:
+            if told:
+                raise RuntimeError("the story has been told far enough")
+            decision = await examine(self, claim)
+            income = next(iter(self.file.incomes(claim).values()))
+            letter = Letter(f"Your income is {income.total_income_yen}", "所得のお知らせ", "2024-12-31")
+            self.notify(PORTAL_LETTER, PORTAL, letter, subject=decision.claimant, procedure=ALLOWANCE)
+            await sim.sleep(1)
+            told.append(claim)
+            return decision
+
+        told: list[int] = []
+        patch.setattr(ChildAllowanceOffice, "examine", chatty)
 
     @staticmethod
     def hidden_rows_are_shown(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
@@ -294,7 +310,8 @@ class Sabotage:
 @pytest.mark.parametrize(
     ("sabotage", "words"),
     [
-        (Sabotage.no_history, ["mother reads one line"]),
+        (no_history, ["mother reads one line", "a neighbour reads"]),
+        (Sabotage.a_letter_with_the_income, ["What the portal was sent for it"]),
         (Sabotage.hidden_rows_are_shown, ["no gap"]),
         (Sabotage.nothing_is_compared, ["record is missing", "record is altered"]),
         (Sabotage.no_head_is_kept, ["do not continue the head"]),

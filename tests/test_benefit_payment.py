@@ -108,6 +108,15 @@ class Sabotage:
 
         patch.setattr(AccountRegistry, "stop", ignore)
 
+    @staticmethod
+    def everybody_is_asked_about_at_home(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        ask = BenefitsOffice.ask
+
+        async def at_home(self: Any, to: str, service: Any, query: Any, **how: Any) -> Any:
+            return await ask(self, to.replace("muni/28100/tax", "muni/01208/tax"), service, query, **how)
+
+        patch.setattr(BenefitsOffice, "ask", at_home)
+
 
 @pytest.mark.parametrize(
     ("sabotage", "words"),
@@ -118,6 +127,7 @@ class Sabotage:
         (Sabotage.answers_from_the_original, ["two certificates"]),
         (Sabotage.an_office_that_forgets_the_last_day, ["Nothing can be paid"]),
         (Sabotage.a_correction_that_acts, ["before an official"]),
+        (Sabotage.everybody_is_asked_about_at_home, ["twelve adults", "four adults"]),
         (Sabotage.a_deaf_registry, ["registry heard of both", "no automatic answer"]),
     ],
     ids=named,

@@ -22,7 +22,7 @@ from nodes.municipality import allowance_rules, child_allowance
 from nodes.municipality.child_allowance import ChildAllowanceOffice
 from nodes.municipality.resident import BIRTH
 from scenarios.birth import run as birth
-from tests.helpers_scenario import Sabotaging, hold, named, see_fail
+from tests.helpers_scenario import Sabotaging, hold, named, no_history, see_fail
 
 
 async def tell(sim: Simulation, **settings: Any) -> dict[str, bool]:
@@ -153,10 +153,6 @@ class Sabotage:
         patch.setattr(CodeIssuer, "issue", keeps)
 
     @staticmethod
-    def no_history(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr("mesh.broker.history_of", lambda *_: ())
-
-    @staticmethod
     def a_ledger_row_rewritten(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         reconcile = Commission.reconcile
 
@@ -190,7 +186,7 @@ class Sabotage:
         (Sabotage.no_memory_of_pushes, ["exactly once"]),
         (Sabotage.no_second_attempt, ["Health management was away", "planned each"]),
         (Sabotage.a_number_for_ever, ["works once"]),
-        (Sabotage.no_history, ["reads in the history", "who was told"]),
+        (no_history, ["reads in the history", "who was told"]),
         (Sabotage.a_ledger_row_rewritten, ["finds nothing"]),
     ],
     ids=named,

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from mesh import ManualReview, MeshError, NotFound, Refused, Simulation, UsageError, Withheld
+from mesh import LegalBasis, ManualReview, MeshError, NotFound, Refused, Simulation, UsageError, Withheld
 from mesh.builtin import Empty
 from mesh.faults import drop, repeat
 from mesh.names import BROKER
 from mesh.runner import run_scenario
 from mesh.testing import messages, simulation
 from nodes import establish
-from nodes.agency import car_one_stop, inspection
+from nodes.agency import car_one_stop, inspection, vehicle_tax_rules
 from nodes.agency.car_application import Transfer
 from nodes.agency.case_steps import CaseQuery, Steps
 from nodes.agency.certificates import CertificateAuthority
@@ -36,7 +37,10 @@ from nodes.agency.vehicle_inspection_payment import (
     PaymentStanding,
 )
 from nodes.agency.vehicle_tax_rules import annual_yen, emission_yen, first_year_yen
+from nodes.data.people import Household
+from nodes.municipality.assembly import City
 from nodes.municipality.light_vehicle_tax import LIGHT_TAX_OWED, LightVehicleTax
+from nodes.municipality.resident import RECORD
 from scenarios._cars import (
     INSPECTION,
     PLACE,
@@ -369,6 +373,45 @@ class Sabotage:
         patch.setattr(inspection, "TERM_MONTHS", 12)
 
     @staticmethod
+    def another_rate(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        rates = tuple((limit_cc, yen + 1_200) for limit_cc, yen in vehicle_tax_rules.ANNUAL_YEN)
+        patch.setattr(vehicle_tax_rules, "ANNUAL_YEN", rates)
+
+    @staticmethod
+    def a_nosy_service(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """A registration asks whether some tax is paid, too."""
+        sim.allow(LegalBasis(car_one_stop.ONE_STOP, "nosy", PAYMENT_CHECK, PAYMENT_STANDING.name))
+        advance = car_one_stop.CarOneStop.advance
+
+        async def nosy(self: car_one_stop.CarOneStop, number: str) -> str:
+            with suppress(Refused):
+                await self.ask(PAYMENT_CHECK, PAYMENT_STANDING, PaymentQuery(FIRST, 2025), procedure="nosy")
+            return await advance(self, number)
+
+        patch.setattr(car_one_stop.CarOneStop, "advance", nosy)
+
+    @staticmethod
+    def a_look_into_the_register(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """The light vehicle tax asks the register about everybody who ever had to do with cars, by code."""
+        tax, register = "muni/01208/light-vehicle-tax", "muni/01208/resident"
+        sim.allow(LegalBasis(tax, "look", register, RECORD.name, RECORD.items))
+        settle, report = City.settle, LightVehicleTax.report
+        codes: list[str] = []
+
+        def noted(self: City, home: Household) -> None:
+            settle(self, home)
+            codes.extend(self.code(one) for one in home.members)
+
+        async def looking(self: LightVehicleTax) -> int:
+            for code in codes:
+                with suppress(Refused):
+                    await self.ask(register, RECORD, Empty(), subject=code, procedure="look")
+            return await report(self)
+
+        patch.setattr(City, "settle", noted)
+        patch.setattr(LightVehicleTax, "report", looking)
+
+    @staticmethod
     def a_forgetful_leader(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(Steps, "result", lambda self, case: None)
         patch.setattr(Steps, "keep", lambda self, case, result: None)
@@ -388,6 +431,9 @@ class Sabotage:
             ["did not sign transfers nothing", "renewed for two years", "paid yesterday"],
         ),
         (Sabotage.a_forgetful_leader, ["One signature", "nothing is done twice"]),
+        (Sabotage.another_rate, ["The prefecture computes"]),
+        (Sabotage.a_nosy_service, ["The procedure decides what is asked"]),
+        (Sabotage.a_look_into_the_register, ["history of exchanges shows none of it"]),
     ],
     ids=named,
 )

@@ -96,7 +96,7 @@ class Sabotage:
         (Sabotage.a_day_more, ["17 April", "day 15"]),
         (Sabotage.a_day_less, ["17 April", "in time"]),
         (Sabotage.answers_from_the_original, ["certificate on paper"]),
-        (Sabotage.the_old_term, ["carries the level over"]),
+        (Sabotage.the_old_term, ["carries the level over", "The term is a new one"]),
         (Sabotage.an_event_that_certifies, ["nobody is certified"]),
         (Sabotage.a_wife_overlooked, ["the share is"]),
         (Sabotage.the_city_that_was_left, ["city of 1 January"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from datetime import date
 from typing import Any
 
@@ -18,7 +19,7 @@ from mesh.testing import messages, simulation
 from nodes.agency import recovery_support
 from nodes.agency.recovery_support import CLAIM, ClaimQuery, RecoverySupport
 from nodes.data.people import Population
-from nodes.municipality.disaster_rules import basic_grant_yen, damage_of
+from nodes.municipality.disaster_rules import TAX_TENTHS, basic_grant_yen, damage_of
 from nodes.municipality.disaster_victims import CERTIFICATE, CERTIFIED, DisasterVictims
 from nodes.municipality.elderly_medical import INSURED, REDUCE_PREMIUM, ElderlyMedical, ReducePremiumQuery
 from nodes.municipality.property_tax import HOUSES, REDUCE_TAX, HousesQuery, PropertyTax, ReduceQuery
@@ -110,6 +111,15 @@ class Sabotage:
         patch.setattr("nodes.municipality.victim_support.basic_grant_yen", lambda damage, size: 1)
 
     @staticmethod
+    def no_tax_relief_for_half(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        tenths = {damage: value for damage, value in TAX_TENTHS.items() if damage != "半壊"}
+        patch.setattr("nodes.municipality.victim_support.TAX_TENTHS", tenths)
+
+    @staticmethod
+    def power_all_the_time(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr(Simulation, "offline", lambda self, address: nullcontext())
+
+    @staticmethod
     def nobody_alone(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(recovery_support, "basic_grant_yen", lambda damage, size: basic_grant_yen(damage, 2))
 
@@ -124,6 +134,8 @@ class Sabotage:
         (Sabotage.a_desk_that_gives_up, ["Property tax was down"]),
         (Sabotage.offers_for_all, ["What fits each household"]),
         (Sabotage.nobody_alone, ["three quarters"]),
+        (Sabotage.no_tax_relief_for_half, ["What fits each household"]),
+        (Sabotage.power_all_the_time, ["While Kitami's ledger is down"]),
     ],
     ids=named,
 )

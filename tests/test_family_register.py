@@ -366,6 +366,19 @@ class Sabotage:
         patch.setattr(PaymentAgent, "charge", always)
 
     @staticmethod
+    def a_code_of_one_month(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr("nodes.agency.family_register_link.CODE_MONTHS", 0)
+
+    @staticmethod
+    def a_copy_is_lost(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        send_copy = FamilyRegister.send_copy
+
+        async def lossy(self: FamilyRegister, record: str) -> int:
+            return await send_copy(self, record) if self.member == "muni/01208" else 0
+
+        patch.setattr(FamilyRegister, "send_copy", lossy)
+
+    @staticmethod
     def kept_the_money(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(PaymentAgent, "_move", lambda self, wallet, yen: None)
 
@@ -390,6 +403,8 @@ async def ignore(self: Any, event: Any, caller: Any, person: str) -> None:
             ],
         ),
         (Sabotage.charged_again, ["exactly once"]),
+        (Sabotage.a_code_of_one_month, ["A code that is"]),
+        (Sabotage.a_copy_is_lost, ["The son stands in"]),
         (Sabotage.kept_the_money, ["exactly once", "receipts of the cash desk"]),
     ],
     ids=named,

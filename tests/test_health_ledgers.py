@@ -230,6 +230,10 @@ class Sabotage:
         patch.setattr(PairedRecord, "is_news", lambda *_: False)
 
     @staticmethod
+    def a_month_more(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr("nodes.municipality.reminders.UNTIL_MONTHS", 25)
+
+    @staticmethod
     def conflicts_are_forgotten(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr("nodes.municipality.proposals.Proposals.close", lambda *_: None)
 
@@ -243,6 +247,7 @@ class Sabotage:
         (Sabotage.no_decision_needed, ["leave in peace"]),
         (Sabotage.a_stale_copy_is_trusted, ["Without the ledger's word"]),
         (Sabotage.nobody_follows, ["within a second"]),
+        (Sabotage.a_month_more, ["One family is reminded"]),
         (Sabotage.conflicts_are_forgotten, ["is not lost"]),
     ],
     ids=named,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
 import pytest
 from msgspec import json
 
-from mesh import NotFound, Refused, Simulation, UsageError, instant
+from mesh import LegalBasis, NotFound, Refused, Simulation, UsageError, instant
 from mesh.consent import ConsentUses
 from mesh.faults import drop, repeat
 from mesh.names import BROKER
@@ -23,10 +24,11 @@ from nodes.municipality.tax import INCOME, IncomeQuery
 from nodes.portal.api import API, API_STATE, ApiGateway, SelfIncome, StateQuery
 from nodes.portal.application import ONLINE, Filing
 from nodes.portal.application_server import FILE, SERVER, FileQuery
+from nodes.portal.inbox import Portal
 from scenarios._applicants import TAX_YEAR, TYPED
-from scenarios._private_users import APP, LOAN, UNAPPROVED, Private, holdings, make_private
+from scenarios._private_users import APP, INSIDER, LOAN, UNAPPROVED, Private, holdings, make_private
 from scenarios.private_app import KOBE, run
-from tests.helpers_scenario import Sabotaging, hold, named, see_fail
+from tests.helpers_scenario import Sabotaging, hold, named, no_history, see_fail
 
 
 @pytest.mark.parametrize(("seed", "settings"), [(2, {}), (1, {"uses": 1, "days": 1})])
@@ -203,6 +205,38 @@ class Sabotage:
         sim.policy.may_cross = lambda *_: True  # type: ignore[assignment]
 
     @staticmethod
+    def the_gateway_names_the_firm(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """The firm asks in its own name, from inside, under a row of its own."""
+        sim.allow(LegalBasis(INSIDER, LOAN, "muni/*/tax", INCOME.name, ("tax_year", "total_income_yen")))
+        read_income = FirmApp.read_income
+
+        async def itself(self: FirmApp, number: int, city: str, year: int, **how: Any) -> Any:
+            inside, tax = sim.node(INSIDER), f"muni/{city}/tax"
+            code = self.db.execute("SELECT code FROM customer WHERE number = ?", (number,)).fetchone()["code"]
+            with suppress(Refused):
+                await inside.ask(
+                    tax, INCOME, IncomeQuery(year), subject=code, procedure=LOAN, items=("tax_year",)
+                )
+            return await read_income(self, number, city, year, **how)
+
+        patch.setattr(FirmApp, "read_income", itself)
+
+    @staticmethod
+    def withdrawn_and_forgotten(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        withdraw = Portal.withdraw
+
+        async def forget(self: Portal, person: str, consent: str) -> None:
+            await withdraw(self, person, consent)
+            with self.effect():
+                self.db.execute("DELETE FROM consent WHERE id = ?", (consent,))
+
+        patch.setattr(Portal, "withdraw", forget)
+
+    @staticmethod
+    def a_broker_without_law(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        sim.allow(LegalBasis(INSIDER, LOAN, "muni/*/tax", INCOME.name, ("tax_year", "total_income_yen")))
+
+    @staticmethod
     def a_curious_gateway(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         income = ApiGateway.income
 
@@ -224,6 +258,10 @@ class Sabotage:
     [
         (Sabotage.nobody_reads_consents, ["beyond its scope", "another purpose", "the consent has ended"]),
         (Sabotage.uses_without_end, ["One use more"]),
+        (no_history, ["which firm read what"]),
+        (Sabotage.the_gateway_names_the_firm, ["never hears of the firm"]),
+        (Sabotage.withdrawn_and_forgotten, ["the withdrawn one as withdrawn"]),
+        (Sabotage.a_broker_without_law, ["None of it reached the tax office"]),
         (Sabotage.one_great_zone, ["zone refuses first"]),
         (Sabotage.a_curious_gateway, ["deletes what it had read", "has not approved", "kept neither"]),
     ],

@@ -31,7 +31,7 @@ from nodes.municipality.assembly import assemble
 from nodes.municipality.covid_vaccination import CovidVaccination
 from scenarios._vaccinated_movers import SYSTEMS, World
 from scenarios.vaccination_record import run as vaccination_record
-from tests.helpers_scenario import Sabotaging, hold, named, see_fail
+from tests.helpers_scenario import Sabotaging, hold, named, one_code_for_all, see_fail
 
 STRANGER = token_of("00000000001")
 
@@ -148,6 +148,7 @@ class Sabotage:
     ("sabotage", "words"),
     [
         (Sabotage.the_new_reading_from_the_start, ["not looked up: no row", "is refused", "on 14 December"]),
+        (one_code_for_all, ["the cities' own codes"]),
         (Sabotage.a_cloud_without_a_log, ["nothing explains", "own log"]),
         (Sabotage.compartments_that_keep_nothing, ["both doses are there", "everybody's doses"]),
         (Sabotage.an_office_that_keeps_strangers, ["deletes what it got"]),
