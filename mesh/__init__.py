@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from mesh.dead_letter import DeadLetter
 from mesh.errors import ManualReview, MeshError, NotFound, Refused, ReplicaMissing, UsageError, Withheld
 from mesh.from_copy import FromCopy, instant
 from mesh.message import Event
@@ -14,6 +15,7 @@ from mesh.simulation import Simulation
 
 __all__ = [
     "Caller",
+    "DeadLetter",
     "Event",
     "EventType",
     "FromCopy",

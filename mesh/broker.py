@@ -6,7 +6,7 @@ what others say. It keeps no personal data: digests, codes of its own, and its d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NoReturn
 
 from mesh.authoriser import Authoriser
@@ -67,7 +67,9 @@ class Broker(Node, engine=True):
         self.authoriser = Authoriser(party, policy, codes)
         ids = Ids(host.store.kept)
         self.router = Router(self.authoriser, ids)
-        self.post = Post(self.authoriser, Outbox(host.random.randrange), ids, listeners, self._rows_with)
+        self.post = Post(
+            self.authoriser, Outbox(host.random.randrange, host.monotonic_us), ids, listeners, self._rows_with
+        )
 
     def ask(self, *_: Any, **__: Any) -> NoReturn:
         """A broker asks nobody: `UsageError`."""
@@ -130,7 +132,9 @@ class Broker(Node, engine=True):
             self.post.on_receipt(admitted, now_us, turn)
             turn.calls.append((self._arm, ()))
         elif admitted.kind == Kind.REFUSAL:
-            if not self.post.is_delivery(admitted):
+            if self.post.on_refusal(admitted, line, now_us, turn):
+                turn.calls.append((self._arm, ()))
+            else:
                 self.router.on_answer(admitted, line, now_us, turn)
         else:
             self.post.on_push(admitted, line, peer, now_us, turn)
@@ -146,7 +150,7 @@ class Broker(Node, engine=True):
         self.post.deliver_due(now_us, turn)
 
     def dead_letters(self) -> list[Delivery]:
-        """Pushes that nobody signed for before they expired."""
+        """Pushes that were given up: refused for good, unlawful by now, or past their expiry."""
         return self.post.dead_letters()
 
     def send_again(self, number: int) -> bool:
@@ -186,9 +190,6 @@ class Broker(Node, engine=True):
 
     def _rows_about(self, message_id: str) -> list[Row]:
         return [row for row in self._rows_with(message_id) if row.id == message_id]
-
-    def _rows_with(self, text: str) -> Iterator[Row]:
-        return map(read_row, self.host.store.ledger_rows_with(text))
 
 
 def _passes_on(call: str) -> NoReturn:

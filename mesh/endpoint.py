@@ -9,22 +9,26 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, ClassVar, Final
 
 from mesh import jws, service
+from mesh.backoff import OF_HANDLERS
 from mesh.builtin import CONSENTS
 from mesh.consent import ConsentUses
+from mesh.dead_letter import DeadLetter
 from mesh.deadlines import Deadlines
 from mesh.errors import MeshError, Refused, Step, Unsendable
 from mesh.exchange import State, Turn, digest_of
 from mesh.gates import AUTHORISATION, Gate, Walk
 from mesh.host import Host
 from mesh.keys import VerifyKey
+from mesh.ledger import Row, read_row
 from mesh.message import Kind, Notice, Permit, items_of, parse_time
 from mesh.names import BROKER, matches
-from mesh.outbox import BACKOFF_FIRST_US, Outbox, Posting
-from mesh.party import Admitted, Party, Resent, check_peer
+from mesh.outbox import Outbox, Posting
+from mesh.party import Admitted, Party, Resent, check_peer, read_line
 from mesh.policy import Policy
 from mesh.provider import Asked, Provider
 from mesh.publisher import Publisher
@@ -37,8 +41,6 @@ from mesh.subscriber import Pushed, Subscriber
 
 PURGE_EVERY: Final = 256
 """Ledger rows between two purges of kept outcomes."""
-HANDLE_AGAIN_MAX_US: Final = 600_000_000
-"""Longest pause before a push whose handler failed is handled again."""
 
 _HANDLER_STEPS = (
     Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.AUTHORISATION, Step.CONTENT, Step.PROVIDER, Step.LEDGER,
@@ -101,7 +103,10 @@ class Endpoint:
         uses = ConsentUses(self._signer, self._is_portal, lambda one: host.store.number(f"consent {one}"))
         self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses, self.always, policy)
         self._subscriber = Subscriber(party, self.kinds, host.store.received, self._read_notice, policy)
-        self._publisher = Publisher(party, Outbox(host.random.randrange, Posting))
+        outbox = Outbox(host.random.randrange, host.monotonic_us, Posting)
+        self._publisher = Publisher(
+            party, outbox, self._rows_with, host.store.kept, policy, self._spawn_hearing
+        )
         self._deadlines = Deadlines(host, self._requester)
         self._pump_timer: asyncio.TimerHandle | None = None
         self._pump_us = 0
@@ -129,6 +134,10 @@ class Endpoint:
     def _is_portal(self, address: str) -> bool:
         """Whether the law lets that node publish consents."""
         return any(matches(row.requester, address) for row in self._policy.rows(CONSENTS.name))
+
+    def _rows_with(self, text: str) -> Iterator[Row]:
+        """The rows of its ledger in which the text occurs."""
+        return map(read_row, self.host.store.ledger_rows_with(text))
 
     def sign_head(self) -> bytes:
         """Sign the head of this node's ledger and report it."""
@@ -173,13 +182,21 @@ class Endpoint:
             self._publisher.on_receipt(admitted, now_us, turn)
             turn.calls.append((self._arm, ()))
         elif admitted.kind == Kind.REFUSAL:
-            if not self._publisher.on_refusal(admitted, now_us, turn):
-                self._requester.on_answer(admitted, now_us, turn)
+            self._route_refusal(admitted, now_us, turn)
         else:
             admitted.walk.to(AUTHORISATION)
             missing = MeshError("no_legal_basis", "no permit of a broker came with the message")
             self._refuse(admitted, missing, peer, now_us, turn)
             raise missing
+
+    def _route_refusal(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
+        """Of a push that goes out, of a question, or of a push that the broker had taken over."""
+        if self._publisher.on_refusal(admitted, now_us, turn):
+            turn.calls.append((self._arm, ()))
+        elif self._requester.knows(admitted.message.requestdigest) or not self._publisher.on_dead_letter(
+            admitted, now_us, turn
+        ):
+            self._requester.on_answer(admitted, now_us, turn)
 
     def _route_permitted(self, head: bytes, permit_line: bytes, peer: str, now_us: int, turn: Turn) -> None:
         party = self._party
@@ -397,10 +414,24 @@ class Endpoint:
             self._fail(message.type, error)
             if pushed.life.state == State.HANDLED:
                 return  # It failed after its effect, which may not happen a second time.
-            pause_us = min(BACKOFF_FIRST_US << min(failures, 16), HANDLE_AGAIN_MAX_US)
+            pause_us = OF_HANDLERS.least_us(failures + 1)
             self.host.call_later(pause_us, lambda: self._spawn_push(pushed, failures + 1))
 
     # The outbox.
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        """A push of this node was given up; for subclasses. Called once, after it is on record."""
+
+    def _spawn_hearing(self, letter: DeadLetter) -> None:
+        self.host.spawn(self._hear(letter), f"{self.address} hears of {letter.message}")
+
+    async def _hear(self, letter: DeadLetter) -> None:
+        last_message.set(letter.message)
+        try:
+            self.undelivered(letter)
+        except Exception as error:
+            self.host.undo_effect()
+            self.log(error)
 
     def _arm(self) -> None:
         """Wake for the outbox when its next delivery is due."""
@@ -410,7 +441,7 @@ class Endpoint:
         if self._pump_timer is not None:
             self._pump_timer.cancel()
         self._pump_us = due_us
-        self._pump_timer = self.host.call_later(max(due_us - self.host.now_us(), 0), self._pump)
+        self._pump_timer = self.host.call_later(max(due_us - self.host.monotonic_us(), 0), self._pump)
 
     def _pump(self) -> None:
         self._pump_timer = None
@@ -424,8 +455,18 @@ class Endpoint:
         return self._publisher.outbox
 
     def _deliver_due(self, now_us: int, turn: Turn) -> None:
-        ready, writes = self._outbox.take_due(now_us)
+        ready, expired, writes = self._outbox.take_due(now_us)
         turn.writes.extend(writes)
+        for delivery in expired:
+            message: Any = read_line(delivery.line)
+            letter = DeadLetter(
+                message.id,
+                message.type,
+                self.address,
+                "message_expired",
+                "the broker did not sign for it in time",
+            )
+            turn.calls.append((self._spawn_hearing, (letter,)))
         turn.sends.extend((delivery.to, delivery.line) for delivery in ready)
 
     # Coming up, and what a commit entails.
@@ -435,7 +476,7 @@ class Endpoint:
 
     def resume(self) -> None:
         """Take up what the database holds: deliveries under way, pushes not handled yet."""
-        self._outbox.load(self.host.store.outbox(), self.host.now_us())
+        self._outbox.load(self.host.store.outbox())
         for line, permit_line in self.host.store.unhandled():
             self._spawn_push(self._subscriber.reopen(line, permit_line))
         self.start()

@@ -137,8 +137,8 @@ PUBLISHER: Final[Table] = {
     # After a restart an answer may come to what this incarnation has not sent.
     (State.WAITING, Happening.RECEIPT): State.GONE,
     (State.SENT, Happening.RECEIPT): State.GONE,
-    (State.WAITING, Happening.REFUSE): State.GONE,
-    (State.SENT, Happening.REFUSE): State.GONE,
+    (State.WAITING, Happening.REFUSE): State.DEAD,
+    (State.SENT, Happening.REFUSE): State.DEAD,
     (State.WAITING, Happening.EXPIRE): State.DEAD,
     (State.SENT, Happening.EXPIRE): State.DEAD,
 }
@@ -149,6 +149,8 @@ RELAY: Final[Table] = {
     (State.SENT, Happening.SEND): State.SENT,
     (State.WAITING, Happening.RECEIPT): State.GONE,
     (State.SENT, Happening.RECEIPT): State.GONE,
+    (State.WAITING, Happening.REFUSE): State.DEAD,
+    (State.SENT, Happening.REFUSE): State.DEAD,
     (State.WAITING, Happening.EXPIRE): State.DEAD,
     (State.SENT, Happening.EXPIRE): State.DEAD,
     (State.SENT, Happening.FORBID): State.DEAD,

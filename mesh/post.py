@@ -1,7 +1,8 @@
 """The broker's post: pushes taken over, passed to whom the law names, and repeated until signed for.
 
 The publisher gets its receipt when every delivery is committed; each attempt carries a permit of its own,
-decided anew, so a row that ended in the meantime ends the deliveries under it.
+decided anew, so a row that ended in the meantime ends the deliveries under it. What is given up is a dead letter, and
+its publisher gets the signed refusal that says so, until it has signed for that.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from mesh.authoriser import Authoriser
-from mesh.errors import MeshError
-from mesh.exchange import Happening, Turn
+from mesh.errors import CODES, Again, MeshError
+from mesh.exchange import Happening, Turn, digest_of
 from mesh.gates import AUTHORISATION, DUPLICATE, REPLY, TIME, ZONE, Walk
 from mesh.ledger import Row
-from mesh.message import Event, Kind, Notice, Receipt, format_time, items_of, parse_time
+from mesh.message import Event, Kind, Notice, Receipt, Refusal, format_time, items_of, parse_time
 from mesh.names import BROKER, matches, member_of
 from mesh.outbox import Delivery, Outbox
 from mesh.party import PERMIT_LIFE_US, PUSH_LIFE_US, Admitted, check_time, read_line
@@ -70,7 +71,9 @@ class Post:
         expiry_us = parse_time(message.expiry)
         self._ids.take(message.source, message.id, admitted.digest)
         for recipient in recipients:
-            turn.writes.append(self.outbox.add(recipient, admitted.digest, line, expiry_us, now_us))
+            turn.writes.append(
+                self.outbox.add(message.source, recipient, admitted.digest, line, expiry_us, now_us)
+            )
         turn.calls.append((self._ids.free, (message.source, message.id)))
         turn.undo.append(lambda _: self._give_back(message, admitted.digest, recipients))
         receipt = Receipt(
@@ -147,16 +150,51 @@ class Post:
 
     def deliver_due(self, now_us: int, turn: Turn) -> None:
         """Send what is due, each with a permit of its own; what may go no longer is a dead letter."""
-        ready, writes = self.outbox.take_due(now_us)
+        ready, expired, writes = self.outbox.take_due(now_us)
         turn.writes.extend(writes)
+        for delivery in expired:
+            self._say_dead(
+                delivery, MeshError("message_expired", f"{delivery.to} did not sign in time"), now_us, turn
+            )
         for delivery in ready:
             try:
                 self._deliver(delivery, now_us, turn)
-            except MeshError:
-                turn.writes.append(self.outbox.bury(delivery, Happening.FORBID))
+            except MeshError as error:
+                if error.again is Again.NEVER:
+                    turn.writes.append(self.outbox.end(delivery, Happening.FORBID))
+                    self._say_dead(delivery, error, now_us, turn)
+
+    def _say_dead(self, delivery: Delivery, error: MeshError, now_us: int, turn: Turn) -> None:
+        """Give a push up in the broker's own name; its publisher hears."""
+        if delivery.sender == self._party.address:
+            return  # It was word of a dead letter.
+        permit_digest = delivery.permits[0] if delivery.permits else None
+        line = self._party.refusal(
+            error,
+            to=delivery.sender,
+            digest=delivery.digest,
+            now_us=now_us,
+            permit_digest=permit_digest,
+            about=read_line(delivery.line).type,
+            definite=not delivery.attempts,
+        )
+        if permit_digest is not None:
+            self._close(delivery, permit_digest, digest_of(line), error.code, now_us, turn)
+        self._send_word(delivery.sender, line, now_us, turn)
+
+    def _send_word(self, publisher: str, line: bytes, now_us: int, turn: Turn) -> None:
+        """Let a publisher hear of a dead letter: the refusal itself goes to it until it has signed for that."""
+        digest = digest_of(line)
+        turn.writes.append(
+            self.outbox.add(self._party.address, publisher, digest, line, now_us + PUSH_LIFE_US, now_us)
+        )
+        turn.undo.append(lambda _: self.outbox.forget(publisher, digest))
 
     def _deliver(self, delivery: Delivery, now_us: int, turn: Turn) -> None:
         message: Any = read_line(delivery.line)
+        if isinstance(message, Refusal):
+            turn.sends.append((delivery.to, delivery.line))
+            return
         authoriser = self._authoriser
         self._authoriser.recipient(delivery.to, now_us)
         basis = self._basis_for(message, delivery.to, now_us)
@@ -200,12 +238,51 @@ class Post:
         delivery = self.outbox.find(receipt.source, receipt.requestdigest)
         if delivery is None:
             return
-        if receipt.permitdigest not in delivery.permits and not self._was_permitted(delivery, receipt):
+        is_word = delivery.sender == self._party.address
+        if (
+            not is_word
+            and receipt.permitdigest not in delivery.permits
+            and not self._was_permitted(delivery, receipt)
+        ):
             raise MeshError("correlation_mismatch", "the receipt is for a permit that was not given")
-        message: Any = read_line(delivery.line)
         former = delivery.former()
-        turn.writes.append(self.outbox.receipted(delivery, now_us))
+        turn.writes.append(self.outbox.end(delivery, Happening.RECEIPT))
         turn.undo.append(lambda _: self.outbox.restore(delivery, former))
+        if not is_word:
+            self._close(delivery, receipt.permitdigest, admitted.digest, None, now_us, turn)
+
+    def on_refusal(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> bool:
+        """Whether the refusal is of a delivery. One that says `never` of its last attempts makes a dead letter of it.
+
+        After any other it goes out again until it expires. Raises `MeshError` schema_invalid for a code that is not in
+        the table.
+        """
+        refusal: Refusal = admitted.message
+        delivery = self.outbox.find(refusal.source, refusal.requestdigest)
+        if delivery is None:
+            return False
+        admitted.walk.to(REPLY)
+        if refusal.code not in CODES:
+            raise MeshError("schema_invalid", "the refusal has no code of the table")
+        # One without a permit, or of another time, says nothing of what is under way.
+        if CODES[refusal.code].again is Again.NEVER and refusal.permitdigest in delivery.permits:
+            former = delivery.former()
+            turn.writes.append(self.outbox.end(delivery, Happening.REFUSE))
+            turn.undo.append(lambda _: self.outbox.restore(delivery, former))
+            self._close(delivery, refusal.permitdigest, admitted.digest, refusal.code, now_us, turn)
+            self._send_word(delivery.sender, line, now_us, turn)
+        return True
+
+    def _close(
+        self,
+        delivery: Delivery,
+        permit_digest: str | None,
+        answer_digest: str,
+        code: str | None,
+        now_us: int,
+        turn: Turn,
+    ) -> None:
+        message: Any = read_line(delivery.line)
         row = Row(
             "closed",
             now_us,
@@ -213,8 +290,9 @@ class Post:
             message.source,
             provider=delivery.to,
             requestdigest=delivery.digest,
-            permitdigest=receipt.permitdigest,
-            replydigest=admitted.digest,
+            permitdigest=permit_digest,
+            replydigest=answer_digest,
+            code=code,
         )
         turn.rows.append(row)
 
@@ -226,16 +304,9 @@ class Post:
             for row in self._rows_with(receipt.permitdigest)
         )
 
-    def is_delivery(self, admitted: Admitted) -> bool:
-        """Whether a refusal is of a delivery. It goes out again until it expires: the recipient may mend."""
-        found = self.outbox.find(admitted.message.source, admitted.message.requestdigest) is not None
-        if found:
-            admitted.walk.to(REPLY)
-        return found
-
     def dead_letters(self) -> list[Delivery]:
         """The deliveries that were given up, in the order in which they were taken over."""
-        return sorted(self.outbox.dead.values())
+        return sorted(one for one in self.outbox.dead.values() if one.sender != self._party.address)
 
     def send_again(self, number: int, now_us: int, turn: Turn) -> bool:
         """Send a dead letter again, as a person decided; False if there is none, or it is too late.
@@ -248,7 +319,7 @@ class Post:
         # The last permit is in force for its life, and the recipient still remembers when it ends.
         until_us = parse_time(read_line(delivery.line).expiry) + KEEP_US - PERMIT_LIFE_US
         former = delivery.former()
-        write = self.outbox.revive(number, until_us, now_us) if now_us < until_us else None
+        write = self.outbox.revive(number, until_us) if now_us < until_us else None
         if write is None:
             return False
         turn.writes.append(write)

@@ -1,33 +1,50 @@
 """Whoever pushes: an event to the subscribers that the law names, or a notice to one recipient.
 
 A push is recorded and kept in the publisher's outbox before it leaves, and goes out again until the broker
-has signed for it or refused it for good. An event carries no data; a notice carries a sealed body.
+has signed for it or refused it for good. An event carries no data; a notice carries a sealed body. Of a push that the
+broker took over and gave up later the publisher hears: it records that, signs for it, and tells its author once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mesh.content import NOTHING, Content
-from mesh.errors import CODES, MeshError, Step
-from mesh.exchange import Turn, digest_of
+from mesh.dead_letter import DeadLetter
+from mesh.errors import CODES, Again, MeshError
+from mesh.exchange import Happening, Turn, digest_of
 from mesh.gates import REPLY
 from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Receipt, Refusal, format_time
-from mesh.names import BROKER
+from mesh.names import BROKER, matches
 from mesh.outbox import Delivery, Outbox
 from mesh.party import PUSH_LIFE_US, Admitted, Party, read_line
-
-_PASSING = ("rate_limited", "registry_stale", "message_from_future")
-"""Refusals that time mends, besides all of `Step.DELIVERY`."""
+from mesh.policy import Policy
 
 
 class Publisher:
-    """Pushes of one party, until the broker has taken them over."""
+    """Pushes of one party, until the broker has taken them over, and what it hears of those that died there.
 
-    def __init__(self, party: Party, outbox: Outbox) -> None:
+    `rows_with(text)` finds rows of the ledger, `kept(source, id)` what was kept of a dead letter heard of before; `law`
+    is its own copy, and `heard(letter)` tells its author.
+    """
+
+    def __init__(
+        self,
+        party: Party,
+        outbox: Outbox,
+        rows_with: Callable[[str], Iterable[Row]],
+        kept: Callable[[str, str], tuple[str, bytes] | None],
+        law: Policy,
+        heard: Callable[[DeadLetter], None],
+    ) -> None:
         self._party = party
         self.outbox = outbox
+        self._rows_with = rows_with
+        self._kept = kept
+        self._law = law
+        self._heard = heard
 
     def publish(
         self,
@@ -121,7 +138,7 @@ class Publisher:
             requestdigest=digest,
         )
         turn.rows.append(row)
-        turn.writes.append(self.outbox.add(BROKER, digest, line, expiry_us, now_us))
+        turn.writes.append(self.outbox.add(self._party.address, BROKER, digest, line, expiry_us, now_us))
         turn.undo.append(lambda _: self.outbox.forget(BROKER, digest))
 
     def on_receipt(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
@@ -135,7 +152,7 @@ class Publisher:
         delivery = self.outbox.find(BROKER, receipt.requestdigest)
         if delivery is not None:
             former = delivery.former()
-            turn.writes.append(self.outbox.receipted(delivery, now_us))
+            turn.writes.append(self.outbox.end(delivery, Happening.RECEIPT))
             self._close(delivery, former, admitted.digest, None, now_us, turn)
 
     def on_refusal(self, admitted: Admitted, now_us: int, turn: Turn) -> bool:
@@ -156,11 +173,86 @@ class Publisher:
         code = CODES.get(refusal.code)
         if code is None:
             raise MeshError("schema_invalid", "the refusal has no code of the table")
-        if code.step is not Step.DELIVERY and code.name not in _PASSING:
+        if code.again is Again.NEVER:
             former = delivery.former()
-            turn.writes.append(self.outbox.refused(delivery, now_us))
+            turn.writes.append(self.outbox.end(delivery, Happening.REFUSE))
             self._close(delivery, former, admitted.digest, code.name, now_us, turn)
+            message = read_line(delivery.line)
+            self._tell(message.id, message.type, refusal, turn)
         return True
+
+    def _tell(self, message_id: str, push: str, refusal: Refusal, turn: Turn) -> None:
+        letter = DeadLetter(message_id, push, refusal.source, refusal.code, refusal.data.text)
+        turn.calls.append((self._heard, (letter,)))
+
+    def on_dead_letter(self, admitted: Admitted, now_us: int, turn: Turn) -> bool:
+        """Whether the refusal says that a push is a dead letter which the broker had taken over: then sign for it.
+
+        Raises `MeshError`: audience_mismatch, schema_invalid for a code that is not in the table, and
+        correlation_mismatch for what nobody could say to whom the push was for.
+        """
+        refusal: Refusal = admitted.message
+        rows = [
+            row
+            for row in self._rows_with(refusal.requestdigest)
+            if row.requestdigest == refusal.requestdigest
+        ]
+        opened = next((row for row in rows if row.entry == "opened"), None)
+        taken_over = any((row.entry, row.permitdigest, row.code) == ("closed", None, None) for row in rows)
+        if opened is None or not taken_over:
+            return False
+        if refusal.recipient != self._party.address:
+            raise MeshError("audience_mismatch")
+        admitted.walk.to(REPLY)
+        self._check_said(refusal, opened, now_us)
+        kept = self._kept(refusal.source, refusal.id)
+        if kept is not None:
+            turn.sends.append((BROKER, kept[1]))
+            return True
+        row = Row(
+            "closed",
+            now_us,
+            opened.id,
+            self._party.address,
+            requestdigest=refusal.requestdigest,
+            permitdigest=refusal.permitdigest,
+            replydigest=admitted.digest,
+            code=refusal.code,
+        )
+        receipt = Receipt(
+            specversion="1.0",
+            id=self._party.new_id(now_us),
+            source=self._party.address,
+            type=refusal.type,
+            time=format_time(now_us),
+            recipient=BROKER,
+            requestdigest=admitted.digest,
+        )
+        line = self._party.sign(receipt, Kind.RECEIPT)
+        turn.rows.append(row)
+        turn.writes.append(
+            ("outcome", (refusal.source, refusal.id, admitted.digest, bytearray(line), now_us + PUSH_LIFE_US))
+        )
+        turn.sends.append((BROKER, line))
+        self._tell(opened.id, opened.service or "", refusal, turn)
+        return True
+
+    def _check_said(self, refusal: Refusal, opened: Row, now_us: int) -> None:
+        """The broker may give a push up; a recipient only by a refusal that says `never`."""
+        code = CODES.get(refusal.code)
+        if code is None:
+            raise MeshError("schema_invalid", "the refusal has no code of the table")
+        if refusal.source == BROKER:
+            return
+        hears = refusal.source == opened.provider or (
+            opened.provider == BROKER
+            and any(
+                matches(row.requester, refusal.source)
+                for row in self._law.subscribers(self._party.address, opened.service or "", now_us)
+            )
+        )
+        if not hears or code.again is not Again.NEVER:
+            raise MeshError("correlation_mismatch", "whoever refused cannot end the push")
 
     def _close(
         self,

@@ -79,6 +79,10 @@ class Requester:
         self._settled: deque[Question] = deque()
         """Those that nobody waits for, in the order in which they are forgotten."""
 
+    def knows(self, digest: str) -> bool:
+        """Whether a question of these bytes is remembered."""
+        return digest in self._questions
+
     def open(self) -> list[Question]:
         """The questions whose answer somebody waits for, in the order in which they were asked."""
         return [one for one in self._questions.values() if one.state == State.OPENED]

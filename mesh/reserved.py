@@ -18,8 +18,9 @@ from mesh.service import DeclarationError
 
 TEXTS: Final = ("schema", "title", "title_ja", "zone")
 """Attributes that an author's class may set: its tables, what it is called, where it stands."""
-METHODS: Final = {"log": ("error",), "start": ()}
-"""Methods that an author's class may write, with what each is given: what failed inside; nothing, when it comes up."""
+METHODS: Final = {"log": ("error",), "start": (), "undelivered": ("letter",)}
+"""Methods that an author's class may write, with what each is given: what failed inside; nothing, when it comes up; a push of its own
+that was given up."""
 HOOKS: Final = frozenset((*TEXTS, *METHODS))
 
 _STORE: Final = dis.opmap["STORE_ATTR"]

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS mesh_inbox(
   line BLOB NOT NULL, permit BLOB NOT NULL, receipt BLOB NOT NULL, keep_us INTEGER NOT NULL,
   done INTEGER NOT NULL DEFAULT 0, UNIQUE(id, source));
 CREATE TABLE IF NOT EXISTS mesh_outbox(
-  number INTEGER PRIMARY KEY, recipient TEXT NOT NULL, digest TEXT NOT NULL, line BLOB NOT NULL,
+  number INTEGER PRIMARY KEY, sender TEXT NOT NULL, recipient TEXT NOT NULL, digest TEXT NOT NULL, line BLOB NOT NULL,
   expiry_us INTEGER NOT NULL, added_us INTEGER NOT NULL, stage TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS mesh_meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- A provider's answer is a ledger row and a kept outcome. As one statement it is a transaction by itself,
@@ -53,8 +53,8 @@ _WRITES: Final = {
     ),
     "inbox_done": "UPDATE mesh_inbox SET done = 1 WHERE id = ? AND source = ?",
     "outbox": (
-        "INSERT INTO mesh_outbox(number, recipient, digest, line, expiry_us, added_us, stage)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO mesh_outbox(number, sender, recipient, digest, line, expiry_us, added_us, stage)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "outbox_gone": "DELETE FROM mesh_outbox WHERE number = ?",
     "outbox_dead": "UPDATE mesh_outbox SET stage = ? WHERE number = ?",
@@ -193,10 +193,10 @@ class Store:
         rows = self._execute("SELECT line, permit FROM mesh_inbox WHERE done = 0 ORDER BY number")
         return [(row[0], row[1]) for row in rows]
 
-    def outbox(self) -> list[tuple[int, str, str, bytes, int, int, str]]:
+    def outbox(self) -> list[tuple[int, str, str, str, bytes, int, int, str]]:
         """Every delivery, as `Outbox.load` takes it."""
         rows = self._execute(
-            "SELECT number, recipient, digest, line, expiry_us, added_us, stage FROM mesh_outbox ORDER BY number"
+            "SELECT number, sender, recipient, digest, line, expiry_us, added_us, stage FROM mesh_outbox ORDER BY number"
         )
         return [tuple(row) for row in rows]
 

@@ -12,7 +12,7 @@ from collections import Counter
 from mesh import MeshError, Simulation, UsageError, scenario
 from mesh.broker import Broker
 from mesh.names import BROKER
-from mesh.outbox import UNRECEIPTED_MAX
+from mesh.places import FRESH_MAX, UNRECEIPTED_MAX
 from mesh.testing import ledger
 from nodes.data.municipalities import COUNTS, prefecture
 from nodes.municipality.notices import NoticeOffice
@@ -167,9 +167,9 @@ def check_back_pressure(sim: Simulation, everybody: list[Sender], traffic: Traff
     """What limits is the receipt: nobody is sent more than they sign for."""
     portal, waiting = traffic.unsigned_max_at_portal(), traffic.waiting_max()
     sim.expect(
-        f"The portal never had more than {UNRECEIPTED_MAX} letters to sign for; up to {waiting} waited at the broker",
-        portal == UNRECEIPTED_MAX < waiting,
-        text_ja=f"ポータルに未受領のお知らせは常に{UNRECEIPTED_MAX}通以下で、最大{waiting}通がブローカーで順番を待った",
+        f"The portal never had more than {FRESH_MAX} letters to sign for; up to {waiting} waited at the broker",
+        portal == FRESH_MAX < waiting,
+        text_ja=f"ポータルに未受領のお知らせは常に{FRESH_MAX}通以下で、最大{waiting}通がブローカーで順番を待った",
     )
     yokohama = find(everybody, YOKOHAMA).address
     sim.expect(

@@ -110,15 +110,15 @@ class Sabotage:
 
     @staticmethod
     def no_memory_of_pushes(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(ChildAllowanceOffice, "resume", lambda self: self._outbox.load([], 0))
+        patch.setattr(ChildAllowanceOffice, "resume", lambda self: self._outbox.load([]))
 
     @staticmethod
     def no_second_attempt(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         take_due = Outbox.take_due
 
         def once(self: Outbox, now_us: int) -> Any:
-            ready, writes = take_due(self, now_us)
-            return [one for one in ready if one.attempts == 1], writes
+            ready, *rest = take_due(self, now_us)
+            return [one for one in ready if one.attempts == 1], *rest
 
         patch.setattr(Outbox, "take_due", once)
 

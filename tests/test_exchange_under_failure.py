@@ -376,8 +376,9 @@ async def test_nothing_is_told_to_a_node_whose_key_was_revoked(trace_path: Path,
         desk.notify(NOTE, OFFICE, Note("after"), subject=code, procedure="note")
         await asyncio.sleep(60)
         assert len([one for one in messages(sim, Notice) if one.recipient == OFFICE]) == sent
-        assert [row.code for row in ledger(sim, DESK) if row.entry == "closed"][-1] == "recipient_unknown"
-        assert len(sim.node(BROKER, Broker).dead_letters()) == 1
+        assert "recipient_unknown" in [one.refusal for one in messages(sim) if one.recipient == DESK]
+        # Who says so may only have a registry that is behind: the pushes wait until they expire.
+        assert sim.node(BROKER, Broker).dead_letters() == []
 
 
 def unreachable(sim: Simulation, patch: pytest.MonkeyPatch) -> None:

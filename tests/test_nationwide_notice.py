@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import nodes
-from mesh import LegalBasis, Simulation, UsageError, outbox
+from mesh import LegalBasis, Simulation, UsageError, places
 from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes.municipality.notices import PROCEDURE, NoticeOffice
@@ -87,7 +87,8 @@ class Sabotage:
 
     @staticmethod
     def more_at_once(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(outbox, "UNRECEIPTED_MAX", 64)
+        patch.setattr(places, "UNRECEIPTED_MAX", 64)
+        patch.setattr(places, "FRESH_MAX", 64)
         patch.setattr("nodes.municipality.notices.UNRECEIPTED_MAX", 64)
 
     @staticmethod
@@ -96,7 +97,8 @@ class Sabotage:
 
     @staticmethod
     def one_letter_at_a_time(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(outbox, "UNRECEIPTED_MAX", 1)
+        patch.setattr(places, "UNRECEIPTED_MAX", 1)
+        patch.setattr(places, "FRESH_MAX", 1)
         patch.setattr("nodes.municipality.notices.UNRECEIPTED_MAX", 1)
 
     @staticmethod

@@ -355,7 +355,7 @@ async def test_a_push_that_the_law_does_not_know_ends(world: World) -> None:
     world.town.notify(LETTER, CLINIC, Letter("no"), subject=world.code, procedure="none")
     await asyncio.sleep(60)
     assert [row.code for row in ledger(world.sim, TOWN)] == [None, "no_legal_basis"]
-    assert world.town.host.store.outbox() == []
+    assert [row[-1] for row in world.town.host.store.outbox()] == ["dead"]
 
 
 @pytest.mark.parametrize(
@@ -619,8 +619,9 @@ async def test_a_dead_letter_stays_one_if_its_revival_cannot_be_committed(world:
     fail_next_commit(world.broker, "outbox_revived")
     send_again(world, number)
     assert [letter.number for letter in world.broker.post.dead_letters()] == [number]
+    before = world.entries(BROKER).count("permitted")
     await asyncio.sleep(60)
-    assert world.entries(BROKER)[-1] == "permitted"
+    assert world.entries(BROKER).count("permitted") == before
     assert send_again(world, number)
 
 

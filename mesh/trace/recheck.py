@@ -232,7 +232,9 @@ class Recheck:
     def _check_answer(self, answer: Reply | Refusal | Receipt) -> None:
         asked = self.seen.get(answer.requestdigest)
         # Bytes that nobody could read may be refused: such a refusal names them, whatever they were.
-        if asked is None or (asked.kind not in ASKS and not isinstance(answer, Refusal)):
+        # And a publisher signs for the refusal by which it hears of a dead letter.
+        told = asked is not None and asked.kind == Kind.REFUSAL and isinstance(answer, Receipt)
+        if asked is None or (asked.kind not in ASKS and not isinstance(answer, Refusal) and not told):
             raise MeshError("correlation_mismatch", "the answer names a request that was never transmitted")
         if answer.permitdigest is not None:
             permit = self.seen.get(answer.permitdigest)

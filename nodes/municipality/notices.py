@@ -16,7 +16,7 @@ from typing import ClassVar, Final
 
 from mesh import Node
 from mesh.names import Zone
-from mesh.outbox import UNRECEIPTED_MAX
+from mesh.places import UNRECEIPTED_MAX
 from mesh.service import check_entry
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter
 

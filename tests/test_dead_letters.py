@@ -1,0 +1,293 @@
+"""What ends a push, what never does, who hears of it, and that nobody's letters shut others out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from mesh import Caller, DeadLetter, LegalBasis, MeshError, Node, NoticeType, receives
+from mesh.broker import Broker
+from mesh.errors import CODES, Again, Step
+from mesh.exchange import Turn
+from mesh.faults import Fates, drop
+from mesh.ledger import Row
+from mesh.message import Notice, Receipt, Refusal
+from mesh.names import BROKER
+from mesh.service import Word
+from mesh.simulation import STARTS, Simulation
+from mesh.testing import ledger, messages, simulation
+from mesh.trace.reader import Trace
+from mesh.trace.verify import verify
+from mesh.trace.writer import TraceWriter
+
+TOWN, OTHER, CLINIC = "muni/01208/town", "muni/01100/town", "muni/28100/clinic"
+SECOND_US = 1_000_000
+EARLY = (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)
+REFUSABLE = [name for name, code in CODES.items() if name not in ("timeout", "ledger_broken")]
+
+
+class Letter(Struct, frozen=True):
+    word: Word
+
+
+LETTER = NoticeType("test.letter.v1", Letter, title="Letter", title_ja="手紙")
+
+
+class Town(Node):
+    """Notifies, and writes down what came back."""
+
+    schema = "CREATE TABLE back(message TEXT, code TEXT, by_whom TEXT)"
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        with self.effect():
+            self.db.execute("INSERT INTO back VALUES (?, ?, ?)", (letter.message, letter.code, letter.by))
+
+
+class Clinic(Node):
+    schema = "CREATE TABLE seen(word TEXT)"
+
+    @receives(LETTER)
+    async def on_letter(self, body: Letter, caller: Caller, person: str) -> None:
+        with self.effect():
+            self.db.execute("INSERT INTO seen VALUES (?)", (body.word,))
+
+
+class World:
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
+        for town in (TOWN, OTHER):
+            sim.add(Town, town)
+        sim.add(Clinic, CLINIC)
+        sim.allow(LegalBasis("muni/*/town", "letters", "muni/*/clinic", LETTER.name, ("word",)))
+        self.honest = True
+        """Whether the clinic says what it found; else `verify` finds that its gate let the line pass those steps."""
+        self.refusing: dict[str, str] = {}
+        """The codes with which the clinic refuses letters, by their word."""
+        subscriber = sim.node(CLINIC)._subscriber
+        read = subscriber._read
+
+        def refuse(name: str, data: bytes) -> object:
+            for word, code in self.refusing.items():
+                if word.encode() in data:
+                    raise MeshError(code)
+            return read(name, data)
+
+        subscriber._read = refuse
+
+    @property
+    def broker(self) -> Broker:
+        return self.sim.node(BROKER, Broker)
+
+    def notify(self, word: str, town: str = TOWN) -> str:
+        code = self.sim.code(town.rsplit("/", 1)[0], self.sim.resident("12345678901"))
+        return self.sim.node(town).notify(LETTER, CLINIC, Letter(word), subject=code, procedure="letters")
+
+    def seen(self) -> list[str]:
+        return [row[0] for row in self.sim.node(CLINIC).db.execute("SELECT word FROM seen")]
+
+    def back(self, town: str = TOWN) -> list[tuple[str, str, str]]:
+        return [tuple(row) for row in self.sim.node(town).db.execute("SELECT * FROM back")]
+
+    def closed(self, address: str) -> list[Row]:
+        return [row for row in ledger(self.sim, address) if row.entry == "closed"]
+
+    def brief(self, life_s: int) -> str:
+        """A letter that expires so soon."""
+        town, turn, now_us = self.sim.node(TOWN), Turn(), self.sim.now_us()
+        code = self.sim.code("muni/01208", self.sim.resident("12345678901"))
+        message_id: str = town._publisher.notify(
+            LETTER.name, CLINIC, b'{"word":"brief"}', code, "letters", "word", now_us, turn,
+            life_us=life_s * SECOND_US,
+        )  # fmt: skip
+        town.host.perform(turn)
+        town._arm()
+        return message_id
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """The trace of every test here verifies."""
+    path = tmp_path / "letters.trace"
+    writer = TraceWriter(path, scenario="letters", seed=1, settings={}, starts=STARTS)
+    with simulation(trace=writer) as sim:
+        made = World(sim)
+        yield made
+    if not made.honest:
+        return
+    with Trace.open(path) as trace:
+        assert verify(trace).finding is None
+
+
+async def test_a_refusal_for_good_is_a_dead_letter_at_once_of_which_the_publisher_hears(world: World) -> None:
+    world.refusing["bad"] = "schema_invalid"
+    message_id = world.notify("bad")
+    await asyncio.sleep(0.5)
+    [letter] = world.broker.dead_letters()
+    assert (letter.to, letter.attempts) == (CLINIC, 1)
+    assert world.back() == [(message_id, "schema_invalid", CLINIC)]
+    assert [row.code for row in world.closed(TOWN)] == [None, "schema_invalid"]
+    assert [(row.code, row.provider) for row in world.closed(BROKER)] == [("schema_invalid", CLINIC)]
+    sent = len(messages(world.sim))
+    await asyncio.sleep(100_000)
+    assert len(messages(world.sim)) == sent, "nothing goes on"
+    assert world.broker.dead_letters() == [letter]
+
+
+async def test_forty_unreadable_letters_of_one_sender_hold_up_nobody(world: World) -> None:
+    world.refusing["bad"] = "schema_invalid"
+    for _ in range(40):
+        world.notify("bad")
+    world.notify("mine")
+    world.notify("theirs", OTHER)
+    await asyncio.sleep(1)
+    assert sorted(world.seen()) == ["mine", "theirs"]
+    assert len(world.broker.dead_letters()) == len(world.back()) == 40
+
+
+async def test_forty_letters_that_nobody_signs_for_hold_up_no_other_sender(world: World) -> None:
+    world.refusing["stuck"] = "seal_invalid"
+    for _ in range(40):
+        world.notify("stuck")
+    await asyncio.sleep(10)
+    world.notify("theirs", OTHER)
+    await asyncio.sleep(0.1)
+    assert world.seen() == ["theirs"]
+    out = {one.message.id for one in messages(world.sim, Notice) if one.recipient == CLINIC}
+    assert len(out) == 32 + 1, "of one sender 32 are without a receipt"
+    world.refusing.clear()
+    await asyncio.sleep(60)
+    assert world.seen().count("stuck") == 40
+
+
+@pytest.mark.parametrize("code", [one for one in REFUSABLE if CODES[one].again is Again.NEVER])
+async def test_what_stays_wrong_ends_a_delivery(code: str, world: World) -> None:
+    world.refusing["odd"], world.honest = code, CODES[code].step not in EARLY
+    message_id = world.notify("odd")
+    await asyncio.sleep(1)
+    assert (len(world.broker.dead_letters()), world.back()) == (1, [(message_id, code, CLINIC)])
+
+
+@pytest.mark.parametrize("code", [one for one in REFUSABLE if CODES[one].again is not Again.NEVER])
+async def test_what_time_or_somebody_may_mend_ends_none(code: str, world: World) -> None:
+    world.refusing["odd"], world.honest = code, CODES[code].step not in EARLY
+    world.notify("odd")
+    await asyncio.sleep(3600)
+    assert (world.broker.dead_letters(), world.back()) == ([], [])
+    world.refusing.clear()
+    await asyncio.sleep(30)
+    assert world.seen() == ["odd"]
+
+
+@pytest.mark.parametrize("code", ["no_legal_basis", "schema_invalid"])
+async def test_of_a_brokers_refusal_for_good_the_publisher_hears(
+    code: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise MeshError(code)
+
+    monkeypatch.setattr(world.broker.post, "on_push", refuse)
+    message_id = world.notify("hello")
+    await asyncio.sleep(1)
+    assert world.back() == [(message_id, code, BROKER)]
+    assert [row[-1] for row in world.sim.node(TOWN).host.store.outbox()] == ["dead"]
+
+
+async def test_of_an_expiry_the_publisher_hears(world: World) -> None:
+    with world.sim.offline(CLINIC):
+        message_id = world.brief(60)
+        await asyncio.sleep(61)
+        assert world.back() == [(message_id, "message_expired", BROKER)]
+    assert len(world.broker.dead_letters()) == 1
+
+
+async def test_of_an_expiry_before_the_broker_signed_the_publisher_knows_itself(world: World) -> None:
+    world.sim.disturbance.rules.append(drop(TOWN, BROKER))
+    message_id = world.brief(60)
+    await asyncio.sleep(61)
+    assert world.back() == [(message_id, "message_expired", TOWN)]
+
+
+async def test_a_row_of_the_law_that_ended_ends_its_deliveries(world: World) -> None:
+    with world.sim.offline(CLINIC):
+        message_id = world.notify("late")
+        await asyncio.sleep(5)
+        policy = world.broker.authoriser.policy
+
+        def nothing(*_: Any) -> Any:
+            raise MeshError("no_legal_basis")
+
+        policy.decide, decide = nothing, policy.decide  # type: ignore[method-assign]
+        await asyncio.sleep(60)
+        policy.decide = decide  # type: ignore[method-assign]
+    assert world.back() == [(message_id, "no_legal_basis", BROKER)]
+
+
+async def test_word_of_a_dead_letter_goes_until_it_is_signed_for_and_is_heard_once(world: World) -> None:
+    world.refusing["bad"] = "schema_invalid"
+    lost = [3]
+
+    def lose(sender: str, recipient: str, line: bytes, now_us: int) -> Fates | None:
+        """The word itself, then the publisher's receipt for it."""
+        if {sender, recipient} == {TOWN, BROKER} and now_us > 15_000 and lost[0]:
+            lost[0] -= 1
+            return ((None, line),)
+        return None
+
+    world.sim.disturbance.rules.append(lose)
+    message_id = world.notify("bad")
+    await asyncio.sleep(100)
+    assert world.back() == [(message_id, "schema_invalid", CLINIC)]
+    told = [one for one in messages(world.sim, Refusal) if one.recipient == TOWN]
+    assert len(told) > 2
+    signed = [one for one in messages(world.sim, Receipt) if one.sender == TOWN]
+    assert signed[-1].fate == "delivered"
+    assert [row[-1] for row in world.broker.host.store.outbox()] == ["dead"], "only the letter is kept"
+
+
+async def test_a_publisher_that_is_down_hears_when_it_is_back(world: World) -> None:
+    world.refusing["bad"] = "schema_invalid"
+    message_id = world.notify("bad")
+    await asyncio.sleep(0.012)
+    world.sim.crash(TOWN)
+    await asyncio.sleep(1000)
+    world.sim.restart(TOWN)
+    await asyncio.sleep(60)
+    assert world.back() == [(message_id, "schema_invalid", CLINIC)]
+
+
+async def test_an_old_refusal_does_not_end_what_a_person_sent_again(world: World) -> None:
+    world.refusing["bad"] = "schema_invalid"
+    world.notify("bad")
+    await asyncio.sleep(1)
+    [old] = [one.line for one in messages(world.sim, Refusal) if one.sender == CLINIC]
+    with world.sim.offline(CLINIC):
+        assert world.broker.send_again(world.broker.dead_letters()[0].number)
+        await asyncio.sleep(1)
+        world.sim.transmit(CLINIC, BROKER, old)
+        await asyncio.sleep(1)
+        assert world.broker.dead_letters() == []
+        world.refusing.clear()
+    await asyncio.sleep(30)
+    assert world.seen() == ["bad"]
+
+
+async def test_nobody_but_the_recipient_and_the_broker_can_tell_of_a_dead_letter(world: World) -> None:
+    world.notify("good")
+    await asyncio.sleep(1)
+    digest = next(row.requestdigest for row in ledger(world.sim, TOWN) if row.entry == "opened")
+    said = {"to": TOWN, "digest": digest or "", "now_us": world.sim.now_us(), "about": LETTER.name}
+    for address, code, refused in (
+        (OTHER, "schema_invalid", "correlation_mismatch"),
+        (CLINIC, "seal_invalid", "correlation_mismatch"),
+        (CLINIC, "schema_invalid", None),
+    ):
+        line = world.sim.node(address)._party.refusal(MeshError(code), **said)
+        world.sim.transmit(BROKER, TOWN, line)
+        await asyncio.sleep(1)
+        assert messages(world.sim)[-1 if refused else -2].code == refused
+    assert [code for _, code, _ in world.back()] == ["schema_invalid"]
