@@ -16,6 +16,7 @@ from msgspec import to_builtins
 from mesh.faults import Effect, Plan
 from mesh.ledger import Row
 from mesh.papers import Claim, Fallback, Paper, Saved, settle, visits_of
+from mesh.party import UNKNOWN_TYPE
 from mesh.reach import Invitation, Reach
 from mesh.records import CodeOf, Records
 from mesh.refusals import Refusal, gathered, unexpected_since
@@ -82,13 +83,18 @@ class Report:
         for one in self.invitations:
             self.push.add(one.settle(records))
 
-    def count_answers(self, rows: Iterable[Row], pushes: Container[str] = ()) -> None:
-        """Take up what providers recorded as answered.
+    def count_answers(self, rows: Iterable[tuple[str, Row]], pushes: Container[str] = ()) -> None:
+        """Take up what providers recorded as answered, each in its own ledger: rows with their parties.
 
         What they answer goes to who asked; what is pushed, under one of these names, came to themselves.
         """
-        for row in rows:
-            if row.entry != "answered" or row.code is not None or row.service is None:
+        for party, row in rows:
+            if (
+                row.entry != "answered"
+                or row.code is not None
+                or row.service is None
+                or row.provider != party
+            ):
                 continue
             self.uses.setdefault(row.service, Use()).answered += 1
             if row.items is not None:
@@ -114,6 +120,8 @@ class Report:
     def entitle(self, declarations: Mapping[str, Declaration]) -> None:
         """Take up what is declared of services and pushes: what they are called, and whether a copy answers."""
         for name, use in self.uses.items():
+            if name == UNKNOWN_TYPE:
+                use.title, use.title_ja = "Lines refused before they were read", "読む前に拒否された行"
             declared = declarations.get(name)
             if declared is not None:
                 use.title, use.title_ja = declared.title, declared.title_ja

@@ -20,7 +20,7 @@ from mesh.clock import VirtualLoop, run
 from mesh.errors import UsageError
 from mesh.faults import Effect, Plan
 from mesh.guard import forbid_nondeterminism, is_guarded
-from mesh.ledger import read_row
+from mesh.ledger import Row, read_row
 from mesh.names import member_of
 from mesh.refusals import marked
 from mesh.report import Result, UnderFaults
@@ -162,9 +162,8 @@ def _play(
         elapsed_us = loop.now_us
         refusals = writer.refusals()
         pushes = sim.pushes()
-        sim.report.count_answers((read_row(row) for _, row in writer.ledgers()), pushes)
-        rows = ((party, read_row(row)) for party, row in writer.ledgers())
-        sim.report.settle(rows, sim.code_of, pushes)
+        sim.report.count_answers(_rows(writer), pushes)
+        sim.report.settle(_rows(writer), sim.code_of, pushes)
         for one in sim.report.papers:
             # So that the trace says by itself about whom each of these answers is.
             for person, answer in zip(one.persons, one.answers, strict=False):
@@ -212,6 +211,11 @@ async def _main(
     if failures:
         raise failures[0]
     sim.check_use()
+
+
+def _rows(writer: TraceWriter) -> Iterator[tuple[str, Row]]:
+    """Every party's ledger rows with their party, in the order of commits."""
+    return ((party, read_row(row)) for party, row in writer.ledgers())
 
 
 def _said(sim: Simulation, scenario: Scenario, elapsed_us: int) -> dict[str, Any]:

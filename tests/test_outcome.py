@@ -225,7 +225,9 @@ def test_a_trace_of_the_first_format_is_read(tmp_path: Path) -> None:
     db = sqlite3.connect(path)
     db.executescript(
         "DROP TABLE story; CREATE TEMP TABLE kept AS SELECT number, text, text_ja, held, message FROM expectation;"
-        f"DROP TABLE expectation; {_FORMAT_1} INSERT INTO expectation SELECT * FROM kept;"
+        "CREATE TEMP TABLE sent AS SELECT * FROM transmission; ALTER TABLE sent DROP COLUMN gate;"
+        f"DROP TABLE expectation; DROP TABLE transmission; {_FORMAT_1}"
+        "INSERT INTO expectation SELECT * FROM kept; INSERT INTO transmission SELECT * FROM sent;"
         "UPDATE meta SET value = '1' WHERE key = 'format';"
         'INSERT INTO epilogue VALUES (\'story\', \'[{"text": "Old.", "text_ja": "旧。"}]\');'
     )

@@ -29,7 +29,9 @@ def test_items_are_counted_for_whom_they_came_to() -> None:
     report = Report()
     asked = row(provider="muni/28100/tax", service="tax.income.v1", items="income year")
     letter = row(provider="gov/portal/inbox", service="portal.letter.v1", items="title")
-    report.count_answers([asked, asked, letter], {"portal.letter.v1"})
+    liar = ("muni/28100/liar", asked)
+    rows = [(one.provider or "", one) for one in (asked, asked, letter)]
+    report.count_answers([*rows, liar], {"portal.letter.v1"})
     assert report.disclosed == {
         "muni/01208/desk": {"income": 2, "year": 2},
         "gov/portal/inbox": {"title": 1},
@@ -43,7 +45,8 @@ def test_items_are_counted_for_whom_they_came_to() -> None:
 def test_what_was_refused_or_only_permitted_discloses_nothing() -> None:
     report = Report()
     asked = {"provider": "muni/28100/tax", "service": "tax.income.v1", "items": "income"}
-    report.count_answers([row(**asked, code="not_found"), row(**asked, entry="permitted")])
+    rows = [row(**asked, code="not_found"), row(**asked, entry="permitted")]
+    report.count_answers([("muni/28100/tax", one) for one in rows])
     report.count_refusals([("tax.income.v1", "not_found", 2), ("tax.income.v1", "withheld", 1)])
     assert report.disclosed == {}
     assert (report.uses["tax.income.v1"].answered, report.uses["tax.income.v1"].refusals) == (
