@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from mesh import LegalBasis, NotFound, Simulation, UsageError
 from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes.agency import base_registry
-from nodes.agency.base_registry import CHANGES_MAX, PAUSES_S, PROCEDURE, SIGNAL, Feed
+from nodes.agency.base_registry import CHANGES_MAX, PAUSES_S, PROCEDURE, SIGNAL, Feed, SignalQuery
 from nodes.agency.corporate_registry import CORPORATE_REGISTRY
 from nodes.municipality import corporate_tax
 from nodes.municipality.corporate_tax import CorporateTaxOffice
@@ -208,6 +209,21 @@ class Sabotage:
     def whatever_is_filed_counts(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(CorporateTaxOffice, "_is_named", lambda self, corporation, name: True)
 
+    @staticmethod
+    def a_name_of_its_own(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr(CorporateTaxOffice, "name_of", lambda self, corporation: "御中")
+
+    @staticmethod
+    def a_line_that_never_fails(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr(Simulation, "offline", lambda self, address: nullcontext())
+
+    @staticmethod
+    def a_version_too_many(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        def ahead(registry: Any, version: int) -> SignalQuery:
+            return SignalQuery(registry, version + 40)
+
+        patch.setattr("nodes.agency.base_registry.SignalQuery", ahead)
+
 
 @pytest.mark.parametrize(
     ("sabotage", "words"),
@@ -220,6 +236,9 @@ class Sabotage:
         (Sabotage.anybody_may_signal, ["no row names it"]),
         (Sabotage.nobody_is_told, ["each was told once"]),
         (Sabotage.whatever_is_filed_counts, ["planned and not registered", "stale copy does not know"]),
+        (Sabotage.a_name_of_its_own, ["as both registries have it"]),
+        (Sabotage.a_line_that_never_fails, ["Kobe missed the signal"]),
+        (Sabotage.a_version_too_many, ["The signal says that there is a version"]),
     ],
     ids=named,
 )

@@ -36,7 +36,7 @@ from nodes.municipality.assembly import City, assemble
 from nodes.municipality.child_allowance import PROCEDURE, ChildAllowanceOffice, ClaimQuery
 from nodes.municipality.claim_file import Decision
 from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery
-from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.municipality.tax import INCOME, IncomeQuery, TaxOffice
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios.child_allowance import run
 from tests.helpers_scenario import Sabotaging, hold, named, see_fail
@@ -403,6 +403,15 @@ class Sabotage:
             sim.allow(LegalBasis("muni/*/child-allowance", procedure, "muni/*/tax", INCOME.name, items))
 
     @staticmethod
+    def one_dependant_more(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        assess = TaxOffice.assess
+
+        def generous(self: TaxOffice, code: str, year: int, *, dependants: int = 0, **facts: Any) -> None:
+            assess(self, code, year, dependants=dependants + 1, **facts)
+
+        patch.setattr(TaxOffice, "assess", generous)
+
+    @staticmethod
     def public_servants_too(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         examine = ChildAllowanceOffice.examine
 
@@ -447,6 +456,7 @@ class Sabotage:
             "2024-10",
         ),
         (Sabotage.any_question_is_lawful, ["On 1 October the same question"], "2024-09"),
+        (Sabotage.one_dependant_more, ["On 30 September 2024"], "2024-09"),
         (Sabotage.public_servants_too, ["not one message is sent"], "2024-10"),
         (Sabotage.a_day_less_to_claim, ["day 15 is in time"], "2024-10"),
         (Sabotage.a_day_more_to_claim, ["day 16 is late"], "2024-10"),

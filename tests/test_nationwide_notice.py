@@ -12,6 +12,7 @@ from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes.municipality.notices import PROCEDURE, NoticeOffice
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Letter, Portal
+from scenarios._nationwide_post import SLOW_US
 from scenarios.nationwide_notice import MUNICIPALITIES
 from scenarios.nationwide_notice import run as nationwide
 from tests.helpers_scenario import Sabotaging, hold, named, see_fail
@@ -112,6 +113,30 @@ class Sabotage:
         swapped.__mesh_declaration__ = PORTAL_LETTER  # type: ignore[attr-defined]
         patch.setattr(Portal, "take_letter", swapped)
 
+    @staticmethod
+    def a_city_that_does_not_write(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        send = NoticeOffice.send
+
+        def some(self: NoticeOffice, letter: Letter, codes: list[str]) -> None:
+            if self.member != "muni/01100":
+                send(self, letter, codes)
+
+        patch.setattr(NoticeOffice, "send", some)
+
+    @staticmethod
+    def everybody_waits_for_the_village(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """As slow a line for all as for the village, until ten."""
+        sim.disturbance.rules.append(
+            lambda *line: ((SLOW_US + 1_000_000, line[2]),) if sim.loop.now_us < 1_800_000_000 else None
+        )
+
+    @staticmethod
+    def the_late_are_served_last(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """A slow line for all, from ten on."""
+        sim.disturbance.rules.append(
+            lambda *line: ((SLOW_US, line[2]),) if sim.loop.now_us >= 3_600_000_000 else None
+        )
+
 
 @pytest.mark.parametrize(
     ("sabotage", "words"),
@@ -122,6 +147,9 @@ class Sabotage:
         (Sabotage.one_letter_at_a_time, ["never had more than", "of them unsigned"]),
         (Sabotage.a_row_for_prefectures, ["prefecture is not a sender"]),
         (Sabotage.letters_from_elsewhere, ["exactly one letter"]),
+        (Sabotage.a_city_that_does_not_write, ["each from its own system"]),
+        (Sabotage.everybody_waits_for_the_village, ["nobody waited for stragglers"]),
+        (Sabotage.the_late_are_served_last, ["were served as quickly then"]),
     ],
     ids=named,
 )

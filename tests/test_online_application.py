@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import date
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from msgspec import structs
 
 import nodes
-from mesh import ManualReview, MeshError, NotFound, Refused, Simulation, UsageError, ZonePath
+from mesh import LegalBasis, ManualReview, MeshError, NotFound, Refused, Simulation, UsageError, ZonePath
 from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.personal_number import personal_numbers_in
@@ -23,7 +24,7 @@ from nodes.data.people import Population
 from nodes.municipality import application_management, asking, childcare
 from nodes.municipality.application_management import ApplicationManagement
 from nodes.municipality.assembly import assemble
-from nodes.municipality.childcare import ChildcareForm, Employment
+from nodes.municipality.childcare import APPLY, ChildcareForm, Employment
 from nodes.municipality.childcare_fee import fee_tax_year, fee_yen
 from nodes.municipality.resident import ResidentRegister
 from nodes.municipality.tax import IncomeQuery
@@ -39,7 +40,7 @@ from nodes.portal.application_server import (
     ReportQuery,
     StatesQuery,
 )
-from nodes.portal.application_site import SITE
+from nodes.portal.application_site import SITE, ApplicationSite
 from scenarios._applicants import FROM_MONTH, NURSERY, TYPED, World
 from scenarios.online_application import SYSTEMS, run
 from tests.helpers_scenario import Sabotaging, hold, named, see_fail
@@ -132,6 +133,22 @@ class Sabotage:
     def more_items(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         patch.setattr(asking, "IncomeQuery", lambda year: IncomeQuery(year - 1))
 
+    @staticmethod
+    def a_new_receipt_each_time(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """The relay server keeps every copy that comes as an application of its own."""
+        submit, draw = ApplicationSite.submit, count(1)
+
+        async def anew(self: ApplicationSite, receipt: str) -> int:
+            await submit(self, receipt)
+            return next(draw)
+
+        patch.setattr(ApplicationSite, "submit", anew)
+
+    @staticmethod
+    def a_law_for_the_short_cut(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        sim.allow_path(ZonePath(Zone.INTERNET, Zone.MYNUMBER))
+        sim.allow(LegalBasis(SITE, "childcare", "muni/*/childcare", APPLY.name, APPLY.items))
+
 
 @pytest.mark.parametrize(
     ("sabotage", "words"),
@@ -142,6 +159,8 @@ class Sabotage:
         (Sabotage.a_path_from_the_internet, ["The site on the internet asks the childcare office directly"]),
         (Sabotage.somebody_by_any_serial, ["Without a 宛名 nothing is handed over"]),
         (Sabotage.more_items, ["The need is certified for standard hours"]),
+        (Sabotage.a_new_receipt_each_time, ["the button was pressed twice"]),
+        (Sabotage.a_law_for_the_short_cut, ["It never reached the office"]),
     ],
     ids=named,
 )

@@ -19,7 +19,7 @@ from nodes.agency.statistics_tables import TABLES
 from nodes.data.people import Population
 from nodes.municipality import statistics as desk
 from nodes.municipality.assembly import City, assemble
-from nodes.municipality.resident import COUNTS, CountsQuery
+from nodes.municipality.resident import COUNTS, Counts, CountsQuery
 from nodes.municipality.statistics import PROCEDURE, TABLE_COUNTS, StatisticsDesk, TableQuery
 from scenarios import policy_evidence
 from scenarios.policy_evidence import DAY, OTHER_TABLE, TABLE, choose
@@ -195,6 +195,14 @@ class Sabotage:
             StatisticsOffice, "_describe", lambda self, one, on, note, text: describe(self, one, on, note, "")
         )
 
+    @staticmethod
+    def everything_is_small(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """No city counts more than five of any age: so much is withheld that nothing can be subtracted."""
+        patch.setattr(
+            "nodes.municipality.resident.Counts",
+            lambda counts: Counts(tuple(min(max(one, 1), 5) for one in counts)),
+        )
+
 
 @pytest.mark.parametrize(
     ("sabotage", "words"),
@@ -207,6 +215,7 @@ class Sabotage:
         (Sabotage.any_table_is_counted, ["not defined is not counted"]),
         (Sabotage.a_path_for_everybody, ["cannot ask the city itself"]),
         (Sabotage.the_file_is_another, ["finds the table in the catalogue"]),
+        (Sabotage.everything_is_small, ["Were only the"]),
     ],
     ids=named,
 )

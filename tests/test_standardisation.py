@@ -188,6 +188,29 @@ class Sabotage:
         pack = Record.pack
         patch.setattr(Record, "pack", lambda self: pack(self._replace(income_yen=self.income_yen // 1000)))
 
+    @staticmethod
+    def a_field_is_dropped(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """The city of its own making forgets the last coded field once the copy is registered."""
+        register = CustomisedTaxOffice.register_replica
+
+        def forgetful(self: CustomisedTaxOffice, code: str, tax_year: int) -> None:
+            register(self, code, tax_year)
+            with self.effect():
+                self.db.execute("DELETE FROM entry WHERE rowid = (SELECT max(rowid) FROM entry)")
+
+        patch.setattr(CustomisedTaxOffice, "register_replica", forgetful)
+
+    @staticmethod
+    def towns_with_the_first_layout(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr("scenarios._tenants.SHARED", STANDARD)
+
+    @staticmethod
+    def nothing_taxed_separately(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        enter = CustomisedTaxOffice.assess_separately
+        patch.setattr(
+            CustomisedTaxOffice, "assess_separately", lambda self, code, year, yen: enter(self, code, year, 0)
+        )
+
 
 @pytest.mark.parametrize(
     ("sabotage", "words"),
@@ -195,6 +218,9 @@ class Sabotage:
         (Sabotage.one_key_for_both_towns, ["the other's key does not open it"]),
         (Sabotage.a_word_about_the_neighbour, ["a town knows nobody"]),
         (Sabotage.a_slip_in_the_conversion, ["the same answer from all four"]),
+        (Sabotage.a_field_is_dropped, ["Behind the contract"]),
+        (Sabotage.towns_with_the_first_layout, ["Both versions of the layout"]),
+        (Sabotage.nothing_taxed_separately, ["Only the second has the income"]),
     ],
     ids=named,
 )

@@ -12,6 +12,7 @@ from msgspec import structs
 
 import nodes
 from mesh import LegalBasis, ManualReview, MeshError, NotFound, Simulation, UsageError, Withheld
+from mesh.builtin import Empty
 from mesh.personal_number import personal_numbers_in
 from mesh.runner import run_scenario
 from mesh.sealing import open_sealed
@@ -21,6 +22,7 @@ from nodes.data.people import Population
 from nodes.municipality.assembly import assemble
 from nodes.municipality.counter import Confirmation, Counter, digest_of
 from nodes.municipality.counter_forms import KINDS, Answers
+from nodes.municipality.resident import RECORD, ResidentRegister
 from scenarios._visitors import CLERK, HELPER, TYPED, HelperTablet, World, shows
 from scenarios.write_free_counter import ALONE, SYSTEMS, run
 from tests.helpers_scenario import Sabotaging, hold, named, see_fail
@@ -120,6 +122,24 @@ class Sabotage:
 
         patch.setattr(Counter, "identify", first_look_then_check)
 
+    @staticmethod
+    def a_counter_that_asks_abroad(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """It asks the old city's register for everybody whom it identified."""
+        register = "muni/28100/resident"
+        sim.allow(LegalBasis("muni/*/counter", "abroad", register, RECORD.name, RECORD.items))
+        sim.add(ResidentRegister, register)
+        identify = Counter.identify
+
+        async def abroad(self: Counter, staff: str, visit: int, documents: Any, **seen: Any) -> None:
+            await identify(self, staff, visit, documents, **seen)
+            person = self.db.execute("SELECT person FROM visit WHERE number = ?", (visit,)).fetchone()[
+                "person"
+            ]
+            with suppress(MeshError):
+                await self.ask(register, RECORD, Empty(), subject=person, procedure="abroad")
+
+        patch.setattr(Counter, "identify", abroad)
+
 
 @pytest.mark.parametrize(
     ("sabotage", "words"),
@@ -132,6 +152,7 @@ class Sabotage:
         (Sabotage.a_row_for_tablets, ["The helper's tablet asks"]),
         (Sabotage.rows_across_cities, ["The counter of another city"]),
         (Sabotage.an_open_book, ["Nothing was opened"]),
+        (Sabotage.a_counter_that_asks_abroad, ["nobody outside Kitami"]),
     ],
     ids=named,
 )
