@@ -17,7 +17,7 @@ from mesh.errors import MeshError
 from mesh.exchange import Turn, Write
 from mesh.ledger import Ledger, Row, row_bytes
 from mesh.recorder import Recorder
-from mesh.store import Store, storage_error
+from mesh.store import Store, is_of_place, storage_error
 
 
 class Carrier(Protocol):
@@ -130,10 +130,7 @@ class Host:
             try:
                 self.commit(writes, rows)
             except (sqlite3.Error, OSError) as failure:
-                self.store.undo_effect()
-                error = storage_error(failure)
-                self._undo(turns, error)
-                return error
+                return self._lose(turns, failure)
             if not self.alive:
                 return None
         carrier, address = self._carrier, self.address
@@ -144,6 +141,15 @@ class Host:
             for call, values in turn.calls:
                 call(*values)
         return None
+
+    def _lose(self, turns: list[Turn], failure: Exception) -> MeshError:
+        """A commit failed: nothing of it happened."""
+        if is_of_place(failure):  # The machine's own disk: no fault of the mesh, but the end of the run.
+            self._loop.call_exception_handler({"message": "the disk failed", "exception": failure})
+        self.store.undo_effect()
+        error = storage_error(failure)
+        self._undo(turns, error)
+        return error
 
     def _undo(self, turns: list[Turn], error: MeshError) -> None:
         """Nothing of these turns happened, the last one first: who waits for them hears so."""

@@ -27,6 +27,7 @@ from mesh.report import Result, UnderFaults
 from mesh.scenario import SEED_MAX, Scenario
 from mesh.simulation import Simulation
 from mesh.store import is_of_place
+from mesh.trace.claim import Claim
 from mesh.trace.writer import TraceWriter
 from mesh.unawaited import unawaited
 
@@ -105,7 +106,7 @@ def _record(
     """Run it, and leave nothing behind of what could not be recorded."""
     values = {setting.name: setting.default for setting in scenario.settings} | settings
     made = data is not None and not data.exists()
-    folder = _folder(data)
+    folder, claim = _folder(data)
     under = {} if faults is None else {"faults": to_builtins(faults)}
     if nodes is not None and (installed := plugins.packages(plugins.NODES)):
         under["installed"] = {package: plugins.version_of(package) for package in installed}
@@ -121,12 +122,17 @@ def _record(
         full = is_of_place(error)
         if full and writer is not None:
             writer.discard()
+        if claim is not None:
+            claim.release()
         if folder is not None and (full or isinstance(error, UsageError)):
             _clear(folder, made=made)
         if not full:
             raise
         where = " and ".join(str(one) for one in (trace, data) if one is not None)
         raise UsageError(f"cannot write {where}: {error}; name a place with room") from None
+    finally:
+        if claim is not None:
+            claim.release()
 
 
 def _play(
@@ -139,42 +145,52 @@ def _play(
     loop, writer = sim.loop, sim.trace
     faults = None if sim.faults is None else sim.faults.plan
     failures: list[BaseException] = []
-    complete, usable, error = False, True, None
+    complete, usable, full, error = False, True, False, None
     if progress is not None:
         writer.on_commit = lambda: progress(writer.transmissions, loop.now_us)
     try:
         with calm_collector(), unawaited(failures), forbid_nondeterminism():
-            loop.set_exception_handler(lambda _, context: failures.append(_cause(context)))
+            loop.set_exception_handler(lambda _, context: _failed(loop, failures, _cause(context)))
             run(_main(sim, scenario, values, nodes, failures), loop=loop)
         complete = True
     except UsageError as wrong:
         usable = False
         raise UsageError(f"{wrong}{_place(wrong, scenario)}") from None
+    except KeyboardInterrupt:
+        lost = next(filter(is_of_place, failures), None)
+        if lost is None:
+            raise
+        full = True
+        raise lost from None
     except (Exception, SystemExit) as failure:
-        if is_of_place(failure):
+        full = is_of_place(failure)
+        if full:
             raise
         complete = True
         error = _first_line(f"{type(failure).__name__}: {failure}") + _place(failure, scenario)
         if faults is None:
             traceback.print_exception(failure)
     finally:
-        sim.close()
         elapsed_us = loop.now_us
-        refusals = writer.refusals()
-        pushes = sim.pushes()
-        sim.report.count_answers(_rows(writer), pushes)
-        sim.report.settle(_rows(writer), sim.code_of, pushes)
-        for one in sim.report.papers:
-            # So that the trace says by itself about whom each of these answers is.
-            for person, answer in zip(one.persons, one.answers, strict=False):
-                if answer.row.subject is not None:
-                    writer.handle(person, member_of(answer.provider), answer.row.subject)
-        refused = marked(writer.refused(), sim.expected)
-        sim.report.count_refusals(writer.refusals_by_service())
-        sim.report.entitle(sim.declarations())
-        effects = () if sim.faults is None else sim.faults.effects(sim.addresses)
-        writer.epilogue(**_said(sim, scenario, elapsed_us), **_went_wrong(effects, error))
-        writer.close(complete=complete, refused=not usable)
+        if full:  # Nothing more can be written, and what was is discarded.
+            sim.abandon()
+        else:
+            sim.close()
+            refusals = writer.refusals()
+            pushes = sim.pushes()
+            sim.report.count_answers(_rows(writer), pushes)
+            sim.report.settle(_rows(writer), sim.code_of, pushes)
+            for one in sim.report.papers:
+                # So that the trace says by itself about whom each of these answers is.
+                for person, answer in zip(one.persons, one.answers, strict=False):
+                    if answer.row.subject is not None:
+                        writer.handle(person, member_of(answer.provider), answer.row.subject)
+            refused = marked(writer.refused(), sim.expected)
+            sim.report.count_refusals(writer.refusals_by_service())
+            sim.report.entitle(sim.declarations())
+            effects = () if sim.faults is None else sim.faults.effects(sim.addresses)
+            writer.epilogue(**_said(sim, scenario, elapsed_us), **_went_wrong(effects, error))
+            writer.close(complete=complete, refused=not usable)
     return Result(
         scenario=scenario.name,
         title=scenario.title,
@@ -191,6 +207,13 @@ def _play(
         faults=None if faults is None else UnderFaults(faults, effects),
         refused=refused,
     )
+
+
+def _failed(loop: VirtualLoop, failures: list[BaseException], cause: BaseException) -> None:
+    """Keep what went wrong unseen, for the run's end; a disk that is full ends it now."""
+    failures.append(cause)
+    if is_of_place(cause):
+        loop.interrupt()
 
 
 async def _main(
@@ -265,20 +288,19 @@ def _cause(context: dict[str, Any]) -> BaseException:
     return exception if isinstance(exception, BaseException) else RuntimeError(context["message"])
 
 
-def _folder(data: Path | None) -> Path | None:
-    """The folder for the nodes' databases: new or empty, since a simulation starts from nothing."""
+def _folder(data: Path | None) -> tuple[Path | None, Claim | None]:
+    """The folder for the nodes' databases, claimed: new or empty, since a simulation starts from nothing."""
     if data is None:
-        return None
+        return None, None
     try:
         data.mkdir(parents=True, exist_ok=True)
-        if any(data.glob("*.sqlite")):
-            raise UsageError(f"{data} holds databases of another run; name a new or an empty folder")
-        probe = data / ".probe"
-        probe.touch()
-        probe.unlink()
+        claim = Claim(data / "databases")
     except OSError as error:
         raise UsageError(f"cannot write to {data}: {error.strerror}; name a writable folder") from None
-    return data
+    if any(data.glob("*.sqlite")):
+        claim.release()
+        raise UsageError(f"{data} holds databases of another run; name a new or an empty folder")
+    return data, claim
 
 
 def _clear(folder: Path, *, made: bool) -> None:

@@ -620,6 +620,10 @@ class Simulation:
         self.trace.registry(self.registry, self.authority.root_der)
         for address in (*self._nodes, *stopped):
             self.trace.sealing_key(address, self.keys_of(address).sealing)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """End without a word: what waits is gone, and every database is closed."""
         for node in self._nodes.values():
             node.host.kill()
         for store in self._stores.values():

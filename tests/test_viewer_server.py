@@ -33,6 +33,7 @@ from mesh.trace.recheck import ASKS
 from mesh.trace.rows import Transmission
 from mesh.trace.seen import see
 from mesh.trace.show import Filter, parts, rows
+from mesh.trace.writer import TraceWriter
 from mesh.viewer.answers import ANSWERS, answer
 from mesh.viewer.chunks import Chunk
 from mesh.viewer.connection import Runner
@@ -1122,6 +1123,15 @@ async def test_a_run_never_overwrites_what_is_no_trace(page: Page) -> None:
     work.write_text("my work")
     await page.ask("/api/runs", 400, method="POST", headers=page.own, json={"scenario": "birth"})
     assert work.read_text() == "my work"
+
+
+async def test_a_run_never_writes_beside_a_run_of_a_terminal(page: Page) -> None:
+    writer = TraceWriter(page.folder / "birth-1.trace", scenario="of a terminal")
+    answer = await page.ask("/api/runs", 400, method="POST", headers=page.own, json={"scenario": "birth"})
+    assert "is being written by a run" in answer["error"]
+    writer.close()
+    with Trace.open(page.folder / "birth-1.trace") as trace:
+        assert trace.meta["scenario"] == "of a terminal"
 
 
 async def test_a_long_body_is_refused(page: Page) -> None:

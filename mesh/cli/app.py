@@ -16,10 +16,9 @@ from typing import Any, NoReturn
 import click
 
 from mesh.cli import output, usage
+from mesh.clock.ending import ending
 from mesh.errors import UsageError
 
-INTERRUPTED = 130
-"""128 + SIGINT, as shells count."""
 PIPE_CLOSED = 141
 """128 + SIGPIPE: whoever read the output stopped reading."""
 
@@ -119,6 +118,10 @@ class Root(LazyGroup):
 
     def _outcome(self, args: list[str], prog_name: str, extra: dict[str, Any]) -> int:
         output.make_printable(sys.stdout, sys.stderr)
+        with ending.as_interrupt():
+            return self._guarded(args, prog_name, extra)
+
+    def _guarded(self, args: list[str], prog_name: str, extra: dict[str, Any]) -> int:
         try:
             with self.make_context(prog_name, args, **extra) as ctx:
                 code = self.invoke(ctx)
@@ -131,8 +134,8 @@ class Root(LazyGroup):
         except UsageError as error:
             return usage.report(str(error))
         except (KeyboardInterrupt, click.Abort):
-            output.note("interrupted")
-            return INTERRUPTED
+            output.note(ending.words)
+            return ending.code
         except BrokenPipeError:
             output.abandon_stdout()
             return PIPE_CLOSED

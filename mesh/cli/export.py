@@ -14,6 +14,7 @@ import click
 from mesh.cli import output
 from mesh.cli.tracing import AS, FILE, LIMIT, Readable, count, filter_of, filters, opened
 from mesh.errors import UsageError
+from mesh.whole import whole_file
 
 if TYPE_CHECKING:
     from mesh.trace.reader import Trace
@@ -87,9 +88,12 @@ def _write(out: Path | None, first: bytes, rest: Iterator[bytes]) -> None:
         stream.flush()
         return
     out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("wb") as stream:
-        stream.write(first)
-        stream.writelines(rest)
+    try:
+        with whole_file(out) as stream:
+            stream.write(first)
+            stream.writelines(rest)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}; name a place with room") from None
 
 
 def _writer(

@@ -6,13 +6,13 @@ import keyword
 import re
 import shlex
 from pathlib import Path
-from typing import TextIO
 
 import click
 
 from mesh.cli import output, usage
 from mesh.cli.app import LazyGroup
 from mesh.errors import UsageError
+from mesh.whole import whole_file
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 RESERVED = ("mesh", "nodes", "scenarios", "msgspec")
@@ -68,8 +68,8 @@ def _write(kind: str, name: str, folder: Path) -> Path:
     path = folder / f"{stem}.py"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8", newline="\n") as file:
-            _fill(file, text)
+        with whole_file(path, new=True) as file:
+            file.write(text.encode())
     except FileExistsError:
         raise UsageError(
             f"{path} exists and stays as it is; choose another name or --into another folder"
@@ -79,16 +79,6 @@ def _write(kind: str, name: str, folder: Path) -> Path:
             f"cannot write {path}: {error.strerror}; --into a folder that you can write to"
         ) from None
     return path
-
-
-def _fill(file: TextIO, text: str) -> None:
-    """All of it, or no file: a disk may be full."""
-    try:
-        file.write(text)
-        file.flush()
-    except OSError:
-        Path(file.name).unlink()
-        raise
 
 
 def _say_next(path: Path, commands: list[str], *, as_json: bool) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from mesh.cli import completing, output
-from mesh.cli.app import INTERRUPTED, Places
+from mesh.cli.app import Places
 from mesh.cli.choosing import choose, choose_faults, plans_by_name, scenarios_by_name, settle
 from mesh.cli.progress import display
+from mesh.clock.ending import ending
 from mesh.errors import UsageError
 from mesh.faults import Plan as FaultPlan
 from mesh.reach import Reach
@@ -121,10 +122,10 @@ def run_command(
 def say_interrupted(interrupted: Interrupted) -> int:
     """Tell where the trace is, and return the exit code."""
     if interrupted.trace is None:
-        output.note("interrupted; nothing was recorded: --trace FILE keeps what happened so far")
+        output.note(f"{ending.words}; nothing was recorded: --trace FILE keeps what happened so far")
     else:
-        output.note(f"interrupted; the trace up to here is {interrupted.trace}")
-    return INTERRUPTED
+        output.note(f"{ending.words}; the trace up to here is {interrupted.trace}")
+    return ending.code
 
 
 def _plan(
@@ -174,9 +175,12 @@ def _trace_path(
 
 
 def check_replaceable(path: Path) -> None:
-    """`UsageError` if something stands there that is no trace: it may be somebody's work, or a device."""
+    """`UsageError` if another run writes there, or what stands there is no trace: it may be somebody's work, or a device."""
+    from mesh.trace.claim import claimed, is_claimed
     from mesh.trace.schema import APPLICATION_ID
 
+    if is_claimed(path):
+        raise claimed(path)
     if not path.exists():
         return
     if not path.is_file():

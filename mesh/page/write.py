@@ -24,6 +24,7 @@ from mesh.reach import Reach
 from mesh.report import AS_WITHOUT_FAULTS, REFUSED_PUSHES, Result, Totals
 from mesh.scenario import Scenario
 from mesh.trace.rows import NOT_TRIED
+from mesh.whole import whole_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 MARK = "<!doctype html>\n<!-- report of the public service mesh simulator -->\n"
@@ -88,17 +89,14 @@ def render(sections: Sequence[Section]) -> str:
 def write(path: Path, sections: Sequence[Section]) -> None:
     """Write the page about these runs to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = render(sections)
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        try:
+    page = render(sections).encode()
+    try:
+        with whole_file(path) as file:
             file.write(page)
-            file.flush()
-        except OSError as error:
-            if path.is_file():  # And no device: what is half a page is none.
-                path.unlink()
-            raise UsageError(
-                f"cannot write the report {path}: {error.strerror}; name a place with room"
-            ) from None
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the report {path}: {error.strerror}; name a place with room"
+        ) from None
 
 
 def check_writable(path: Path) -> None:

@@ -7,7 +7,11 @@ from pathlib import Path
 
 
 class Former:
-    """What stood under a new recording's name, aside with its journal. A name that begins with a dot is not listed."""
+    """What stood under a new recording's name, aside with its journal. A name that begins with a dot is not listed.
+
+    Whoever makes one has claimed the path. So what lies aside already was left by a run that was killed before it
+    recorded anything, and is what is worth keeping.
+    """
 
     def __init__(self, path: Path) -> None:
         files = (path, path.with_name(f"{path.name}-journal"))
@@ -16,8 +20,10 @@ class Former:
         if self.exists and not path.is_file():
             # A folder or a device, as /dev/null is: who may move that aside would take it from everybody.
             raise OSError(EINVAL, "what stands there is no file")
+        if self._files[0][1].exists():
+            self.restore()
+            self.exists = True
         for file, aside in self._files:
-            aside.unlink(missing_ok=True)
             if file.exists() or file.is_symlink():
                 file.replace(aside)
 

@@ -30,6 +30,7 @@ from mesh.party import Admitted, read_line
 from mesh.recorder import Passage
 from mesh.refusals import Refusal
 from mesh.story import Sentence
+from mesh.trace.claim import Claim
 from mesh.trace.columns import index_of
 from mesh.trace.former import Former
 from mesh.trace.rows import Expectation
@@ -68,6 +69,7 @@ class TraceWriter:
 
     def __init__(self, path: Path | None, **meta: Any) -> None:
         self.path = path
+        self._claim: Claim | None = None
         self._former: Former | None = None
         self.db = self._create(path)
         self._parties: dict[str, int] = {}
@@ -98,6 +100,7 @@ class TraceWriter:
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                self._claim = Claim(path)
                 self._former = Former(path)
             db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
             db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
@@ -112,8 +115,14 @@ class TraceWriter:
         except (OSError, sqlite3.Error) as error:
             if self._former is not None:
                 self._former.restore()
+            self._release()
             raise _unwritable(path, error) from None
         return db
+
+    def _release(self) -> None:
+        """Let others record under the name."""
+        if self._claim is not None:
+            self._claim.release()
 
     def meta(self, **values: Any) -> None:
         """Keep facts about the run: scenario, seed, settings, start."""
@@ -404,6 +413,7 @@ class TraceWriter:
             _settle_header(self.path)
             if former is not None:
                 former.forget()
+        self._release()
 
     def discard(self) -> None:
         """Leave no file, and what was recorded before under its name if that is still there."""
@@ -413,6 +423,7 @@ class TraceWriter:
         elif self.path is not None:
             for file in (self.path, self.path.with_name(f"{self.path.name}-journal")):
                 file.unlink(missing_ok=True)
+        self._release()
 
 
 def _read_refusal(line: bytes) -> RefusalMessage | None:

@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from mesh.clock.ending import ending
 from mesh.errors import UsageError
 from mesh.guard import real_monotonic
 from mesh.loading import all_plans, all_scenarios
@@ -67,4 +68,5 @@ def main(nodes: str, scenarios: str, asked: str) -> int:
 
 if __name__ == "__main__":
     child.end_with_parent(child.interrupt)
-    sys.exit(main(*sys.argv[1:]))
+    with ending.as_interrupt():
+        sys.exit(main(*sys.argv[1:]))

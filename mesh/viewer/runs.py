@@ -20,6 +20,7 @@ from typing import Any, Final
 from mesh.errors import UsageError
 from mesh.faults import Plan
 from mesh.scenario import SEED_MAX, Scenario
+from mesh.trace.claim import is_claimed
 from mesh.trace.opening import check_file
 from mesh.viewer import child
 from mesh.viewer.folder import Folder, Missing
@@ -124,6 +125,8 @@ class Runs:
             raise UsageError(f"{RUNS_MAX} runs are under way; wait for the end of one, or stop it")
         nodes, scenarios = self._packages
         path = self._folder.path / trace
+        if is_claimed(path):  # By a run of a terminal, or of another server.
+            raise UsageError(f"{trace} is being written by a run; wait for its end, or stop it")
         if path.exists():
             check_file(path, trace)  # A file that is no trace may be somebody's work.
         process = await child.start(
