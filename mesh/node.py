@@ -35,7 +35,7 @@ from mesh.builtin import (
     RowsReply,
 )
 from mesh.endpoint import Endpoint, current_work, last_message
-from mesh.errors import MeshError, NotFound, Refused, Unsendable
+from mesh.errors import MeshError, NotFound, Refused, Unsendable, UsageError
 from mesh.exchange import Turn
 from mesh.host import Host
 from mesh.ledger import Row, read_row
@@ -266,9 +266,13 @@ class Node(Endpoint, engine=True):
     async def hide(self, message_id: str, others: Iterable[str], *, procedure: str) -> None:
         """Hide an exchange of this node from its person, here and at the others (番号法23条2項).
 
-        A row of the law must let this node mark exchanges at the others for the procedure.
+        A row of the law must let this node mark exchanges at the others for the procedure. `UsageError` for an
+        exchange that this node did not ask for.
         """
         LEDGER_MARK.query_content(MarkQuery(message_id))  # Or it would be marked here and nowhere else.
+        self.host.flush()
+        if not self._has_asked(message_id, self.address):
+            raise UsageError(f"hide takes the id of an exchange that {self.address} asked for")
         self._mark(message_id)
         for address in others:
             await self.ask(address, LEDGER_MARK, MarkQuery(message_id), procedure=procedure)
@@ -322,11 +326,14 @@ class Node(Endpoint, engine=True):
     @serves(LEDGER_MARK)
     async def _ledger_mark(self, query: MarkQuery, caller: Caller) -> Empty:
         _check_restricted(caller)
-        known = [read_row(row) for row in self.host.store.ledger_rows_with(query.message)]
-        if not any(row.id == query.message and row.requester == caller.address for row in known):
+        if not self._has_asked(query.message, caller.address):
             raise NotFound("no exchange of the caller has this id")
         self._mark(query.message, caller.address)
         return Empty()
+
+    def _has_asked(self, message_id: str, requester: str) -> bool:
+        rows = map(read_row, self.host.store.ledger_rows_with(message_id))
+        return any(row.id == message_id and row.requester == requester for row in rows)
 
     def _mark(self, message_id: str, requester: str | None = None) -> None:
         turn = Turn()

@@ -385,6 +385,18 @@ class TestCommission:
         findings = await sim.node(COMMISSION, Commission).reconcile([ALLOWANCE, TAX])
         assert [(one.code, one.party) for one in findings] == [("ledger_broken", TAX)]
 
+    async def test_rows_too_long_for_one_line_come_in_pages_too(
+        self, sim: Simulation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for _ in range(3):
+            await ask_income(sim)
+        await sim.sleep(1)
+        longest = max(map(len, sim.node(TAX).host.store.ledger_rows()))
+        monkeypatch.setattr("mesh.node.ROWS_BYTES_MAX", longest)
+        assert await sim.node(COMMISSION, Commission).reconcile([ALLOWANCE, TAX]) == []
+        asked = [one for one in messages(sim, Request) if one.message.type == LEDGER_ROWS.name]
+        assert len(asked) > 2 * 6, "one row at a time"
+
     @pytest.mark.parametrize("asker", [CITY, TAX, PORTAL, FIRM])
     async def test_only_the_commission_sees_ledgers(self, sim: Simulation, asker: str) -> None:
         node = sim.node(asker)

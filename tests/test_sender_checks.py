@@ -21,7 +21,7 @@ from rich.console import Console
 from mesh import Caller, EventType, Node, NoticeType, PersonalService, Service, receives, scenario, serves
 from mesh.cli.rendering import render
 from mesh.consent import Consent, ConsentList, sign_consent, sign_list
-from mesh.errors import CODES, MeshError, Refused, Unsendable
+from mesh.errors import CODES, MeshError, Refused, Unsendable, UsageError
 from mesh.jws import LINE_SIZE_MAX
 from mesh.keys import NodeKeys, SigningKey
 from mesh.message import Event, Refusal, Request
@@ -449,3 +449,15 @@ def test_every_form_of_the_report_says_who_failed_at_which_field() -> None:
     console = Console(width=400, record=True, file=StringIO())
     render(result, console)
     assert line in console.export_text()
+
+
+async def test_nobody_hides_an_exchange_that_is_not_his(tmp_path: Path) -> None:
+    """A mark without an exchange would stand in a ledger, and `verify` would accuse its owner."""
+    with mesh(tmp_path / "x.trace") as of:
+        await question(of)
+        (asked,) = {one.message.id for one in messages(of.sim, Request)}
+        rows = ledger(of.sim)
+        for node, message in ((of.desk, "01946d3a-0000-7000-8000-000000000001"), (of.office, asked)):
+            with pytest.raises(UsageError, match="an exchange that muni"):
+                await node.hide(message, (), procedure="p")
+        assert ledger(of.sim) == rows
