@@ -152,9 +152,11 @@ async def read_with_consent(world: Private, number: int, uses: int, days: int) -
     sim.saved(paper(TAX_PAPER), world.customer.handle, by=APP)
     sim.tell(
         "For a housing loan the customer consents in the portal: total income of one year, for the screening of the "
-        f"loan, {uses} times within {days} days. The site reads just that, instead of a certificate of income.",
+        f"loan, {uses} times within {days} days. The site reads just that, instead of a certificate of income; the city "
+        f"answers from a copy as of {answers[0].as_of[:16].replace('T', ' ')}.",
         f"住宅ローンの審査のため、利用者はマイナポータルで同意した（年度と総所得金額、審査の目的、{days}日以内に{uses}回）。"
-        "サイトはその範囲だけを取得し、課税証明書の提出は不要となった。",
+        "サイトはその範囲だけを取得し、課税証明書の提出は不要となった。"
+        f"回答は副本（{answers[0].as_of[:16].replace('T', ' ')}時点）による。",
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 import nodes
-from mesh import LegalBasis, MeshError, Refused, Simulation, UsageError, Withheld
+from mesh import LegalBasis, MeshError, Refused, Simulation, UsageError, Withheld, instant
 from mesh.builtin import Empty
 from mesh.names import Zone
 from mesh.policy import Policy, ZonePath
@@ -111,7 +111,7 @@ class TestHolders:
         office.end(code)
         assert office.file.answer(code).receiving is True
         office.register_replica(code)
-        assert office.file.answer(code) == Assistance(receiving=False)
+        assert office.file.answer(code) == Assistance(as_of=instant(world.sim.now_us()), receiving=False)
 
     async def test_public_assistance_asks_for_the_allowance_of_another_city(self, world: World) -> None:
         child, office = world.children["hospital"], world.kitami.node(ChildRearingAllowance)
