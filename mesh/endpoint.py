@@ -28,7 +28,7 @@ from mesh.ledger import Row, read_row
 from mesh.message import Kind, Notice, Permit, items_of, parse_time
 from mesh.names import BROKER, matches
 from mesh.outbox import Outbox, Posting
-from mesh.party import Admitted, Party, Resent, check_peer, read_line
+from mesh.party import UNKNOWN_TYPE, Admitted, Party, Resent, check_peer, read_line
 from mesh.policy import Policy
 from mesh.provider import Asked, Provider
 from mesh.publisher import Publisher
@@ -263,7 +263,8 @@ class Endpoint:
         resent = isinstance(error, Resent) and kind in (Kind.REPLY, Kind.RECEIPT)
         if kind in (Kind.REPLY, Kind.REFUSAL, Kind.RECEIPT, Kind.PERMIT) and not resent:
             return  # An answer is never answered, or two parties could refuse each other for ever.
-        refusal = self._party.refusal(error, to=peer, digest=digest_of(line), now_us=now_us)
+        about = UNKNOWN_TYPE if self._admitted is None else self._admitted.message.type
+        refusal = self._party.refusal(error, to=peer, digest=digest_of(line), now_us=now_us, about=about)
         turn.sends.append((peer, refusal))
 
     def _refuse(

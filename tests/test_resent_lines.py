@@ -81,7 +81,8 @@ class World:
         self.broker = sim.node(BROKER, Broker)
 
     async def ask(self) -> Facts:
-        return await self.sim.node(DESK).ask(OFFICE, FACTS, Query(2025), subject=self.code, procedure="task")
+        desk = self.sim.node(DESK)
+        return await desk.ask(OFFICE, FACTS, Query(2025), subject=self.code, procedure="task", attempts=1)
 
     async def play(self) -> None:
         await self.ask()
