@@ -15,7 +15,18 @@ from mesh.consent import ConsentBook
 from mesh.errors import MeshError
 from mesh.exchange import digest_of
 from mesh.linkage import CodeBook
-from mesh.message import Event, Kind, Permit, Request, decode_content, encode, format_time
+from mesh.message import (
+    Event,
+    Kind,
+    Permit,
+    Receipt,
+    Refusal,
+    Reply,
+    Request,
+    decode_content,
+    encode,
+    format_time,
+)
 from mesh.names import BROKER, member_of
 from mesh.party import PERMIT_LIFE_US, Party
 from mesh.policy import NO_BASIS, LegalBasis, Policy
@@ -87,6 +98,25 @@ class Authoriser:
     def person_of(self, message: Any) -> bytes:
         """Whom a sealed subject means, by the sender's own code; linkage_code_*, or as `subject_of`."""
         return self.codes.person(self.subject_of(message), member_of(message.source))
+
+    def was_permitted(
+        self,
+        answer: Reply | Refusal | Receipt,
+        permit_line: bytes,
+        requester: str,
+        provider: str,
+        service: str,
+        now_us: int,
+    ) -> bool:
+        """Whether the permit beside a kept answer is the one that it names, given by a broker of this role for it."""
+        if not permit_line or digest_of(permit_line) != answer.permitdigest:
+            return False
+        try:
+            permit, _ = self.party.admit_permit(permit_line, now_us)
+        except MeshError:
+            return False
+        stated = (permit.requestdigest, permit.requester, permit.recipient, permit.service)
+        return stated == (answer.requestdigest, requester, provider, service)
 
     def permit(
         self,

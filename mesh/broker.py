@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NoReturn
 
+from mesh import jws
 from mesh.authoriser import Authoriser
 from mesh.builtin import (
     CONSENTS,
@@ -103,9 +104,13 @@ class Broker(Node, engine=True):
         super().resume()
 
     def _route(self, line: bytes, peer: str, turn: Turn) -> None:
+        permit_line = b""
         if line.find(b"\n") >= 0:
-            super()._route(line, peer, turn)
-            return
+            head, _, permit_line = line.partition(b"\n")
+            if not _is_answer(head):
+                super()._route(line, peer, turn)
+                return
+            line = head
         now_us = self.host.now_us()
         try:
             self._walk = walk = Walk(Gate.BROKER)
@@ -115,7 +120,7 @@ class Broker(Node, engine=True):
             self._refuse_unknown(line, error, peer, now_us, turn)
             raise
         try:
-            self._pass_on(admitted, line, peer, now_us, turn)
+            self._pass_on(admitted, line, permit_line, peer, now_us, turn)
         except MeshError as error:
             if admitted.kind == Kind.REQUEST:
                 self.router.refuse(admitted, error, now_us, turn)
@@ -123,19 +128,22 @@ class Broker(Node, engine=True):
                 self._refuse(admitted, error, peer, now_us, turn)
             raise
 
-    def _pass_on(self, admitted: Admitted, line: bytes, peer: str, now_us: int, turn: Turn) -> None:
+    def _pass_on(
+        self, admitted: Admitted, line: bytes, permit_line: bytes, peer: str, now_us: int, turn: Turn
+    ) -> None:
+        """`permit_line` is what came beside an answer that was given under another permit than the last."""
         if admitted.kind == Kind.REQUEST:
             self.router.on_request(admitted, line, peer, now_us, turn)
         elif admitted.kind == Kind.REPLY:
-            self.router.on_answer(admitted, line, now_us, turn)
+            self.router.on_answer(admitted, line, permit_line, now_us, turn)
         elif admitted.kind == Kind.RECEIPT:
-            self.post.on_receipt(admitted, now_us, turn)
+            self.post.on_receipt(admitted, permit_line, now_us, turn)
             turn.calls.append((self._arm, ()))
         elif admitted.kind == Kind.REFUSAL:
             if self.post.on_refusal(admitted, line, now_us, turn):
                 turn.calls.append((self._arm, ()))
             else:
-                self.router.on_answer(admitted, line, now_us, turn)
+                self.router.on_answer(admitted, line, permit_line, now_us, turn)
         else:
             self.post.on_push(admitted, line, peer, now_us, turn)
             turn.calls.append((self._arm, ()))
@@ -197,3 +205,11 @@ def _passes_on(call: str) -> NoReturn:
     raise UsageError(
         f"{call} is not for a broker, which passes on what others send; call it on a node of your own"
     )
+
+
+def _is_answer(line: bytes) -> bool:
+    """Whether the first of two lines is an answer; else they are a message and its permit."""
+    try:
+        return jws.parse(line).typ in (Kind.REPLY, Kind.REFUSAL, Kind.RECEIPT)
+    except MeshError:
+        return False

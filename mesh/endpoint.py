@@ -101,7 +101,9 @@ class Endpoint:
         self._methods = {name: getattr(self, method) for name, (_, method) in self.declarations.items()}
         self._requester = Requester(party)
         uses = ConsentUses(self._signer, self._is_portal, lambda one: host.store.number(f"consent {one}"))
-        self._provider = Provider(party, frozenset(self.offers()), host.store.kept, uses, self.always, policy)
+        self._provider = Provider(
+            party, frozenset(self.offers()), host.store.kept_answer, uses, self.always, policy
+        )
         self._subscriber = Subscriber(party, self.kinds, host.store.received, self._read_notice, policy)
         outbox = Outbox(host.random.randrange, host.monotonic_us, Posting)
         self._publisher = Publisher(
@@ -218,7 +220,7 @@ class Endpoint:
             if admitted.kind == Kind.REQUEST and permit.accepted is not None:
                 raise MeshError("message_malformed", "a request is judged now, not when it was accepted")
             if admitted.kind == Kind.REQUEST:
-                asked = self._provider.on_request(admitted, permit, permit_digest, now_us, turn)
+                asked = self._provider.on_request(admitted, permit, permit_line, permit_digest, now_us, turn)
                 if asked is not None:
                     self._begin(asked, walk)
             else:

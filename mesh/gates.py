@@ -68,6 +68,7 @@ Table = dict[tuple[str, str], Row]
 """(gate, kind) → steps. A kind that a gate does not take has no row."""
 
 _PERMIT: Final = (PERMIT_FORM, PERMIT_KEY, PERMIT_SIGNATURE, PERMIT_PAYLOAD, PERMIT_ADDRESS)
+_ANSWERS: Final = (Kind.REPLY, Kind.REFUSAL, Kind.RECEIPT)
 BEGINNINGS: Final = {Gate.BROKER: FIRST, Gate.NODE: FIRST, Gate.PERMITTED: _PERMIT + FIRST}
 """What each gate checks before it knows the kind; all rows of the gate begin so."""
 
@@ -127,9 +128,9 @@ class Walk:
         return VERSION * _UNIT + self.entered - refused
 
 
-def gate_of(recipient: str, *, permitted: bool) -> str:
-    """The gate at which a line came in."""
-    if permitted:
+def gate_of(recipient: str, kind: str, *, permitted: bool) -> str:
+    """The gate at which a line of a kind came in; a broker takes a kept answer with the permit that it names."""
+    if permitted and not (recipient == BROKER and kind in _ANSWERS):
         return Gate.PERMITTED
     return Gate.BROKER if recipient == BROKER else Gate.NODE
 

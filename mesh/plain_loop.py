@@ -181,8 +181,8 @@ class PlainLoop:
         )  # fmt: skip
         exchange.reply = jws.sign(encode(reply), tax.keys.signing, typ=Kind.REPLY)
         self._record(tax, "answered", exchange, replydigest=digest_of(exchange.reply), **digests, **_ABOUT)
-        outcome = (DESK, exchange.id, digests["requestdigest"], bytearray(exchange.reply), exchange.now_us)
-        tax.outcomes.append(("outcome", outcome))
+        kept = bytearray(exchange.reply), exchange.now_us, bytearray(permit_line)
+        tax.outcomes.append(("answer", (DESK, exchange.id, digests["requestdigest"], *kept)))
         self._send(exchange, permit_line, digests["permitdigest"], Kind.PERMIT)
 
     def _pass_back(self, exchange: _Exchange) -> None:
@@ -212,12 +212,14 @@ class PlainLoop:
             self._messages.append(
                 (self._lines, bytes.fromhex(digest), kind, exchange.id, SERVICE, None, line)
             )
-        self._transmissions.append((None, at_us, at_us, 1, number & 3, self._lines, None, "delivered", None))
+        self._transmissions.append(
+            (None, at_us, at_us, 1, number & 3, self._lines, None, "delivered", None, 1)
+        )
 
     def _write_trace(self) -> None:
         many = self._trace.executemany
         many("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)", self._messages)
-        many("INSERT INTO transmission VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._transmissions)
+        many("INSERT INTO transmission VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._transmissions)
         many("INSERT INTO ledger VALUES (?, ?, ?, ?)", self.ledger_rows)
         self._trace.execute("COMMIT")
         self._trace.execute("BEGIN")

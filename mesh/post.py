@@ -226,9 +226,10 @@ class Post:
         delivery.permits = (permit_digest, *delivery.permits[: PERMITS_KEPT - 1])
         turn.sends.append((delivery.to, delivery.line + b"\n" + permit))
 
-    def on_receipt(self, admitted: Admitted, now_us: int, turn: Turn) -> None:
+    def on_receipt(self, admitted: Admitted, permit_line: bytes, now_us: int, turn: Turn) -> None:
         """A subscriber signed for a push: it is not sent again. A repeated receipt is dropped.
 
+        One that was kept may be for another broker's permit, which then comes beside it.
         Raises `MeshError`: audience_mismatch, and correlation_mismatch for a permit that did not come with it.
         """
         receipt: Receipt = admitted.message
@@ -243,6 +244,9 @@ class Post:
             not is_word
             and receipt.permitdigest not in delivery.permits
             and not self._was_permitted(delivery, receipt)
+            and not self._authoriser.was_permitted(
+                receipt, permit_line, delivery.sender, delivery.to, read_line(delivery.line).type, now_us
+            )
         ):
             raise MeshError("correlation_mismatch", "the receipt is for a permit that was not given")
         former = delivery.former()

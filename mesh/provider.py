@@ -38,14 +38,16 @@ HANDLING_MAX = 2000
 class Answering(LifeCycle):
     """One question as its provider knows it; `outcome` is what the database keeps of it."""
 
-    __slots__ = ("digest", "outcome")
+    __slots__ = ("digest", "outcome", "permit")
 
     table: ClassVar[Table] = PROVIDER
 
-    def __init__(self, digest: str, outcome: bytes | None = None) -> None:
+    def __init__(self, digest: str, outcome: bytes | None = None, permit: bytes = b"") -> None:
         super().__init__()
         self.digest = digest
         self.outcome = outcome
+        self.permit = permit
+        """The permit under which it was answered, beside the outcome."""
         if outcome is not None:
             self.restore((State.ANSWERED,))
 
@@ -57,6 +59,7 @@ class Asked(Struct, frozen=True):
     digest: str
     life: Answering
     permit: Permit
+    permit_line: bytes
     permit_digest: str
     data: bytes
     """The opened query."""
@@ -67,7 +70,7 @@ class Asked(Struct, frozen=True):
 class Provider:
     """Questions put to one party.
 
-    `kept(source, id)` looks up digest and outcome of a question that was answered before; `consents` knows
+    `kept(source, id)` looks up digest, outcome and permit of a question that was answered before; `consents` knows
     how often each was used; `always` names the services about a person, and the items that every answer of
     them has; `law` is its own copy.
     """
@@ -76,7 +79,7 @@ class Provider:
         self,
         party: Party,
         offers: Container[str],
-        kept: Callable[[str, str], tuple[str, bytes] | None],
+        kept: Callable[[str, str], tuple[str, bytes, bytes] | None],
         consents: ConsentUses,
         always: Mapping[str, frozenset[str]],
         law: Policy,
@@ -91,7 +94,13 @@ class Provider:
         """Until their outcome is committed: from then on the database knows them."""
 
     def on_request(
-        self, admitted: Admitted, permit: Permit, permit_digest: str, now_us: int, turn: Turn
+        self,
+        admitted: Admitted,
+        permit: Permit,
+        permit_line: bytes,
+        permit_digest: str,
+        now_us: int,
+        turn: Turn,
     ) -> Asked | None:
         """Check a question and its permit; None when it is a repeat, whose outcome is in the turn.
 
@@ -112,7 +121,7 @@ class Provider:
         walk.to(DUPLICATE)
         life = self._recall(request, admitted.digest)
         if life.state != State.NEW:
-            self._repeat(life, admitted.digest, turn)
+            self._repeat(life, admitted.digest, permit_digest, turn)
             return None
         walk.to(AUTHORISATION)
         if request.type in self._always:
@@ -121,7 +130,7 @@ class Provider:
         walk.to(CONTENT)
         data = self._party.unseal(request.data, request)
         check_no_personal_number(data)
-        return Asked(request, admitted.digest, life, permit, permit_digest, data, consent)
+        return Asked(request, admitted.digest, life, permit, permit_line, permit_digest, data, consent)
 
     def _check_person(self, permit: Permit) -> None:
         """What the broker cannot know: that the service is about a person, and what cannot be left out."""
@@ -181,13 +190,18 @@ class Provider:
         kept = self._kept(request.source, request.id)
         return Answering(digest) if kept is None else Answering(*kept)
 
-    def _repeat(self, life: Answering, digest: str, turn: Turn) -> None:
-        """The question comes again: the kept outcome answers it, or the one that its handler will give."""
+    def _repeat(self, life: Answering, digest: str, permit_digest: str, turn: Turn) -> None:
+        """The question comes again: the kept outcome answers it, or the one that its handler will give.
+
+        Under another permit it may have come through another broker of the role, which does not know the one that the
+        outcome names: that goes with it.
+        """
         if life.digest != digest:
             raise MeshError("id_conflict")
         life.fire(Happening.REQUEST)
         if life.state == State.ANSWERED and life.outcome is not None:
-            turn.sends.append((BROKER, life.outcome))
+            beside = b"" if digest_of(life.permit) == permit_digest else b"\n" + life.permit
+            turn.sends.append((BROKER, life.outcome + beside))
 
     def answer(self, asked: Asked, content: Content, now_us: int, turn: Turn) -> None:
         """Seal and sign the handler's reply, record and keep it, then send it.
@@ -258,7 +272,15 @@ class Provider:
         )
         turn.rows.append(row)
         keep_us = parse_time(request.expiry) + KEEP_US
-        turn.writes.append(("outcome", (request.source, request.id, asked.digest, bytearray(line), keep_us)))
+        kept = (
+            request.source,
+            request.id,
+            asked.digest,
+            bytearray(line),
+            keep_us,
+            bytearray(asked.permit_line),
+        )
+        turn.writes.append(("answer", kept))
         turn.sends.append((BROKER, line))
         if asked.consent is not None:
             if code is None:

@@ -207,9 +207,10 @@ class Router:
             now_us=now_us,
         )
 
-    def on_answer(self, admitted: Admitted, line: bytes, now_us: int, turn: Turn) -> None:
+    def on_answer(self, admitted: Admitted, line: bytes, permit_line: bytes, now_us: int, turn: Turn) -> None:
         """Record a provider's reply or refusal and pass it on untouched.
 
+        One that was kept may have been given under another broker's permit, which then comes beside it.
         Raises `MeshError`: correlation_mismatch for an answer to nothing permitted, or of another party.
         """
         answer: Reply | Refusal = admitted.message
@@ -220,8 +221,12 @@ class Router:
         if self._is_of_permit(answer, routed):
             self._close_refused(routed, Happening.ANSWER, MeshError(answer.code), now_us, turn)
             return
-        if answer.recipient != routed.requester or (
-            answer.permitdigest is not None and answer.permitdigest not in routed.permits
+        if answer.recipient != routed.requester or not (
+            answer.permitdigest is None
+            or answer.permitdigest in routed.permits
+            or self._authoriser.was_permitted(
+                answer, permit_line, routed.requester, routed.provider, routed.service, now_us
+            )
         ):
             raise MeshError("correlation_mismatch")
         code = answer.code if isinstance(answer, Refusal) else None

@@ -23,7 +23,7 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS mesh_ledger(position INTEGER PRIMARY KEY, row BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS mesh_outcome(
   number INTEGER PRIMARY KEY, source TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL,
-  line BLOB NOT NULL, keep_us INTEGER NOT NULL, UNIQUE(id, source));
+  line BLOB NOT NULL, keep_us INTEGER NOT NULL, permit BLOB, UNIQUE(id, source));
 CREATE TABLE IF NOT EXISTS mesh_inbox(
   number INTEGER PRIMARY KEY, source TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL,
   line BLOB NOT NULL, permit BLOB NOT NULL, receipt BLOB NOT NULL, keep_us INTEGER NOT NULL,
@@ -35,18 +35,21 @@ CREATE TABLE IF NOT EXISTS mesh_meta(key TEXT PRIMARY KEY, value INTEGER NOT NUL
 -- A provider's answer is a ledger row and a kept outcome. As one statement it is a transaction by itself,
 -- which costs half of four statements where commits cannot be shared.
 CREATE VIEW IF NOT EXISTS mesh_answer AS
-  SELECT position, row, source, id, digest, line, keep_us FROM mesh_ledger, mesh_outcome;
+  SELECT position, row, source, id, digest, line, keep_us, permit FROM mesh_ledger, mesh_outcome;
 CREATE TRIGGER IF NOT EXISTS mesh_answered INSTEAD OF INSERT ON mesh_answer BEGIN
   INSERT INTO mesh_ledger VALUES (NEW.position, NEW.row);
-  INSERT INTO mesh_outcome(source, id, digest, line, keep_us)
-    VALUES (NEW.source, NEW.id, NEW.digest, NEW.line, NEW.keep_us);
+  INSERT INTO mesh_outcome(source, id, digest, line, keep_us, permit)
+    VALUES (NEW.source, NEW.id, NEW.digest, NEW.line, NEW.keep_us, NEW.permit);
 END;
 """
 _LEDGER_ROW: Final = "INSERT INTO mesh_ledger VALUES (?, ?)"
-_ANSWER: Final = "INSERT INTO mesh_answer VALUES (?, ?, ?, ?, ?, ?, ?)"
+_ANSWER: Final = "INSERT INTO mesh_answer VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 _WRITES: Final = {
     "outcome": "INSERT INTO mesh_outcome(source, id, digest, line, keep_us) VALUES (?, ?, ?, ?, ?)",
+    "answer": (
+        "INSERT INTO mesh_outcome(source, id, digest, line, keep_us, permit) VALUES (?, ?, ?, ?, ?, ?)"
+    ),
     "inbox": (
         "INSERT INTO mesh_inbox(source, id, digest, line, permit, receipt, keep_us)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -118,14 +121,14 @@ class Store:
         if self.effect or not self._commit_alone(writes, rows, position):
             self._commit_together(writes, rows, position)
         for name, values in writes:
-            if name == "outcome":
+            if name == "answer" or name == "outcome":
                 self._kept[values[0], values[1]] = None
 
     def _commit_alone(self, writes: Sequence[Write], rows: Sequence[bytearray], position: int) -> bool:
         """Commit what is one statement, and so a transaction by itself; False if it is more."""
         if len(rows) == 1 and not writes:
             self._write(_LEDGER_ROW, (position, rows[0]))
-        elif len(rows) == 1 == len(writes) and writes[0][0] == "outcome":
+        elif len(rows) == 1 == len(writes) and writes[0][0] == "answer":
             self._write(_ANSWER, (position, rows[0], *writes[0][1]))
         elif len(writes) == 1 and not rows:
             name, values = writes[0]
@@ -174,12 +177,22 @@ class Store:
         ).fetchone()
         return None if row is None else (row[0], row[1])
 
-    def received(self, source: str, message_id: str) -> tuple[str, bytes] | None:
-        """Digest and receipt of a push that is in the inbox."""
+    def kept_answer(self, source: str, message_id: str) -> tuple[str, bytes, bytes] | None:
+        """Digest, line and permit of the answer to a question, if it is kept."""
+        if (source, message_id) not in self._kept:
+            return None
         row = self._execute(
-            "SELECT digest, receipt FROM mesh_inbox WHERE id = ? AND source = ?", (message_id, source)
+            "SELECT digest, line, permit FROM mesh_outcome WHERE id = ? AND source = ? AND permit IS NOT NULL",
+            (message_id, source),
         ).fetchone()
-        return None if row is None else (row[0], row[1])
+        return None if row is None else (row[0], row[1], row[2])
+
+    def received(self, source: str, message_id: str) -> tuple[str, bytes, bytes] | None:
+        """Digest, receipt and permit of a push that is in the inbox."""
+        row = self._execute(
+            "SELECT digest, receipt, permit FROM mesh_inbox WHERE id = ? AND source = ?", (message_id, source)
+        ).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
 
     def is_handled(self, source: str, message_id: str) -> bool:
         """Whether the effect of a push was committed."""

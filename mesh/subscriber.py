@@ -34,14 +34,16 @@ KEEP_US = 7 * 86_400_000_000
 class Receiving(LifeCycle):
     """One push as its subscriber knows it; `receipt` is what the inbox keeps of it, if it is there already."""
 
-    __slots__ = ("digest", "receipt")
+    __slots__ = ("digest", "permit", "receipt")
 
     table: ClassVar[Table] = SUBSCRIBER
 
-    def __init__(self, digest: str, receipt: bytes | None = None) -> None:
+    def __init__(self, digest: str, receipt: bytes | None = None, permit: bytes = b"") -> None:
         super().__init__()
         self.digest = digest
         self.receipt = receipt
+        self.permit = permit
+        """The permit under which it was taken in, beside the receipt."""
         if receipt is not None:
             self.restore((State.RECEIVED,))
 
@@ -59,8 +61,8 @@ class Pushed(NamedTuple):
 class Subscriber:
     """Pushes put to one party.
 
-    `takes` names the pushes that it receives, and the kind of each; `kept(source, id)` looks up digest and receipt of
-    one taken in before; `read(type, data)` reads a notice's body, and raises seal_invalid or schema_invalid before
+    `takes` names the pushes that it receives, and the kind of each; `kept(source, id)` looks up digest, receipt and
+    permit of one taken in before; `read(type, data)` reads a notice's body, and raises seal_invalid or schema_invalid before
     anything of it is kept; `law` is its own copy.
     """
 
@@ -68,7 +70,7 @@ class Subscriber:
         self,
         party: Party,
         takes: Mapping[str, str],
-        kept: Callable[[str, str], tuple[str, bytes] | None],
+        kept: Callable[[str, str], tuple[str, bytes, bytes] | None],
         read: Callable[[str, bytes], object],
         law: Policy,
     ) -> None:
@@ -108,7 +110,7 @@ class Subscriber:
         walk.to(DUPLICATE)
         life = self._recall(message, admitted.digest)
         if life.state != State.NEW:
-            self._repeat(life, admitted.digest, turn)
+            self._repeat(life, admitted.digest, permit_line, turn)
             return None
         data = b""
         if isinstance(message, Notice):
@@ -136,13 +138,17 @@ class Subscriber:
         kept = self._kept(message.source, message.id)
         return Receiving(digest) if kept is None else Receiving(*kept)
 
-    def _repeat(self, life: Receiving, digest: str, turn: Turn) -> None:
-        """The push comes again: the kept receipt answers it, or the one that leaves with the commit."""
+    def _repeat(self, life: Receiving, digest: str, permit_line: bytes, turn: Turn) -> None:
+        """The push comes again: the kept receipt answers it, or the one that leaves with the commit.
+
+        Under another permit it may have come through another broker of the role: the kept one goes with it.
+        """
         if life.digest != digest:
             raise MeshError("id_conflict")
         life.fire(Happening.PUSH)
         if life.state == State.RECEIVED and life.receipt is not None:
-            turn.sends.append((BROKER, life.receipt))
+            beside = b"" if life.permit == permit_line else b"\n" + life.permit
+            turn.sends.append((BROKER, life.receipt + beside))
 
     def _take_in(
         self,

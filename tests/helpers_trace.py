@@ -92,7 +92,7 @@ async def story(sim: Simulation, rounds: int) -> None:
         try:
             await city.ask(
                 TAX, INCOME, Query(2025), subject=sim.code("muni/01208", person), procedure=procedure,
-                items=items, timeout_s=2,
+                items=items, timeout_s=2, attempts=1,
             )  # fmt: skip
         except Refused as refusal:
             return refusal.code

@@ -74,7 +74,9 @@ def test_a_walk_takes_the_steps_of_its_row_and_no_others() -> None:
 
 
 def row_of(sent: Transmission) -> gates.Row:
-    return gates.row_of(gates.gate_of(sent.recipient, permitted=sent.permit is not None), sent.message.kind)
+    return gates.row_of(
+        gates.gate_of(sent.recipient, sent.message.kind, permitted=sent.permit is not None), sent.message.kind
+    )
 
 
 @pytest.mark.parametrize("name", ["child_allowance", "birth", "hostile_mesh", "private_app"])
@@ -194,7 +196,9 @@ def test_a_trace_of_the_first_format_is_read_without_what_it_lacks(copy: Callabl
 
 
 def test_the_gate_at_which_a_line_came_in() -> None:
-    assert gates.gate_of(BROKER, permitted=False) == Gate.BROKER
-    assert gates.gate_of(BROKER, permitted=True) == Gate.PERMITTED
-    assert gates.gate_of("muni/01208/tax", permitted=False) == Gate.NODE
+    assert gates.gate_of(BROKER, Kind.REQUEST, permitted=False) == Gate.BROKER
+    assert gates.gate_of(BROKER, Kind.REQUEST, permitted=True) == Gate.PERMITTED
+    assert gates.gate_of(BROKER, Kind.REPLY, permitted=True) == Gate.BROKER
+    assert gates.gate_of("muni/01208/tax", Kind.REPLY, permitted=True) == Gate.PERMITTED
+    assert gates.gate_of("muni/01208/tax", Kind.REPLY, permitted=False) == Gate.NODE
     assert TIME not in gates.row_of(Gate.NODE, "no kind")

@@ -201,7 +201,9 @@ class Recheck:
     def _compare(self, sent: Transmission, head: Checked, permit: Checked | None) -> None:
         """The code of the gate must be the one that this check gives, as far as it gives one."""
         given = sent.code
-        expected = head.code if permit is None else permit.code or head.code
+        # Beside an answer a permit is looked at last, and only by a broker that did not give it.
+        first = None if permit is None or _is_kept(sent, head) else permit.code
+        expected = first or head.code
         if expected is None and sent.sender not in (head.body.source, BROKER):
             expected = "sender_mismatch"  # Whoever brought it is not whom it names.
         if given is not None:
@@ -220,10 +222,15 @@ class Recheck:
         arrived_us = None if self._start_us is None else self._start_us + sent.arrived_us
         if head.key is not None:
             _check_key(head.key, head.body.time, arrived_us)
+        if permit is not None and permit.code is not None:
+            raise MeshError(permit.code, "the permit beside the answer does not verify")
         if permit is not None:
             if permit.key is not None:
                 _check_key(permit.key, permit.body.time, arrived_us)
-            _check_permit(permit.body, head, sent.recipient)
+            if _is_kept(sent, head):
+                _check_beside(permit, head)
+            else:
+                _check_permit(permit.body, head, sent.recipient)
         elif head.kind in ASKS and sent.recipient != BROKER:
             raise MeshError("no_legal_basis", "no permit came with the message, and it passed")
         if head.kind in ANSWERS:
@@ -261,7 +268,7 @@ def _check_gate(sent: Transmission) -> None:
         version, count = gates.passed(sent.gate)
     except KeyError:
         return
-    gate = gates.gate_of(sent.recipient, permitted=sent.permit is not None)
+    gate = gates.gate_of(sent.recipient, sent.message.kind, permitted=sent.permit is not None)
     row = gates.row_of(gate, sent.message.kind, version)
     begun = len(gates.BEGINNINGS[gate])
     fits = begun <= count <= len(row) if sent.code is None else count < len(row)
@@ -310,6 +317,19 @@ def _check_permit(permit: Permit, head: Checked, recipient: str) -> None:
         raise MeshError("audience_mismatch", "the permit was given for another message")
     if not 0 <= parse_time(permit.expiry) - parse_time(permit.time) <= PERMIT_LIFE_US:
         raise MeshError("message_expired", "the permit lives longer than 60 s")
+
+
+def _is_kept(sent: Transmission, head: Checked) -> bool:
+    """Whether a provider gives a kept answer to a broker, with the permit under which it was given."""
+    return sent.recipient == BROKER and head.kind in ANSWERS
+
+
+def _check_beside(permit: Checked, head: Checked) -> None:
+    """The permit beside a kept answer is the one that it names, for its request and its provider."""
+    answer, said = head.body, permit.body
+    named = (permit.digest, said.requestdigest, said.recipient)
+    if named != (answer.permitdigest, answer.requestdigest, answer.source):
+        raise MeshError("correlation_mismatch", "the permit beside the answer is another than it names")
 
 
 def _said(code: str | None) -> str:

@@ -193,7 +193,7 @@ def checks(sent: Transmission) -> list[dict[str, Any]]:
         version, count = (gates.VERSION, 0) if sent.gate is None else gates.passed(sent.gate)
     except KeyError:
         return []
-    gate = gates.gate_of(sent.recipient, permitted=sent.permit is not None)
+    gate = gates.gate_of(sent.recipient, sent.message.kind, permitted=sent.permit is not None)
     result = []
     for number, check in enumerate(gates.row_of(gate, sent.message.kind, version)):
         failed = delivered and number == count and sent.code is not None

@@ -64,7 +64,7 @@ def test_an_honest_trace_holds_and_is_counted(trace: Path) -> None:
         report = verify(opened, root_der, lambda done, total: steps.append((done, total)))
     assert report.to_dict() == {
         "ok": True,
-        "checked": {"messages": 41, "permits": 13, "ledger_rows": 44, "trees": 5},
+        "checked": {"messages": 41, "permits": 14, "ledger_rows": 44, "trees": 5},
         "first_fault": None,
         "complete": True,
         "live": False,
