@@ -90,7 +90,7 @@ def test_the_outcome_counts_papers_and_draws_latencies(tab: Tab) -> None:
     page = tab.open(f"{TRACE}/outcome")
     assert page.locator(".bigs dd").first.inner_text() == "10"
     assert page.locator(".ranges tbody tr").count() >= 4
-    assert page.locator(".expectations .held").count() == 24
+    assert page.locator(".expectations .held").count() == 23
 
 
 def test_the_outcome_leads_to_the_messages_it_rests_on(tab: Tab) -> None:
