@@ -47,10 +47,10 @@ class Deadlines:
             self._wake_at(due_us)
 
     def forget(self, question: Question) -> None:
-        """It is answered, or its caller has gone: it is not sent again."""
+        """It is answered, or its caller has gone: it is not sent again, and what is remembered of it is small."""
         if question.state == State.OPENED:
             self._requester.expire(question)
-        question.line, question.again = b"", False
+        question.line, question.again, question.settle = b"", False, None
 
     def give_up_all(self) -> None:
         """The party is going down: whoever waits hears that no answer came."""
