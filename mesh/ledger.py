@@ -11,7 +11,7 @@ Rules kept here:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -23,10 +23,12 @@ from mesh.merkle import Tree, leaf_hash, root_of, verify_consistency, verify_inc
 from mesh.message import Kind, decode, encode
 
 __all__ = [
+    "TIMES_WITHIN_US",
     "Head",
     "Ledger",
     "Row",
     "check_tail",
+    "misfilled",
     "read_head",
     "read_row",
     "row_bytes",
@@ -71,6 +73,28 @@ class Head(Struct, frozen=True, forbid_unknown_fields=True):
     size: int
     root: str
     time_us: int
+
+
+_TASK: Final = ("service", "procedure", "items", "subject")
+_EMPTY: Final[dict[str, tuple[str, ...]]] = {
+    "opened": ("permitdigest", "replydigest", "code"),
+    "permitted": ("replydigest", "code"),
+    "answered": (),
+    "closed": (*_TASK, "undisclosed"),
+    "refused": ("procedure", "items", "subject", "permitdigest", "undisclosed"),
+    "mark": ("provider", *_TASK, "requestdigest", "permitdigest", "replydigest", "code"),
+}
+"""The columns that a row of each kind leaves empty."""
+TIMES_WITHIN_US: Final = 1_000_000
+"""How much a ledger's times may run backwards, and a `closed` or a mark may be off what it is compared with."""
+
+
+def misfilled(row: Row) -> str | None:
+    """The first column that is filled in a row of a kind that leaves it empty, or the other way round; None if none is."""
+    for name in _EMPTY[row.entry]:
+        if getattr(row, name):
+            return name
+    return "undisclosed" if row.entry == "mark" and not row.undisclosed else None
 
 
 _row_decoder = msgspec.json.Decoder(Row)

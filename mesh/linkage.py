@@ -10,6 +10,7 @@ exchange's message id. Nobody else can join anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
@@ -27,10 +28,14 @@ _CODES_MAX = 65_536
 
 
 class CodeBook:
-    """The code keys of all members, held by the code issuer and the brokers."""
+    """The code keys of all members, held by the code issuer and the brokers.
 
-    def __init__(self, master: bytes) -> None:
+    `given(member, person, code)` hears of every code, once or more often.
+    """
+
+    def __init__(self, master: bytes, given: Callable[[str, bytes, str], object] | None = None) -> None:
         self._master = master
+        self._given = given
         self._cipher = lru_cache(maxsize=_KEYS_MAX)(self._make_cipher)
         self._person = lru_cache(maxsize=_CODES_MAX)(self._open)
         self.code = lru_cache(maxsize=_CODES_MAX)(self._close)
@@ -41,7 +46,10 @@ class CodeBook:
         return derive(self._master, "person", resident_code)[:PERSON_SIZE]
 
     def _close(self, member: str, person: bytes) -> str:
-        return f"{member}:{base64url.encode_text(self._cipher(member).encrypt(person, None))}"
+        code = f"{member}:{base64url.encode_text(self._cipher(member).encrypt(person, None))}"
+        if self._given is not None:
+            self._given(member, person, code)
+        return code
 
     def person(self, code: str, member: str) -> bytes:
         """The person behind a code that `member` presents.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from mesh.errors import UsageError
 from mesh.faults import Effect, Plan
 from mesh.guard import forbid_nondeterminism, is_guarded
 from mesh.ledger import Row, read_row
-from mesh.names import member_of
 from mesh.refusals import marked
 from mesh.report import Result, UnderFaults
 from mesh.scenario import SEED_MAX, Scenario
@@ -178,18 +177,14 @@ def _play(
             sim.close()
             refusals = writer.refusals()
             pushes = sim.pushes()
-            sim.report.count_answers(_rows(writer), pushes)
+            permitted: dict[str, None] = {}
+            sim.report.count_answers(_noting(_rows(writer), permitted), pushes)
             sim.report.settle(_rows(writer), sim.code_of, pushes)
-            for one in sim.report.papers:
-                # So that the trace says by itself about whom each of these answers is.
-                for person, answer in zip(one.persons, one.answers, strict=False):
-                    if answer.row.subject is not None:
-                        writer.handle(person, member_of(answer.provider), answer.row.subject)
             refused = marked(writer.refused(), sim.expected)
             sim.report.count_refusals(writer.refusals_by_service())
             sim.report.entitle(sim.declarations())
             effects = () if sim.faults is None else sim.faults.effects(sim.addresses)
-            writer.epilogue(**_said(sim, scenario, elapsed_us), **_went_wrong(effects, error))
+            writer.epilogue(**_said(sim, scenario, elapsed_us, permitted), **_went_wrong(effects, error))
             writer.close(complete=complete, refused=not usable)
     return Result(
         scenario=scenario.name,
@@ -241,10 +236,20 @@ def _rows(writer: TraceWriter) -> Iterator[tuple[str, Row]]:
     return ((party, read_row(row)) for party, row in writer.ledgers())
 
 
-def _said(sim: Simulation, scenario: Scenario, elapsed_us: int) -> dict[str, Any]:
+def _noting(rows: Iterable[tuple[str, Row]], permitted: dict[str, None]) -> Iterator[tuple[str, Row]]:
+    """The rows; meanwhile the services of those that permit something are noted."""
+    for party, row in rows:
+        if row.entry == "permitted" and row.service is not None:
+            permitted[row.service] = None
+        yield party, row
+
+
+def _said(sim: Simulation, scenario: Scenario, elapsed_us: int, permitted: Iterable[str]) -> dict[str, Any]:
     """What a reader of the trace needs besides messages and story: the outcome, and the law that was applied."""
     uses, policy = sim.report.uses, sim.policy
-    law = {basis.id: to_builtins(basis) for service in uses for basis in policy.rows(service)}
+    # Of every permit it must be possible to say whether its row covers it.
+    services = dict.fromkeys((*uses, *permitted))
+    law = {basis.id: to_builtins(basis) for service in services for basis in policy.rows(service)}
     named = {row["procedure"]: policy.procedures[row["procedure"]] for row in law.values()}
     return {
         "title": scenario.title,

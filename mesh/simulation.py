@@ -110,7 +110,7 @@ class Simulation:
         self._root = derive(seed.to_bytes(16, "big", signed=True), "simulation")
         self.faults = None if faults is None else Faults(faults, self.stream("faults"))
         self.disturbance = Disturbance(self.faults)
-        self.codes = CodeBook(derive(self._root, "codes"))
+        self.codes = CodeBook(derive(self._root, "codes"), self._keep_code)
         self._enrolled: dict[str, Enrolment] = {}
         self._by_system: dict[str, list[str]] = {}
         self._nodes: dict[str, Node] = {}
@@ -120,6 +120,9 @@ class Simulation:
         self._skews_us: dict[str, int] = {}
         self._persons: dict[str, bytes] = {}
         self._handles: dict[str, str] = {}
+        self._handle_of: dict[bytes, str] = {}
+        self._unnamed: dict[bytes, dict[tuple[str, str], None]] = {}
+        """Members and codes of persons who have no handle."""
         self.authority = Authority(derive(self._root, "authority"), self.start_us)
         self.registry = Registry(self.authority, self.now_us, source=self._make_entry)
         self._shared = Shared()
@@ -370,8 +373,21 @@ class Simulation:
         known = self._handles.get(resident_code)
         if known is None:
             known = self._handles[resident_code] = handle or f"r-{len(self._persons) + 1:06d}"
-            self._persons[known] = self.codes.person_of(resident_code)
+            self._name(known, self.codes.person_of(resident_code))
         return known
+
+    def _name(self, handle: str, person: bytes) -> None:
+        self._persons[handle], self._handle_of[person] = person, handle
+        for member, code in self._unnamed.pop(person, ()):
+            self.trace.handle(handle, member, code)
+
+    def _keep_code(self, member: str, person: bytes, code: str) -> None:
+        """Keep on record whose code this is: only so can a trace show that all ledgers mean one person."""
+        handle = self._handle_of.get(person)
+        if handle is None:
+            self._unnamed.setdefault(person, {})[member, code] = None
+        else:
+            self.trace.handle(handle, member, code)
 
     def code(self, member: str, handle: str) -> str:
         """A member's linkage code of a resident, as the code issuer would give it."""
@@ -616,6 +632,8 @@ class Simulation:
         for address, store in stopped.items():
             self._sign_last_head(address, store)
         self.transport.close()
+        for person in list(self._unnamed):
+            self._name(f"r-{len(self._persons) + 1:06d}", person)
         self.trace.before_commit = None
         self.trace.registry(self.registry, self.authority.root_der)
         for address in (*self._nodes, *stopped):

@@ -26,7 +26,7 @@ from mesh.exchange import Turn, digest_of
 from mesh.guard import forbid_nondeterminism
 from mesh.keys import NodeKeys, SealingKey
 from mesh.ledger import Row, read_row
-from mesh.message import Body, Kind, Permit, Refusal, Request, encode, format_time, items_of
+from mesh.message import Body, Kind, Permit, Refusal, Request, encode, format_time, items_of, parse_time
 from mesh.names import BROKER
 from mesh.node import REQUEST_LIFE_US
 from mesh.party import PERMIT_LIFE_US, read_line
@@ -194,15 +194,19 @@ def keep_record(sim: Simulation, line: bytes) -> None:
     request = read_line(line)
     node = sim.node(request.source)
     turn = Turn()
+    subject = None
+    if request.subject is not None:
+        subject = msgspec.json.decode(sim.node(BROKER).party.unseal(request.subject, request), type=str)
     row = Row(
         "opened",
-        sim.now_us(),
+        parse_time(request.time),
         request.id,
         request.source,
         provider=request.recipient,
         service=request.type,
         procedure=request.procedure,
         items=request.items,
+        subject=subject,
         requestdigest=digest_of(line),
     )
     turn.rows.append(row)

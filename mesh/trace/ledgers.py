@@ -21,11 +21,10 @@ from mesh.errors import MeshError
 from mesh.ledger import HEAD_EVERY_US, Head, Row, read_head
 from mesh.merkle import Tree, leaf_hash
 from mesh.parsing import decode
-from mesh.party import read_line
 from mesh.trace.agreement import Agreement
 from mesh.trace.finding import Finding, Report
 from mesh.trace.reader import Trace
-from mesh.trace.recheck import Passed, Seen
+from mesh.trace.recheck import Recheck
 from mesh.trace.rows import LedgerRow
 from mesh.view import View
 
@@ -50,22 +49,14 @@ class _Book:
 
 
 class Ledgers:
-    """The ledgers of one trace. `seen` holds its messages by digest."""
+    """The ledgers of one trace, whose transmissions were checked before."""
 
-    def __init__(
-        self,
-        trace: Trace,
-        view: View,
-        seen: dict[str, Seen],
-        report: Report,
-        passed: dict[str, Passed] | None = None,
-    ) -> None:
+    def __init__(self, trace: Trace, view: View, recheck: Recheck, report: Report) -> None:
         self._trace = trace
         self._view = view
         self._report = report
         self._books: dict[str, _Book] = {}
-        self._agreement = Agreement(seen, lambda number: read_line(trace.message(number).line))
-        self._passed = passed or {}
+        self._agreement = Agreement(trace, recheck)
         self._number = 0
 
     def read_heads(self, count: int | None = None) -> None:
@@ -138,8 +129,14 @@ class Ledgers:
                 raise Finding("ledger_broken", f"{party}, row {first}: no signed head covers it")
             report.unsigned += uncovered
             report.trees += 1
-        for index, error in self._agreement.unrecorded(self._passed):
-            raise Finding(error.code, error.text, index=index)
+        for late in self._agreement.finish():
+            text = f"{late.party}: {late.error.text}" if late.party else late.error.text
+            raise Finding(
+                late.error.code,
+                text,
+                index=late.sent,
+                message=None if late.exchange is None else late.exchange[1],
+            )
         report.unfinished = self._agreement.unfinished()
         report.retried = self._agreement.retried()
 

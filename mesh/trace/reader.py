@@ -25,6 +25,7 @@ from mesh.errors import MeshError, UsageError
 from mesh.faults import Plan, recorded_plan
 from mesh.message import parse_time
 from mesh.parsing import parse_json
+from mesh.policy import LegalBasis, Policy
 from mesh.story import Sentence, Spans
 from mesh.trace.opening import UNREADABLE, Damage, Opened, Room, Steps, connect, damaged, one_line
 from mesh.trace.rows import Expectation, LedgerRow, Message, Transmission
@@ -392,6 +393,16 @@ class Trace:
         """The newest registry head; None if the run was killed before it was written."""
         sql = "SELECT token FROM registry_head ORDER BY version DESC LIMIT 1"
         return next((token for (token,) in self._beside("registry_head", sql, tuple[bytes])), None)
+
+    def law(self) -> Policy | None:
+        """The rows of the law that applied, as the run said at its end; None if it did not."""
+        said = self.meta.get("law")
+        if not isinstance(said, dict):
+            return None
+        try:
+            return Policy(msgspec.convert(row, LegalBasis) for row in said.values())
+        except (msgspec.ValidationError, ValueError):
+            raise self._damage(": the law that it carries is none") from None
 
     def residents(self) -> Iterator[tuple[str, str, str]]:
         """Handle, member and that member's code of the resident."""

@@ -11,15 +11,18 @@ Rules kept here:
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from mesh import gates, jws
+from mesh.consent import check_scope, read_consent
 from mesh.errors import CODES, MeshError
-from mesh.message import Event, Kind, Notice, Permit, Receipt, Refusal, Reply, Request, parse_time
-from mesh.names import BROKER
+from mesh.message import Event, Kind, Notice, Permit, Receipt, Refusal, Reply, Request, items_of, parse_time
+from mesh.names import BROKER, member_of
 from mesh.parsing import decode
 from mesh.party import PERMIT_LIFE_US
 from mesh.recorder import Fate
@@ -66,16 +69,31 @@ class Checked(NamedTuple):
     """The signing key, once that step was reached."""
 
 
-class Seen(NamedTuple):
-    """What is kept of each message of a trace, by digest."""
+class Seen(msgspec.Struct, gc=False):
+    """What is kept of each message of a trace, by digest. Times are µs since the run began, by the recorder's clock."""
 
     number: int
     kind: str
-    about: str | None
-    """The digest of the request or push that a permit or an answer names."""
     code: str | None
-    said: str | None
+    """Why it does not verify; None if it does."""
+    source: str = ""
+    """Who signed it."""
+    to: str = ""
+    """Whom a permit lets be asked."""
+    time_us: int = 0
+    """When, by its signer's clock, µs since 1970."""
+    about: str | None = None
+    """The digest of the request or push that a permit or an answer names."""
+    said: str | None = None
     """The code that a refusal gives."""
+    permit: str | None = None
+    """The digest of the permit that an answer names."""
+    sent_us: int = -1
+    """When it was first sent by whoever signed it; -1 if never."""
+    to_broker: tuple[int, int] | None = None
+    """When it first and last came to the broker and passed its gate."""
+    to_others: tuple[int, int] | None = None
+    """When it first and last came to somebody else and passed the gate."""
 
 
 Passed = tuple[int, str]
@@ -97,6 +115,13 @@ class Recheck:
         self.seen: dict[str, Seen] = {}
         self.passed: dict[str, Passed] = {}
         """Permits and replies that passed a gate, by digest."""
+        self.refused_at: Counter[tuple[int, str, str]] = Counter()
+        """How often a message came to a party whose gate refused it: its number, the party and the code."""
+        self._away: dict[str, None] = {}
+        """Digests of requests and pushes whose recipient was away at least once."""
+        self._unread: dict[tuple[str, str], None] = {}
+        """Digest and code of what a recipient refused to the broker, whose permit it did not take."""
+        self._law = trace.law()
 
     def transmission(self, sent: Transmission) -> None:
         """Check one transmission; raises `Finding`, which names its index."""
@@ -104,15 +129,20 @@ class Recheck:
             self._order(sent)
             head = self._checked(sent.message, False)
             permit = None if sent.permit is None else self._checked(sent.permit, True)
+            if sent.sender == self.seen[head.digest].source:
+                self._note_sent(sent, head)
             if sent.fate == Fate.DELIVERED:
                 self._compare(sent, head, permit)
+                self._note_arrival(sent, head, permit)
                 if sent.code is None:
                     self._passed(sent, head, permit)
                     if permit is not None:
                         self.passed.setdefault(permit.digest, (sent.number, Kind.PERMIT))
-                    elif head.kind == Kind.REPLY:
-                        self.passed.setdefault(head.digest, (sent.number, Kind.REPLY))
+                    elif head.kind == Kind.REPLY or (head.kind == Kind.RECEIPT and sent.recipient == BROKER):
+                        self.passed.setdefault(head.digest, (sent.number, head.kind))
                 _check_gate(sent)
+            elif sent.fate == Fate.UNREACHABLE and permit is not None:
+                self._away[head.digest] = None
         except (MeshError, Finding) as error:
             raise Finding(error.code, error.text, index=sent.number, message=sent.message.id) from None
         self._report.messages += 1
@@ -130,6 +160,23 @@ class Recheck:
             raise Finding("correlation_mismatch", "the transmission has no known fate or code")
         if sent.code is not None and sent.fate != Fate.DELIVERED:
             raise Finding("correlation_mismatch", "what was not delivered cannot have been refused")
+
+    def _note_sent(self, sent: Transmission, head: Checked) -> None:
+        seen = self.seen[head.digest]
+        if seen.sent_us < 0:
+            seen.sent_us = sent.sent_us
+
+    def _note_arrival(self, sent: Transmission, head: Checked, permit: Checked | None) -> None:
+        if sent.code is not None:
+            self.refused_at[sent.message.number, sent.recipient, sent.code] += 1
+            return
+        at_us = sent.arrived_us
+        for one in (head,) if permit is None else (head, permit):
+            seen = self.seen[one.digest]
+            if sent.recipient == BROKER:
+                seen.to_broker = (at_us, at_us) if seen.to_broker is None else (seen.to_broker[0], at_us)
+            else:
+                seen.to_others = (at_us, at_us) if seen.to_others is None else (seen.to_others[0], at_us)
 
     def _check_gap(self, number: int) -> None:
         """A transmission may be missing only if it was under way when the run last committed."""
@@ -168,9 +215,7 @@ class Recheck:
             )
         known = self.seen.get(checked.digest)
         if known is None or known.code is not None:
-            body = checked.body
-            about, said = getattr(body, "requestdigest", None), getattr(body, "code", None)
-            self.seen[checked.digest] = Seen(message.number, checked.kind, about, checked.code, said)
+            self.seen[checked.digest] = _seen(message.number, checked)
         return checked
 
     def _first_steps(self, line: bytes, digest: str, as_permit: bool) -> Checked:
@@ -231,12 +276,50 @@ class Recheck:
                 _check_beside(permit, head)
             else:
                 _check_permit(permit.body, head, sent.recipient)
+                self._check_law(permit.body, head)
         elif head.kind in ASKS and sent.recipient != BROKER:
             raise MeshError("no_legal_basis", "no permit came with the message, and it passed")
         if head.kind in ANSWERS:
             self._check_answer(head.body)
 
+    def _check_refusal(self, refusal: Refusal) -> None:
+        """What a broker says of an attempt that it had permitted: nobody was there, or its permit was not taken."""
+        if refusal.recipient == BROKER:
+            self._unread[refusal.requestdigest, refusal.code] = None
+        permit = self.seen.get(refusal.permitdigest or "")
+        if refusal.source != BROKER or permit is None or permit.to == BROKER:
+            return
+        if refusal.code == "recipient_unreachable":
+            held = refusal.requestdigest in self._away
+        else:
+            held = (refusal.requestdigest, refusal.code) in self._unread
+        if not held:
+            raise MeshError("correlation_mismatch", "the broker refuses what it had permitted")
+
+    def _check_law(self, permit: Permit, head: Checked) -> None:
+        """The permit's row, in the law that the trace carries, and the consent that it demands."""
+        if self._law is None:
+            return
+        is_event = head.kind == Kind.EVENT
+        self._law.check_permit(permit, is_event=is_event)
+        if permit.consent is not None:
+            self._check_consent(permit)
+
+    def _check_consent(self, permit: Permit) -> None:
+        key = self._view.key(jws.parse(permit.consent or "").kid)
+        consent = read_consent(permit.consent or "", key.verify_key)
+        check_scope(
+            consent,
+            firm=member_of(permit.requester),
+            procedure=permit.procedure or "",
+            service=permit.service,
+            items=items_of(permit.items or ""),
+            now_us=parse_time(permit.time),
+        )
+
     def _check_answer(self, answer: Reply | Refusal | Receipt) -> None:
+        if isinstance(answer, Refusal):
+            self._check_refusal(answer)
         asked = self.seen.get(answer.requestdigest)
         # Bytes that nobody could read may be refused: such a refusal names them, whatever they were.
         # And a publisher signs for the refusal by which it hears of a dead letter.
@@ -247,6 +330,29 @@ class Recheck:
             permit = self.seen.get(answer.permitdigest)
             if permit is None or permit.kind != Kind.PERMIT or permit.about != answer.requestdigest:
                 raise MeshError("correlation_mismatch", "the answer names a permit of another request")
+
+
+def _seen(number: int, checked: Checked) -> Seen:
+    body = checked.body
+    if body is None:
+        return Seen(number, checked.kind, checked.code)
+    about = getattr(body, "requestdigest", None)
+    if isinstance(body, Permit):
+        return Seen(
+            number, checked.kind, None, BROKER, sys.intern(body.recipient), _time_us(body.time), about
+        )
+    said = body.code if isinstance(body, Refusal) else None
+    permit = getattr(body, "permitdigest", None)
+    return Seen(
+        number, checked.kind, None, sys.intern(body.source), "", _time_us(body.time), about, said, permit
+    )
+
+
+def _time_us(text: str) -> int:
+    try:
+        return parse_time(text)
+    except MeshError:  # A later step of the gate refuses it.
+        return -1
 
 
 def _columns(checked: Checked, line: bytes) -> tuple[str, str | None, str | None, str | None]:

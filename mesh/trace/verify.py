@@ -89,7 +89,7 @@ def _verify_ledgers(
     total: int,
     ends: Ends | None,
 ) -> None:
-    ledgers = Ledgers(trace, view, recheck.seen, report, recheck.passed)
+    ledgers = Ledgers(trace, view, recheck, report)
     ledgers.read_heads(None if ends is None else ends.heads)
     for done, row in enumerate(trace.ledger(), report.messages):
         if ends is not None and row.number > ends.ledger:

@@ -5,8 +5,6 @@ Comparing them is the simulator's own device, not a documented practice of 個�
 Rules kept here:
 1. It judges as `trace verify` does, by the same tables, but goes on after what does not hold, and lists it.
 2. What `ANOMALIES_MAX` leaves out is counted.
-3. Whom a row is about it compares too, as the commission does with the code issuer's help: every party has a code of
-   its own for a person, and the trace knows which belong together.
 
 It is a process of its own, `python -m mesh.viewer.reconciling FILE NAME`: every signature is checked again, which takes
 minutes for a million messages. It prints one JSON object a line, `{"share"}` now and then and at last `{"result"}`.
@@ -27,7 +25,6 @@ from mesh.errors import MeshError, UsageError
 from mesh.ledger import Head, Row, read_head, read_row
 from mesh.merkle import Tree, leaf_hash
 from mesh.message import Kind
-from mesh.party import read_line
 from mesh.trace.agreement import Agreement
 from mesh.trace.finding import Finding, Report
 from mesh.trace.opening import Damage
@@ -65,7 +62,6 @@ class Reconciliation:
         self._number = 0
         self._odd: dict[tuple[str, str], None] = {}
         self._residents = {code: handle for handle, _, code in trace.residents()}
-        self._about: dict[tuple[str, str], str] = {}
 
     def run(self) -> dict[str, Any]:
         """Compare everything and say what was found."""
@@ -77,7 +73,7 @@ class Reconciliation:
         seen = self._messages(view)
         self._refusals = sum(one.kind == Kind.REFUSAL for one in seen.seen.values())
         self._heads(view)
-        agreement = Agreement(seen.seen, lambda number: read_line(self._trace.message(number).line))
+        agreement = Agreement(self._trace, seen)
         try:
             for stored in self._trace.ledger():
                 self._row(stored, agreement)
@@ -85,9 +81,10 @@ class Reconciliation:
         except Damage as damage:
             self._add("", None, None, None, Finding("message_malformed", str(damage)))
         self._close()
-        if self._trace.complete:
-            for index, error in agreement.unrecorded(seen.passed):
-                self._add("", None, None, index, error)
+        for late in agreement.finish():
+            self._add(late.party, None, late.exchange, late.sent, late.error)
+        if self._trace.short is not None:
+            self._add("", None, None, None, Finding("message_malformed", f"the file is {self._trace.short}"))
         return self._result(agreement.unfinished(), agreement.retried())
 
     def _step(self) -> None:
@@ -141,18 +138,11 @@ class Reconciliation:
             row = read_row(stored.row)
             self._entries[row.entry] += 1
             agreement.enter(stored.party, row)
-            self._compare_persons(row)
         except MeshError as error:
             text_ja = "記録の行が壊れていて読めません" if row is None else ""
-            self._add(stored.party, stored.position, row, None, error, text_ja)
-            if row is not None:
-                self._odd[row.requester, row.id] = None
+            exchange = None if row is None else (row.requester, row.id)
+            self._add(stored.party, stored.position, exchange, None, error, text_ja)
         book.append(stored.row)
-
-    def _compare_persons(self, row: Row) -> None:
-        person = self._residents.get(row.subject or "")
-        if person is not None and self._about.setdefault((row.requester, row.id), person) != person:
-            raise MeshError("ledger_broken", "its records name different persons")
 
     def _close(self) -> None:
         for party, book in self._books.items():
@@ -173,18 +163,21 @@ class Reconciliation:
         self,
         party: str,
         position: int | None,
-        row: Row | None,
+        exchange: tuple[str, str] | None,
         index: int | None,
         error: MeshError | Finding,
         text_ja: str = "",
     ) -> None:
+        if exchange is not None:
+            self._odd[exchange] = None
         if len(self._anomalies) >= ANOMALIES_MAX:
             self._more += 1
             return
         self._anomalies.append(
             {
                 "party": party or None, "position": position, "index": index,
-                "requester": None if row is None else row.requester, "message": None if row is None else row.id,
+                "requester": None if exchange is None else exchange[0],
+                "message": None if exchange is None else exchange[1],
                 "code": error.code, "text": error.text, "text_ja": text_ja or in_japanese(error.code, error.text),
             }
         )  # fmt: skip

@@ -27,7 +27,7 @@ from mesh.service import MessageId
 from nodes.agency.case_check import CASES, CASES_MAX, CasesQuery
 from nodes.agency.code_issuer import ISSUER, SAME_PERSON, SamePersonQuery
 from nodes.agency.harvesting import Burst, bursts
-from nodes.agency.reconciliation import Finding, Pair, compare, gather, pairs
+from nodes.agency.reconciliation import Finding, Pair, compare, compare_marks, gather, pairs, runs_back
 
 COMMISSION: Final = "gov/ppc/oversight"
 OVERSIGHT: Final = "oversight"
@@ -67,6 +67,10 @@ class Commission(Node):
       message TEXT NOT NULL, text TEXT NOT NULL, text_ja TEXT NOT NULL, guidance INTEGER)
     """
 
+    def start(self) -> None:
+        """Nothing has been asked of the issuer yet."""
+        self._same: dict[tuple[str, str], bool] = {}
+
     async def reconcile(self, parties: list[str]) -> list[Finding]:
         """Inspect these parties and the broker; returns what does not agree, and keeps it.
 
@@ -81,8 +85,13 @@ class Commission(Node):
                 ledgers[party] = await self._inspect(party)
             except MeshError as error:
                 findings.append(_of_ledger(party, error))
-        for records in gather(ledgers, before_us):
+        settled = gather(ledgers, before_us)
+        findings += runs_back(ledgers)
+        for records in settled:
             findings += compare(records, ledgers)
+        findings += compare_marks(ledgers, settled)
+        self._same.clear()
+        for records in settled:
             for pair in pairs(records):
                 findings += await self._check_person(pair)
         self._keep(findings)
@@ -169,14 +178,18 @@ class Commission(Node):
 
     async def _check_person(self, pair: Pair) -> list[Finding]:
         """Whether both ends meant one person; only the code issuer can say."""
-        query = SamePersonQuery(pair.asked, pair.answered)
+        codes = (pair.asked, pair.second)
+        if codes not in self._same:
+            self._same[codes] = await self._ask_same(SamePersonQuery(*codes))
+        return [] if self._same[codes] else [_of_persons(pair)]
+
+    async def _ask_same(self, query: SamePersonQuery) -> bool:
         try:
-            same = (await self.ask(ISSUER, SAME_PERSON, query, procedure=OVERSIGHT)).same
+            return (await self.ask(ISSUER, SAME_PERSON, query, procedure=OVERSIGHT)).same
         except Refused as refused:
             if refused.code not in ("linkage_code_unknown", "schema_invalid"):
                 raise
-            same = False
-        return [] if same else [_of_persons(pair)]
+            return False
 
     def _keep(self, findings: list[Finding]) -> None:
         found_us = self.host.now_us()
@@ -225,7 +238,8 @@ def _of_persons(pair: Pair) -> Finding:
         "ledger_broken",
         BROKER,
         pair.key[1],
-        f"{pair.key[0]} asked about one person and {pair.provider} answered about another; "
-        "the broker, which translates the codes, is asked to explain",
-        f"{pair.key[0]} の照会と {pair.provider} の提供は別人のものです。符号を変換した情報提供ネットワークシステムに説明を求めます",
+        f"{pair.key[0]} asked about one person and {pair.other} {'permitted' if pair.other == BROKER else 'answered'} "
+        "about another; the broker, which translates the codes, is asked to explain",
+        f"{pair.key[0]} の照会と {pair.other} の{'許可' if pair.other == BROKER else '提供'}は別人のものです。"
+        "符号を変換した情報提供ネットワークシステムに説明を求めます",
     )

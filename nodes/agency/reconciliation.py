@@ -4,29 +4,41 @@ Comparing them is the simulator's own device, not a documented practice of the c
 
 Rules kept here:
 1. An exchange is (requester, message id); a push has one record for each recipient.
-2. `answered` needs `permitted`, which needs `opened`; what all of them state must be equal.
+2. `answered` needs `permitted`, which needs `opened`; what all of them state must be equal, in every column. What only two
+   state, digests and codes of answers, must be equal between those. No record comes twice.
 3. A missing `closed` is unfinished, no fault. What no second ledger holds is none either: a refusal of bytes
    whose sender was not proven, or of a party that could not write, the broker's for a party that was away,
    and its receipt for a push.
 4. The one that differs from two others is named; of two that differ, the one that is not the broker.
 5. Nobody lacks a record in a ledger that could not be had: without the broker's, answers wait for the next inspection.
+6. Times are compared with each other, since the commission has no messages: within a ledger they do not run backwards,
+   and from ledger to ledger they are as far apart as clocks, lives of messages and handlers allow.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct
 
+from mesh.builtin import LEDGER_MARK
 from mesh.errors import CODES, Step
-from mesh.ledger import Row
-from mesh.names import BROKER
+from mesh.ledger import TIMES_WITHIN_US, Row, misfilled
+from mesh.names import BROKER, member_of
 
 Key = tuple[str, str]
 
 _FIELDS = ("service", "procedure", "items", "requestdigest")
 _BEFORE_ANY_RECORD = (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD)
 _BROKER_ALONE = ("recipient_unreachable", "storage_unavailable")
+CLOCKS_US: Final = 300_000_000
+"""How far two clocks may be apart that still let each other's messages pass."""
+LIFE_US: Final = 600_000_000
+"""How long a question may be asked again, and so be permitted."""
+ANSWER_US: Final = 900_000_000
+"""How long after its permit a question is answered at the latest, for whoever looks into it."""
 
 
 class Finding(Struct, frozen=True):
@@ -41,12 +53,13 @@ class Finding(Struct, frozen=True):
 
 
 class Pair(Struct, frozen=True):
-    """The two codes under which the ends of one exchange recorded its person."""
+    """The two codes under which two parties of one exchange recorded its person."""
 
     key: Key
-    provider: str
+    other: str
+    """The party whose code the second is: who answered, or the broker."""
     asked: str
-    answered: str
+    second: str
 
 
 class Records:
@@ -55,6 +68,14 @@ class Records:
     def __init__(self, key: Key) -> None:
         self.key = key
         self.rows: dict[str, list[Row]] = {}
+
+    @property
+    def is_push(self) -> bool:
+        """Whether it was a push: the broker signs for one without a permit, and closes it for each recipient."""
+        closed = self.of(self.key[0], "closed")
+        return any(row.provider is not None for row in self.of(BROKER, "closed")) or any(
+            row.permitdigest is None and row.code is None for row in closed
+        )
 
     def of(self, party: str, *entries: str) -> list[Row]:
         """A party's records of these kinds."""
@@ -85,11 +106,13 @@ def compare(records: Records, parties: Iterable[str]) -> Iterator[Finding]:
     """What does not agree in the records of one exchange; `parties` are those whose ledgers are at hand."""
     at_hand = tuple(parties)
     requester = records.key[0]
+    yield from _compare_columns(records)
     if requester in at_hand:
         yield from _compare_opening(records)
     if BROKER not in at_hand:
         return
     if requester in at_hand:
+        yield from _compare_permits(records)
         yield from _compare_closing(records)
     for provider in at_hand:
         yield from _compare_answers(records, provider, requester in at_hand)
@@ -100,10 +123,87 @@ def pairs(records: Records) -> Iterator[Pair]:
     opened = next(iter(records.of(records.key[0], "opened")), None)
     if opened is None or opened.subject is None:
         return
+    for row in records.of(BROKER, "permitted"):
+        if row.subject is not None:
+            yield Pair(records.key, BROKER, opened.subject, row.subject)
+            break
     for provider in records.rows:
         for row in records.of(provider, "answered"):
             if row.subject is not None:
                 yield Pair(records.key, provider, opened.subject, row.subject)
+
+
+def compare_marks(ledgers: Mapping[str, Sequence[Row]], found: Iterable[Records]) -> Iterator[Finding]:
+    """Who hides an exchange that the others show, or shows one that they hide (番号法23条2項)."""
+    marked = {
+        party: Counter((row.requester, row.id) for row in rows if row.entry == "mark")
+        for party, rows in ledgers.items()
+    }
+    done = {
+        party: Counter(
+            row.requester
+            for row in rows
+            if row.entry == "answered" and row.service == LEDGER_MARK.name and row.code is None
+        )
+        for party, rows in ledgers.items()
+    }
+    for party, marks in marked.items():
+        asked = Counter[str]()
+        for (requester, _), times in marks.items():
+            asked[requester] += times if requester != party else 0
+        for requester, message in marks:
+            if requester != party and (
+                asked[requester] > done[party][requester]
+                or (requester in marked and (requester, message) not in marked[requester])
+            ):
+                yield differing(party, message, "undisclosed")
+    for records in found:
+        requester, message = records.key
+        if records.key not in marked.get(requester, ()):
+            continue
+        for party in (BROKER, *(one for one in records.rows if records.of(one, "answered"))):
+            if party in marked and party != requester and not marked[party][records.key]:
+                # One that could not be asked, or did not, hides fewer than it answered for.
+                hidden = sum(times for (asker, _), times in marked[party].items() if asker == requester)
+                if done[party][requester] > hidden:
+                    yield differing(party, message, "undisclosed")
+
+
+def runs_back(ledgers: Mapping[str, Sequence[Row]]) -> Iterator[Finding]:
+    """Ledgers whose times run backwards: what was recorded later is older."""
+    for party, rows in ledgers.items():
+        last_us = 0
+        for row in rows:
+            if row.time_us < last_us - TIMES_WITHIN_US:
+                yield differing(party, row.id, "time_us")
+            last_us = max(last_us, row.time_us)
+
+
+def _compare_columns(records: Records) -> Iterator[Finding]:
+    """A record has the columns of its kind, of itself, and comes once."""
+    message = records.key[1]
+    for party, rows in records.rows.items():
+        seen: dict[tuple[str | None, ...], None] = {}
+        for row in rows:
+            column = misfilled(row)
+            if column is not None:
+                yield differing(party, message, column)
+            foreign = row.subject is not None and not row.subject.startswith(f"{member_of(party)}:")
+            if foreign:
+                yield differing(party, message, "subject")
+            key = _once(row)
+            if key in seen:
+                yield repeated(party, message, row.entry)
+            seen[key] = None
+
+
+def _once(row: Row) -> tuple[str | None, ...]:
+    """What may be in a ledger once: an opening, a permit, an outcome, an answer."""
+    if row.entry == "opened":
+        return (row.entry,)
+    if row.entry == "answered":
+        return (row.entry, row.provider)
+    return (row.entry, row.provider, row.permitdigest if row.entry == "permitted" else row.replydigest)
 
 
 def _compare_opening(records: Records) -> Iterator[Finding]:
@@ -112,10 +212,47 @@ def _compare_opening(records: Records) -> Iterator[Finding]:
         yield missing(records.key[0], records.key[1], "opened", "照会")
 
 
+def _compare_permits(records: Records) -> Iterator[Finding]:
+    """The broker permitted what the requester opened, for the same person or nobody, and not before or long after."""
+    requester, message = records.key
+    opened = next(iter(records.of(requester, "opened")), None)
+    if opened is None:
+        return
+    for row in records.of(BROKER, "permitted"):
+        if opened.provider not in (row.provider, BROKER):
+            yield differing(BROKER, message, "provider")
+        if (opened.subject is None) != (row.subject is None):
+            yield differing(BROKER, message, "subject")
+        if not records.is_push and not _within(opened.time_us, row.time_us, LIFE_US):
+            yield differing(BROKER, message, "time_us")
+        answered = any(records.of(one, "answered") for one in records.rows)
+        if not records.is_push and not answered:
+            # Nobody is there to say which of the two is odd.
+            for field in (*_FIELDS, "undisclosed"):
+                if getattr(opened, field) != getattr(row, field):
+                    yield differing(requester, message, field)
+
+
+def _within(before_us: int, after_us: int, most_us: int) -> bool:
+    """Whether one clock's time may come that long after another's."""
+    return -CLOCKS_US <= after_us - before_us <= most_us + CLOCKS_US
+
+
 def _compare_closing(records: Records) -> Iterator[Finding]:
-    """The broker must have recorded whatever answer the requester recorded."""
-    known = [row.replydigest for row in records.of(BROKER, "closed", "refused")]
-    for row in records.of(records.key[0], "closed"):
+    """The broker must have recorded whatever answer the requester recorded, and with the same outcome."""
+    requester, message = records.key
+    by_broker = {row.replydigest: row for row in records.of(BROKER, "closed", "refused")}
+    known = list(by_broker)
+    closed = records.of(requester, "closed")
+    for row in closed:
+        same = by_broker.get(row.replydigest)
+        if same is not None and requester != BROKER:
+            if same.code != row.code:
+                yield differing(requester, message, "code")
+            if same.permitdigest != row.permitdigest:
+                yield differing(requester, message, "permitdigest")
+            if not _within(same.time_us, row.time_us, LIFE_US):
+                yield differing(requester, message, "time_us")
         is_receipt = row.permitdigest is None and row.code is None
         if row.replydigest not in known and not is_receipt and not _is_early(row.code):
             yield missing(BROKER, records.key[1], "closed", "回答の中継")
@@ -129,19 +266,35 @@ def _is_early(code: str | None) -> bool:
 def _compare_answers(records: Records, provider: str, has_requester: bool) -> Iterator[Finding]:
     requester, message = records.key
     permitted = [row for row in records.of(BROKER, "permitted") if row.provider == provider]
-    answered = [row for row in records.of(provider, "answered") if row.provider == provider]
+    answered = records.of(provider, "answered")
     for row in answered:
         permit = next((one for one in permitted if one.permitdigest == row.permitdigest), None)
+        if row.provider != provider:
+            yield differing(provider, message, "provider")
+            continue
         if permit is None:
             yield missing(BROKER, message, "permitted", "許可")
             continue
         opened = records.of(requester, "opened")[:1] if has_requester else []
-        if permit.undisclosed != row.undisclosed:
-            # A push is opened without the flag, so the requester only says which of the two is odd.
-            agrees = bool(opened) and opened[0].undisclosed == row.undisclosed
-            yield differing(BROKER if agrees else provider, message, "undisclosed")
+        yield from _compare_hidden(message, opened, permit, row, is_push=records.is_push)
+        if (permit.subject is None) != (row.subject is None):
+            yield differing(provider, message, "subject")
+        if not _within(permit.time_us, row.time_us, ANSWER_US):
+            yield differing(provider, message, "time_us")
         yield from _compare_fields(message, opened, permit, row, provider)
     yield from _compare_replies(records, provider, bool(permitted))
+
+
+def _compare_hidden(
+    message: str, opened: list[Row], permit: Row, answer: Row, *, is_push: bool
+) -> Iterator[Finding]:
+    stated = {answer.provider or "": answer.undisclosed, BROKER: permit.undisclosed}
+    # A push is opened without the flag, so the requester only says which of the two is odd.
+    if opened and (not is_push or len(set(stated.values())) > 1):
+        stated[opened[0].requester] = opened[0].undisclosed
+    odd = odd_one(stated)
+    if odd is not None:
+        yield differing(odd, message, "undisclosed")
 
 
 def _compare_fields(
@@ -158,12 +311,24 @@ def _compare_fields(
 
 
 def _compare_replies(records: Records, provider: str, was_permitted: bool) -> Iterator[Finding]:
-    """The provider must have recorded whatever answer of its the broker passed on."""
-    known = [row.replydigest for row in records.of(provider, "answered", "refused")]
+    """The provider must have recorded whatever answer of its the broker passed on, and with the same outcome."""
+    message = records.key[1]
+    by_provider = {row.replydigest: row for row in records.of(provider, "answered", "refused")}
     for row in records.of(BROKER, "closed"):
         is_its_own = row.provider == provider or (row.provider is None and was_permitted)
-        if is_its_own and row.code not in _BROKER_ALONE and row.replydigest not in known:
-            yield missing(provider, records.key[1], "answered", "提供")
+        if not is_its_own:
+            continue
+        same = by_provider.get(row.replydigest)
+        if same is None:
+            if row.code not in _BROKER_ALONE and not _is_early(row.code):
+                yield missing(provider, message, "answered", "提供")
+            continue
+        if same.code != row.code:
+            yield differing(provider, message, "code")
+        if same.entry == "answered" and same.permitdigest != row.permitdigest:
+            yield differing(BROKER, message, "permitdigest")
+        if not records.is_push and not _within(same.time_us, row.time_us, LIFE_US):
+            yield differing(BROKER, message, "time_us")
 
 
 def odd_one(stated: Mapping[str, object]) -> str | None:
@@ -186,6 +351,17 @@ def missing(party: str, message: str, entry: str, entry_ja: str) -> Finding:
         message,
         f"{party} has no record '{entry}' of an exchange that others recorded; it is asked to explain",
         f"{party} には、他の記録にある情報連携の「{entry_ja}」の記録がありません。説明を求めます",
+    )
+
+
+def repeated(party: str, message: str, entry: str) -> Finding:
+    """A record is there twice."""
+    return Finding(
+        "ledger_broken",
+        party,
+        message,
+        f"{party} has the record '{entry}' of one exchange twice; it is asked to explain",
+        f"{party} には、同じ情報連携の「{entry}」の記録が二重にあります。説明を求めます",
     )
 
 

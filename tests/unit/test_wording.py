@@ -7,30 +7,42 @@ from pathlib import Path
 import pytest
 
 from mesh.errors import CODES
-from mesh.trace import agreement
+from mesh.trace import agreement, claims, marks, persons
 from mesh.trace.reader import Trace
 from mesh.viewer import wording
 from tests.helpers_trace import edit, make_trace
 
 
 def said() -> set[str]:
-    """The fixed sentences of the comparison."""
-    calls = [one for one in ast.walk(ast.parse(inspect.getsource(agreement))) if isinstance(one, ast.Call)]
-    named = [
-        one
-        for one in calls
-        if isinstance(one.func, ast.Name) and one.func.id in ("_check", "_broken", "MeshError")
-    ]
-    return {
-        one.args[-1].value
-        for one in named
-        if isinstance(one.args[-1], ast.Constant) and isinstance(one.args[-1].value, str)
-    }
+    """The fixed sentences of the comparison: texts of a certain length, but for those that explain the code."""
+    found = set[str]()
+    for module in (agreement, claims, marks, persons):
+        tree = ast.parse(inspect.getsource(module))
+        explained = {
+            ast.get_docstring(one, clean=False)
+            for one in ast.walk(tree)
+            if isinstance(one, ast.Module | ast.ClassDef | ast.FunctionDef)
+        }
+        loose = {
+            one.value.value
+            for one in ast.walk(tree)
+            if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
+        }
+        found |= (
+            {
+                one.value
+                for one in ast.walk(tree)
+                if isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value.count(" ") >= 3
+            }
+            - explained
+            - loose
+        )
+    return found
 
 
 def test_every_sentence_of_the_comparison_has_its_japanese() -> None:
     sentences = said()
-    assert len(sentences) > 25
+    assert len(sentences) > 45
     for one in sentences:
         assert wording.in_japanese("ledger_broken", one) != CODES["ledger_broken"].text_ja, one
         assert not wording.in_japanese("ledger_broken", one).isascii()
