@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mesh import Simulation
-from mesh.builtin import HistoryLine
-from mesh.names import BROKER
+from mesh.builtin import HISTORY, HistoryLine
 from nodes.agency.breach_intake import BREACH_INTAKE, BreachIntake
 from nodes.agency.commission import COMMISSION, Commission
 from nodes.data.people import Person, Population
@@ -57,7 +56,7 @@ class Story:
         """What a resident reads in the portal of what offices asked each other, without the reading itself."""
         portal = self.sim.node(PORTAL, Portal)
         lines = await portal.read_history(portal_code(self.sim, person))
-        return [line for line in lines if line.provider != BROKER]
+        return [line for line in lines if (line.requester, line.service) != (PORTAL, HISTORY.name)]
 
     def claim_in_sapporo(self, income_yen: int, parent: Person | None = None) -> Person:
         """A parent, a new one unless given, claims in Sapporo; Kobe knows the income."""

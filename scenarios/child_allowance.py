@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from mesh import Simulation, UsageError, scenario
+from mesh.builtin import HISTORY
 from mesh.names import BROKER
 from mesh.simulation import JST
 from nodes.agency.pension import PENSION
@@ -303,9 +304,9 @@ async def under_protection(world: World) -> None:
     seen = await portal.read_history(portal_code(sim, family.head))
     shown = await portal.read_history(portal_code(sim, other.head))
     sim.expect(
-        "The history shows nothing that any city did",
-        all(line.requester == PORTAL for line in seen),
-        text_ja="やりとり履歴には市の照会が一切表示されない",
+        "The history shows nothing that any city did: its one line is the reading itself",
+        [(line.requester, line.service) for line in seen] == [(PORTAL, HISTORY.name)],
+        text_ja="やりとり履歴には市の照会が一切表示されない（その閲覧の1行だけである）",
     )
     sim.expect(
         "The history of a parent without protection shows the same question",

@@ -344,8 +344,8 @@ async def look_back(world: World) -> None:
         "each; that of the child who moved has its register's notices and the plan that the family wanted handed over",
         len({tuple(lines) for lines in children.values()}) == 1
         and {service for _, _, service, _, _ in children["silent"]} == {HISTORY.name}
-        and [service for _, _, service, _, _ in moved if service != HISTORY.name]
-        == [HANDOVER.name, IDENTITY_CHANGE.name, MOVED_IN.name],
+        and {service for _, _, service, _, _ in moved}
+        == {HISTORY.name, HANDOVER.name, IDENTITY_CHANGE.name, MOVED_IN.name},
         text_ja="最後に見ても、市に残った4人の子の履歴は判断の内容にかかわらず全く同じで、転居した子には住民記録の通知と、"
         "家庭が同意した計画の引継ぎだけがある",
     )

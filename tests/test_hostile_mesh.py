@@ -10,8 +10,8 @@ import pytest
 from mesh import Simulation
 from mesh.keys import NodeKeys
 from mesh.names import BROKER
-from mesh.testing import keep_record
-from scenarios.hostile_mesh import KOBE, Desk, run
+from mesh.testing import keep_record, messages
+from scenarios.hostile_mesh import KOBE, Desk, IncomeOffice, run
 from tests.helpers_scenario import Sabotaging, hold, named, one_code_for_all, see_fail
 
 
@@ -56,6 +56,23 @@ class Sabotage:
 
         patch.setattr(Simulation, "transmit", noted)
 
+    @staticmethod
+    def a_ledger_of_repeats(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """Kitami notes its own line down once more when somebody else sends it again."""
+        transmit = Simulation.transmit
+
+        def noted(self: Simulation, sender: str, recipient: str, line: bytes) -> None:
+            if any(one.line == line for one in messages(self)):
+                keep_record(self, line)
+            transmit(self, sender, recipient, line)
+
+        patch.setattr(Simulation, "transmit", noted)
+
+    @staticmethod
+    def another_income(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        learn = IncomeOffice.learn
+        patch.setattr(IncomeOffice, "learn", lambda self, person, yen: learn(self, person, yen // 10))
+
 
 @pytest.mark.parametrize(
     ("sabotage", "words"),
@@ -64,6 +81,8 @@ class Sabotage:
         (Sabotage.a_broker_with_kobes_key, ["could open none"]),
         (Sabotage.a_desk_that_tells_more, ["What it reads of a request"]),
         (Sabotage.a_ledger_of_hearsay, ["stands in no ledger"]),
+        (Sabotage.a_ledger_of_repeats, ["that was sent again"]),
+        (Sabotage.another_income, ["A lawful question is answered"]),
     ],
     ids=named,
 )
