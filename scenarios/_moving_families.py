@@ -15,6 +15,9 @@ from nodes.municipality.child_allowance import ClaimQuery, ClaimReceipt
 TAX_YEAR = 2024
 CLAIM_DAYS = 15
 """From the day after the planned move-out (児童手当法8条3項), as the law has it and not as the office counts."""
+LATE_DAYS = {"2024-10": 19, "2024-09": 18}
+"""The first day after the term on which the run begins, by the calendar: 12 to 14 October 2024 were a long weekend, 31 August
+and 1 September a weekend, so that day 15 moved on to the day of the run for who moved out up to 18 or 17 days before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from nodes.agency.dependent_pension import DEPENDANTS, DependentSpouses
 from nodes.agency.family_register_link import FAMILY_ACCESS_CODE, FAMILY_LINK, FamilyRegisterLink
 from nodes.agency.kinship import IssuedCode, RecordKind, Tie
 from nodes.agency.passport import PASSPORT, PassportOffice
+from nodes.data.calendar import months_after
 from nodes.data.people import Household, Person, Population
 from nodes.firm.payment_agent import PaymentAgent
 from nodes.municipality.assembly import City, assemble
@@ -120,7 +121,7 @@ def _enter_registers(world: World) -> None:
 def _elders_of(couple: Household, drawn: Household) -> Household:
     """The drawn household as the head's parents and sibling: of his name, and a generation older."""
     father, mother, sibling = (replace(one, family=couple.head.family) for one in drawn.members)
-    older = [replace(one, born=one.born.replace(year=one.born.year - 35)) for one in (father, mother)]
+    older = [replace(one, born=months_after(one.born, -35 * 12)) for one in (father, mother)]
     return replace(drawn, members=(*older, sibling))
 
 

@@ -20,7 +20,7 @@ from nodes.municipality.assembly import assemble
 from nodes.municipality.child_allowance import INCOME_PAPER, PENSION_PAPER, PROCEDURE
 from nodes.municipality.tax import INCOME, IncomeQuery
 from nodes.portal.inbox import PORTAL, Portal
-from scenarios._moving_families import CLAIM_DAYS, TAX_YEAR, World, is_marked, month_after
+from scenarios._moving_families import CLAIM_DAYS, LATE_DAYS, TAX_YEAR, World, is_marked, month_after
 from scenarios._portal import portal_code
 from scenarios._waiting import wait_until
 
@@ -55,7 +55,7 @@ async def run(sim: Simulation, *, rules: str = "2024-10", children: int = 2) -> 
     world = World(sim, assemble(sim, "01208"), assemble(sim, "28100"), Population(sim))
     await without_papers(world, rules, children)
     await beyond_the_law(world, rules)
-    await one_day_late(world)
+    await one_day_late(world, rules)
     await copy_not_registered(world)
     await mutual_aid_member(world)
     await under_protection(world)
@@ -178,10 +178,11 @@ async def beyond_the_law(world: World, rules: str) -> None:
     )
 
 
-async def one_day_late(world: World) -> None:
-    """Day 16, and the parent who earns less files first."""
+async def one_day_late(world: World, rules: str) -> None:
+    """The first day after the term, and the parent who earns less files first; and a term that a closed day moves on."""
     sim, office = world.sim, world.kitami.child_allowance
-    family = world.family(5, day=CLAIM_DAYS + 1)
+    late = LATE_DAYS[rules]
+    family = world.family(5, day=late)
     father, mother = family.parents
     world.assess(father, 2_400_000)
     world.assess(mother, 4_100_000)
@@ -195,9 +196,16 @@ async def one_day_late(world: World) -> None:
     receipt = world.claim(mother, family)
     decision = await office.examine(receipt.number)
     sim.expect(
-        "A claim on day 16 is late: paid from the month after the claim",
+        f"A claim on day {late}, after the term, is late: paid from the month after the claim",
         not receipt.in_time and decision.first_month == month_after(sim.now().date()),
-        text_ja="16日目の請求は期限後となり、請求の翌月分から支給される",
+        text_ja=f"期限を過ぎた{late}日目の請求は、請求の翌月分から支給される",
+    )
+    after_holiday = world.family(5, day=CLAIM_DAYS + 1)
+    world.kitami.settle(after_holiday)
+    sim.expect(
+        "Where day 15 falls on a Sunday or holiday, a claim on day 16 is in time (地方自治法4条の2第4項)",
+        world.claim(after_holiday.head, after_holiday).in_time,
+        text_ja="15日目が閉庁日に当たるときは、16日目の請求も期限内である（地方自治法4条の2第4項）",
     )
     sim.expect(
         "With no child under 3 the pension body is not asked",

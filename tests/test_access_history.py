@@ -300,7 +300,7 @@ class Sabotage:
 
     @staticmethod
     def thirty_days_for_all(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(breach_rules, "FINAL_WILFUL_DAYS", 30)
+        patch.setattr(breach_rules, "FINAL_WILFUL", breach_rules.FINAL)
 
     @staticmethod
     def nobody_is_told(patch: pytest.MonkeyPatch, sim: Simulation) -> None:

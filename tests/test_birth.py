@@ -134,11 +134,11 @@ class Sabotage:
 
     @staticmethod
     def a_day_less(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(allowance_rules, "CLAIM_DAYS", 14)
+        patch.setattr(allowance_rules, "CLAIM", allowance_rules.CLAIM._replace(days=14))
 
     @staticmethod
     def a_day_more(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(allowance_rules, "CLAIM_DAYS", 16)
+        patch.setattr(allowance_rules, "CLAIM", allowance_rules.CLAIM._replace(days=16))
 
     @staticmethod
     def a_number_for_ever(patch: pytest.MonkeyPatch, sim: Simulation) -> None:

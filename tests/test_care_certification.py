@@ -12,7 +12,7 @@ from mesh import ManualReview, NotFound, Refused, Simulation, UsageError
 from mesh.names import BROKER
 from mesh.runner import run_scenario
 from mesh.testing import simulation
-from nodes.municipality import care_insurance
+from nodes.municipality import care_insurance, care_rules
 from nodes.municipality.care_file import CareFile
 from nodes.municipality.care_insurance import CareInsurance
 from nodes.municipality.care_rules import (
@@ -56,11 +56,11 @@ class Sabotage:
 
     @staticmethod
     def a_day_more(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr("nodes.municipality.care_rules.DAYS", 15)
+        patch.setattr(care_rules, "TRANSFER", care_rules.TRANSFER._replace(days=15))
 
     @staticmethod
     def a_day_less(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr("nodes.municipality.care_rules.DAYS", 13)
+        patch.setattr(care_rules, "TRANSFER", care_rules.TRANSFER._replace(days=13))
 
     @staticmethod
     def answers_from_the_original(patch: pytest.MonkeyPatch, sim: Simulation) -> None:

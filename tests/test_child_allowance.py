@@ -426,8 +426,8 @@ class Sabotage:
         patch.setattr(child_allowance, "due_date", lambda day: due_date(day) - date.resolution)
 
     @staticmethod
-    def a_day_more_to_claim(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(child_allowance, "due_date", lambda day: due_date(day) + date.resolution)
+    def a_week_more_to_claim(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        patch.setattr(child_allowance, "due_date", lambda day: due_date(day) + 7 * date.resolution)
 
     @staticmethod
     def everybody_is_hidden(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
@@ -458,8 +458,8 @@ class Sabotage:
         (Sabotage.any_question_is_lawful, ["On 1 October the same question"], "2024-09"),
         (Sabotage.one_dependant_more, ["On 30 September 2024"], "2024-09"),
         (Sabotage.public_servants_too, ["not one message is sent"], "2024-10"),
-        (Sabotage.a_day_less_to_claim, ["day 15 is in time"], "2024-10"),
-        (Sabotage.a_day_more_to_claim, ["day 16 is late"], "2024-10"),
+        (Sabotage.a_day_less_to_claim, ["day 15 is in time", "claim on day 16 is in time"], "2024-10"),
+        (Sabotage.a_week_more_to_claim, ["after the term, is late"], "2024-10"),
         (Sabotage.everybody_is_hidden, ["parent without protection"], "2024-10"),
         (Sabotage.nobody_is_hidden, ["All three records", "nothing that any city did"], "2024-10"),
     ],

@@ -22,7 +22,7 @@ from mesh.testing import messages, personal_numbers, simulation
 from nodes.agency.certificates import CertificateAuthority
 from nodes.agency.pension import PENSION, PensionBody
 from nodes.data.people import Population
-from nodes.municipality import moving_register
+from nodes.municipality import moves, moving_register
 from nodes.municipality.assembly import assemble
 from nodes.municipality.electoral_roll import ElectoralRoll
 from nodes.municipality.guidance import who_had
@@ -156,11 +156,11 @@ class Sabotage:
 
     @staticmethod
     def a_longer_term_to_come(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr("nodes.municipality.moves.MOVE_IN_DAYS", 20)
+        patch.setattr(moves, "CARD_AFTER_MOVE", moves.CARD_AFTER_MOVE._replace(days=20))
 
     @staticmethod
     def a_longer_term_of_the_card(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr("nodes.municipality.moves.CARD_DAYS", 40)
+        patch.setattr(moves, "CARD_AFTER_PLAN", moves.CARD_AFTER_PLAN._replace(days=40))
 
     @staticmethod
     def votes_at_once(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
@@ -390,7 +390,7 @@ async def test_health_insurance_enrols_who_asks_and_strikes_off_who_leaves(world
         await enrol(world.today, other=True)
     with pytest.raises(NotFound):
         office.insured(codes[0])
-    first = await enrol(world.today - timedelta(days=15))
+    first = await enrol(world.today - timedelta(days=20))
     assert (first.in_time, (await enrol(world.today)).number) == (False, first.number)
     assert office.count() == 1
     world.kitami.resident.issue_certificate(codes[0], "28100", world.today)

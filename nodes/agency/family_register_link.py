@@ -47,6 +47,7 @@ from nodes.agency.kinship import (
     closest,
 )
 from nodes.data.calendar import day_of, months_after
+from nodes.data.name_key import name_key
 
 FAMILY_LINK: Final = "gov/moj/family-link"
 CODE_MONTHS: Final = 3
@@ -223,7 +224,7 @@ class FamilyRegisterLink(Node):
         check_named(caller)
         record = self._record(query.record)
         recorded = self._persons("record = ?", query.record)
-        applicants = self._persons("name = ? AND born = ?", query.name, query.born)
+        applicants = self._named(query.name, query.born)
         ties = self._ties()
         if not any(closest(ties, one, recorded) for one in applicants):
             raise Withheld("neither recorded, nor spouse, nor lineal kin of a person recorded")
@@ -254,6 +255,12 @@ class FamilyRegisterLink(Node):
     def _persons(self, condition: str, *values: str) -> list[str]:
         sql = f"SELECT DISTINCT person FROM entry WHERE {condition} ORDER BY person"  # noqa: S608
         return [row["person"] for row in self.db.execute(sql, values)]
+
+    def _named(self, name: str, born: str) -> list[str]:
+        """Who is recorded under a name, however it is typed, and birth date."""
+        sql = "SELECT DISTINCT person, name FROM entry WHERE born = ? ORDER BY person"
+        wanted = name_key(name)
+        return [row["person"] for row in self.db.execute(sql, (born,)) if name_key(row["name"]) == wanted]
 
     def _ties(self) -> list[Tie]:
         rows = self.db.execute("SELECT kind, first, second, until FROM tie ORDER BY rowid")

@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from mesh.simulation import Simulation
+from nodes.data.calendar import age_on, levy_day
 from nodes.data.names import Name, Sex
 
 Relation = Literal["head", "spouse", "child", "parent"]
@@ -105,15 +106,15 @@ class Person(Struct, frozen=True, eq=False):
         return f"{self.given.romaji} {self.family.romaji}"
 
     def age_on(self, day: date) -> int:
-        """Whole years lived on a day."""
-        return day.year - self.born.year - ((day.month, day.day) < (self.born.month, self.born.day))
+        """The whole years that they have reached on a day, as the law counts."""
+        return age_on(self.born, day)
 
     def income_yen(self, year: int) -> int:
         """合計所得金額 for which they are taxed in a year (年度), so earned in the year before; synthetic.
 
         Nothing below 18, more with age until 50, a pension from 65.
         """
-        age = self.age_on(date(year, 1, 1))
+        age = self.age_on(levy_day(year))
         if age < 18:
             return 0
         if age >= 65:

@@ -8,7 +8,7 @@ Two sources that know nothing of each other must agree before a row is written:
 
 The six villages of the Northern Territories (01695 to 01700) are left out: they have codes and no administration.
 Where the readings differ only in small letters (じよう, じょう), the post's is taken, as 総務省's list often has
-none; where they differ in more (真鶴町), 総務省's is. Core cities (地方自治法252条の22) are the 62 of 1 April 2021.
+none; where they differ in more, the one that the place itself uses (`OWN_READINGS`). Core cities (地方自治法252条の22) are the 62 of 1 April 2021.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ CORE_CITIES = """
 27215 27227 28201 28202 28203 28204 29201 30201 31201 32201 33202 34202 34207 35201 37201 38201 39201 40203 42201
 42202 44201 45201 46201 47201
 """
+
+OWN_READINGS = {"14383": "マナヅルマチ"}
+"""Readings on which the sources differ in more than small letters: 真鶴町 calls itself Manazuru, as the post does."""
 
 Post = dict[str, tuple[str, str]]
 """What the post calls each place, and its reading, by the code's first five digits."""
@@ -87,7 +90,7 @@ def _row(place: dict[str, Any], reading: str) -> tuple[str, ...]:
 
 
 def _reading(place: dict[str, Any], post: Post) -> str:
-    """The reading on which both agree, or 総務省's where more than small letters differ."""
+    """The reading on which both agree, or the place's own where more than small letters differ."""
     reading = _katakana(place["ruby"])
     if "wards" in place:
         wards = [name for code, (name, _) in post.items() if code[:2] == place["code"][:2]]
@@ -99,7 +102,10 @@ def _reading(place: dict[str, Any], post: Post) -> str:
         f"{place['name']} is {name} to the post",
     )
     ours = kana[-len(reading) :]
-    return ours if _large(ours) == _large(reading) else reading
+    if _large(ours) == _large(reading):
+        return ours
+    _agree(place["code"][:5] in OWN_READINGS, f"{name} is read {ours} and {reading}")
+    return OWN_READINGS[place["code"][:5]]
 
 
 def _is_ward(code: str) -> bool:

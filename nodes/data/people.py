@@ -40,6 +40,8 @@ class Population:
         self._count = 0
         self._today = day_of(sim.start_us).toordinal()
         self._places: dict[str, int] = {}
+        self._births: dict[str, int] = {}
+        """How many were born into a household on a day, by the name of the first one's stream."""
 
     # Who lives there anyway.
 
@@ -106,8 +108,13 @@ class Population:
         return Household(number, city, moves, tuple(members))
 
     def newborn(self, household: Household, born: date) -> Person:
-        """A child born into a household; from a stream of its own, so that it changes nothing else."""
-        stream = self._sim.stream(f"newborn of household {household.number} on {born}")
+        """A child born into a household, another at each call: twins are two persons.
+
+        Each is from a stream of its own, so that it changes nothing else.
+        """
+        name = f"newborn of household {household.number} on {born}"
+        births = self._births[name] = self._births.get(name, 0) + 1
+        stream = self._sim.stream(name if births == 1 else f"{name}, child {births}")
         return self._person(stream, household.head.family, "child", born)
 
     def _person(
@@ -134,7 +141,6 @@ def _scattered(number: int) -> int:
 
 
 def _birthday(stream: Random, today: date, age: int) -> date:
-    """A birthday that makes somebody `age` today, never 29 February."""
+    """A birthday that makes somebody `age` today."""
     first = date(today.year - age - 1, today.month, min(today.day, 28)).toordinal() + 1
-    born = date.fromordinal(first + stream.randrange(364))
-    return born if (born.month, born.day) != (2, 29) else born.replace(day=28)
+    return date.fromordinal(first + stream.randrange(364))

@@ -2,7 +2,7 @@
 
 「キタミ」 is Kitami, 「コウベ」 Kobe, 「シンオンセン」 Shin'onsen. A reading does not tell where a word ends. オ or ウ
 after an o- or u-sound is taken as a long vowel, unless `PARTED` knows that it begins a word of its own: 「マツウラ」
-is Matsuura, 「トヨオカ」 Toyooka.
+is Matsuura, 「トヨオカ」 Toyooka, 「コウミ」 (小海, a small sea) Koumi.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import re
 from typing import Final
 
 PARTED: Final = re.compile(
-    "(カツ|コト|トヨ|マツ)(ウラ)|(セト|ノ)(ウチ)|(ノ)(ウエ|オモテ)|(モ|トヨ)(オカ)|(ソ|ヒロ|ミノ)(オ)"
+    "(カツ|コト|トヨ|マツ)(ウラ)|(コ)(ウミ)|(セト|ノ)(ウチ)|(ノ)(ウエ|オモテ)|(モ|トヨ)(オカ)|(ソ|ヒロ|ミノ)(オ)"
 )
 """Where a word ends in a name of `municipalities.csv` and the next begins with the same vowel."""
+
+FOREIGN: Final = {"アルプス": "Alps"}
+"""Words of other languages in a name: they are written as there, behind a hyphen (南アルプス市, Minami-Alps)."""
 
 _SOUNDS: Final = {
     kana: roman
@@ -40,6 +43,9 @@ _GLIDES: Final = {"ャ": "a", "ュ": "u", "ョ": "o"}
 
 def hepburn(reading: str) -> str:
     """A name from its reading in katakana; `KeyError` for a letter that no name has."""
+    for word, written in FOREIGN.items():
+        if reading.endswith(word) and reading != word:
+            return f"{hepburn(reading.removesuffix(word))}-{written}"
     text = ""
     doubled = False
     for kana in PARTED.sub(lambda match: "・".join(filter(None, match.groups())), reading):

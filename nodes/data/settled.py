@@ -57,8 +57,6 @@ def settle(
     members = []
     for place, (relation, sex, age) in enumerate(seats):
         born = date.fromordinal(today - int(age * _YEAR_DAYS))
-        if born.month == 2 and born.day == 29:
-            born = born.replace(day=28)  # scenarios count birthdays, and not every year has this one
         given = given_names(sex)
         own = moves
         if relation == "child":

@@ -19,6 +19,7 @@ from mesh import Caller, ManualReview, Node, Service, serves
 from mesh.names import Zone, member_of
 from mesh.service import Name
 from nodes.agency.code_issuer import check_named
+from nodes.data.name_key import name_key
 
 BankCode = Annotated[str, Meta(pattern="^[0-9]{4}$")]
 BranchCode = Annotated[str, Meta(pattern="^[0-9]{3}$")]
@@ -130,7 +131,7 @@ class Bank(Node):
         ).fetchone()
         if row is None:
             return "no-account"
-        return "paid" if row["holder_kana"] == account.holder_kana else "name-differs"
+        return "paid" if name_key(row["holder_kana"]) == name_key(account.holder_kana) else "name-differs"
 
 
 def _key(account: Account) -> tuple[str, str, str]:

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
-CLAIM_DAYS: Final = 15
-"""Days from the day after moving out or birth within which a claim counts back (児童手当法8条3項)."""
+from nodes.data.calendar import TO_A_CITY, Term, deadline, school_year_end
+
+CLAIM: Final = Term(15, "児童手当法8条3項", moves_by=f"民法142条, {TO_A_CITY}")
+"""From the day after moving out or birth, within which a claim counts back."""
+CLAIM_DAYS: Final = CLAIM.days
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,8 @@ def rules_for(month: date) -> Rules:
 
 
 def due_date(happened_on: date) -> date:
-    """The last day to claim after a planned move-out or a birth; the first day is not counted (民法140条)."""
-    return happened_on + timedelta(days=CLAIM_DAYS)
+    """The last day to claim after a planned move-out or a birth."""
+    return deadline(happened_on, CLAIM)
 
 
 def first_month(happened_on: date, filed_on: date) -> date:
@@ -95,10 +98,3 @@ def _child_yen(rules: Rules, born: date, place: int, month: date) -> int:
     if third:
         return rules.third_child_yen
     return 15_000 if is_under_three(born, month) else 10_000
-
-
-def school_year_end(born: date, age: int) -> date:
-    """The 31 March on or after which somebody has reached an age; one reaches it the day before (年齢計算法)."""
-    reached = date(born.year + age, born.month, min(born.day, 28)) - timedelta(days=1)
-    end = date(reached.year, 3, 31)
-    return end if reached <= end else end.replace(year=end.year + 1)

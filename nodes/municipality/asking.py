@@ -5,9 +5,11 @@ Each asks as itself and under a procedure of its own, and the law decides for ea
 
 from __future__ import annotations
 
-from mesh import Node, Refused
+from collections.abc import Sequence
+
+from mesh import ManualReview, Node, Refused
 from mesh.errors import Fault
-from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery, Member
+from nodes.municipality.resident import HOUSEHOLD, IDENTIFY, HouseholdQuery, IdentifyQuery, Member
 from nodes.municipality.tax import INCOME, Income, IncomeQuery
 
 
@@ -23,6 +25,26 @@ async def ask_household(
         f"{office.member}/resident", HOUSEHOLD, query, subject=person, procedure=procedure
     )
     return reply.members
+
+
+async def child_meant(
+    office: Node, members: Sequence[Member], born: str, name: str | None, procedure: str
+) -> Member:
+    """The child of a household that a form means: a birth date alone identifies nobody, or twins would be one person.
+
+    Where it fits several, the register says whose the name is. Raises `ManualReview` if no child or still several fit:
+    the office asks for the name.
+    """
+    found = [one for one in members if one.relation == "child" and one.born == born]
+    if len(found) > 1 and name:
+        query = IdentifyQuery(name, born)
+        named = (await office.ask(f"{office.member}/resident", IDENTIFY, query, procedure=procedure)).codes
+        found = [one for one in found if one.code in named]
+    if len(found) != 1:
+        raise ManualReview(
+            "several children have this birth date: give the name" if found else "no such child"
+        )
+    return found[0]
 
 
 def tax_office_of(member: Member) -> str:

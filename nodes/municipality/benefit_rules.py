@@ -6,6 +6,8 @@ from datetime import date
 from typing import Final
 
 from nodes.agency.account_registry import Suspicion
+from nodes.data.calendar import levy_day, reaches
+from nodes.data.name_key import name_parts
 
 PROCEDURE: Final = "household-benefit"
 TAX_PAPER: Final = "income-certificate"
@@ -23,12 +25,12 @@ LETTERS: Final = {
 
 
 def suspicion_of(holder_kana: str, payee_kana: str) -> Suspicion | None:
-    """Whose account it seems to be if it is not the payee's, by the readings of both names.
+    """Whose account it seems to be if it is not the payee's, by the readings of both names; banks write half-width kana.
 
     A namesake's account is not found like this.
     """
-    holder, payee = holder_kana.split(), payee_kana.split()
-    if holder == payee:
+    holder, payee = name_parts(holder_kana), name_parts(payee_kana)
+    if "".join(holder) == "".join(payee):
         return None
     return "family" if holder[:1] == payee[:1] else "stranger"
 
@@ -36,6 +38,6 @@ def suspicion_of(holder_kana: str, payee_kana: str) -> Suspicion | None:
 def is_adult(born: date, tax_year: int) -> bool:
     """Whether somebody was of age on the levy's 1 January; minors are taxed on a high income only.
 
-    地方税法295条1項2号. Who is born on 2 January is a year older at the end of the 1st (年齢計算ニ関スル法律).
+    地方税法295条1項2号.
     """
-    return (born.year + ADULT_YEARS, born.month, born.day) <= (tax_year, 1, 2)
+    return reaches(born, ADULT_YEARS) <= levy_day(tax_year)

@@ -7,10 +7,14 @@ Sources: 介護保険法36条, 49条の2; 介護保険法施行規則38条1項; 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Final, NamedTuple
 
-DAYS: Final = 14
+from nodes.data.calendar import DAY, TO_A_CITY, Term, deadline, reaches
+
+TRANSFER: Final = Term(14, "介護保険法36条", moves_by=f"民法142条, {TO_A_CITY}")
+"""From moving in, within which the level of the city before carries over."""
+DAYS: Final = TRANSFER.days
 INSURED_YEARS: Final = 65
 """From this age on one is insured as 第1号被保険者."""
 MONTHS: Final = 6
@@ -35,23 +39,19 @@ class Means(NamedTuple):
 
 
 def last_day(insured_since: date) -> date:
-    """The last day to apply with a certification from elsewhere: 14 days, the first not counted (民法140条).
-
-    A last day on which offices are closed moves on by 民法142条; that is not modelled.
-    """
-    return insured_since + timedelta(days=DAYS)
+    """The last day to apply with a certification from elsewhere."""
+    return deadline(insured_since, TRANSFER)
 
 
 def valid_until(begins: date) -> date:
     """The last day of a new certification: the rest of the month and six months, six if it begins on the first."""
     months = begins.year * 12 + begins.month - 1 + MONTHS + (begins.day > 1)
-    return date(months // 12, months % 12 + 1, 1) - timedelta(days=1)
+    return date(months // 12, months % 12 + 1, 1) - DAY
 
 
 def is_insured(born: date, day: date) -> bool:
-    """Whether somebody has reached 65; the age is reached on the eve of the birthday."""
-    eve = day + timedelta(days=1)
-    return (born.year + INSURED_YEARS, born.month, born.day) <= (eve.year, eve.month, eve.day)
+    """Whether somebody has reached 65 (介護保険法10条)."""
+    return reaches(born, INSURED_YEARS) <= day
 
 
 def share_year(day: date) -> int:

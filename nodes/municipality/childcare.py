@@ -22,7 +22,7 @@ from mesh import Caller, ManualReview, Node, NotFound, PersonalService, Refused,
 from mesh.names import Zone
 from mesh.service import Date, Month, Name, check_entry
 from nodes.municipality.application_progress import PROGRESS, Progress
-from nodes.municipality.asking import ask_household, ask_income, tax_office_of
+from nodes.municipality.asking import ask_household, ask_income, child_meant, tax_office_of
 from nodes.municipality.childcare_fee import fee_tax_year, fee_yen
 from nodes.municipality.resident import Member
 from nodes.portal.application import Receipt
@@ -55,6 +55,8 @@ class ChildcareForm(Struct, frozen=True, forbid_unknown_fields=True):
     from_month: Month
     nursery: Name
     employment: tuple[Employment, ...]
+    child_name: Name | None = None
+    """Needed where several children of the household have one birth date."""
 
 
 class ChildcareReceipt(Struct, frozen=True):
@@ -81,7 +83,7 @@ class ChildcareOffice(Node):
     schema: ClassVar[str] = """
     CREATE TABLE application(
       number INTEGER PRIMARY KEY, receipt TEXT NOT NULL UNIQUE, applicant TEXT NOT NULL,
-      child_born TEXT NOT NULL, from_month TEXT NOT NULL, nursery TEXT NOT NULL);
+      child_born TEXT NOT NULL, child_name TEXT, from_month TEXT NOT NULL, nursery TEXT NOT NULL);
     CREATE TABLE employment(
       application INTEGER NOT NULL REFERENCES application, born TEXT NOT NULL, employer TEXT NOT NULL,
       hours INTEGER NOT NULL);
@@ -105,9 +107,9 @@ class ChildcareOffice(Node):
         """Take an application in; one receipt number is one application."""
         with self.effect():
             self.db.execute(
-                "INSERT OR IGNORE INTO application(receipt, applicant, child_born, from_month, nursery)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (query.receipt, person, query.child_born, query.from_month, query.nursery),
+                "INSERT OR IGNORE INTO application(receipt, applicant, child_born, child_name, from_month, nursery)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (query.receipt, person, query.child_born, query.child_name, query.from_month, query.nursery),
             )
             number = int(
                 self.db.execute(
@@ -147,7 +149,7 @@ class ChildcareOffice(Node):
         from_month = date.fromisoformat(f"{row['from_month']}-01")
         year = fee_tax_year(from_month)
         members = await ask_household(self, row["applicant"], PROCEDURE, year)
-        child = _the_child(members, row["child_born"])
+        child = await child_meant(self, members, row["child_born"], row["child_name"], PROCEDURE)
         parents = [one for one in members if one.relation != "child"]
         hours = self._hours(number, parents)
         for parent in parents:
@@ -216,6 +218,10 @@ class ChildcareOffice(Node):
 
     def _hours(self, number: int, parents: Sequence[Member]) -> dict[str, int]:
         """The hours that each parent works, by person; parents without a certificate are left out."""
+        if len({one.born for one in parents}) < len(parents):
+            raise ManualReview(
+                "both parents have one birth date: an official tells whose certificate is whose"
+            )
         rows = self.db.execute("SELECT born, hours FROM employment WHERE application = ?", (number,))
         attached = {row["born"]: int(row["hours"]) for row in rows}
         return {one.code: attached[one.born] for one in parents if one.born in attached}
@@ -250,11 +256,3 @@ class ChildcareOffice(Node):
             subject=row["applicant"],
             procedure=PROCEDURE,
         )
-
-
-def _the_child(members: Sequence[Member], born: str) -> Member:
-    """The child that the form means; an official decides if the register has none or twins of that day."""
-    found = [one for one in members if one.relation == "child" and one.born == born]
-    if len(found) != 1:
-        raise ManualReview("the register does not say which child is meant")
-    return found[0]

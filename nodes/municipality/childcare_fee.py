@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Final
 
-from nodes.municipality.allowance_rules import school_year_end
+from nodes.data.calendar import school_year_end
 
 LIMITS_YEN: Final = (
     (48_600, 19_500),

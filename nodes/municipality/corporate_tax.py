@@ -26,6 +26,7 @@ from mesh.names import Zone
 from nodes.agency.base_registry import SIGNAL, SignalQuery, SignalReply
 from nodes.agency.corporate_registry import Corporation
 from nodes.data.calendar import day_of
+from nodes.data.name_key import name_key
 from nodes.municipality.registry_copy import SCHEMA, RegistryCopy, corporations, towns
 
 Outcome = Literal["accepted", "not-registered", "paper"]
@@ -125,7 +126,7 @@ class CorporateTaxOffice(Node):
 
     def _is_named(self, corporation: str, name: str) -> bool:
         entry = self.corporations.find(corporation, self.today)
-        return entry is not None and not entry.closed and entry.name == name
+        return entry is not None and not entry.closed and name_key(entry.name) == name_key(name)
 
     def edit(self, entry: Corporation) -> None:
         """Correct the copy by hand."""

@@ -31,6 +31,7 @@ from mesh.names import Zone
 from mesh.service import Name
 from nodes.agency.card import Signed
 from nodes.agency.signature import check_signature
+from nodes.data.name_key import name_key
 from nodes.municipality.asking import ask_household
 from nodes.municipality.counter_forms import KINDS, Answers, Facts
 from nodes.municipality.resident import (
@@ -135,7 +136,7 @@ class Counter(Node):
         photograph = any(one.has_photograph for one in documents)
         if (photograph and not looks_alike) or (not photograph and len({one.kind for one in documents}) < 2):
             raise Withheld("the documents do not show that it is this person")
-        if len({(one.name, one.born) for one in documents}) != 1:
+        if len({(name_key(one.name), one.born) for one in documents}) != 1:
             raise Withheld("the documents are of different persons")
         query = IdentifyQuery(documents[0].name, documents[0].born)
         codes = (await self.ask(self._register, IDENTIFY, query, procedure=PROCEDURE)).codes

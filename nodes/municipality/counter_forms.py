@@ -28,6 +28,8 @@ class Answers(Struct, frozen=True):
     public_servant: bool = False
     from_school: Name = ""
     child_at_school_born: str = ""
+    child_at_school_name: Name | None = None
+    """Asked for where several children have one birth date."""
 
 
 class Facts(NamedTuple):
@@ -70,7 +72,12 @@ KINDS: Final[dict[str, FormKind]] = {
         "Change of school",
         "転入学届",
         TRANSFER,
-        lambda facts: TransferForm(_school_child(facts), facts.answers.from_school, facts.record.since),
+        lambda facts: TransferForm(
+            _school_child(facts),
+            facts.answers.from_school,
+            facts.record.since,
+            facts.answers.child_at_school_name,
+        ),
     ),
     "child-allowance": FormKind(
         "Claim to child allowance",

@@ -9,7 +9,7 @@ Rules kept here:
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import ClassVar, Final
 
 from msgspec import UNSET, Struct, UnsetType
@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct, UnsetType
 from mesh import Caller, ManualReview, Node, NotFound, PersonalService, serves
 from mesh.builtin import Empty
 from mesh.names import Zone
-from nodes.data.table import JST
+from nodes.data.calendar import DAY, day_of, reaches
 from nodes.municipality.disaster_rules import PREMIUM_TENTHS, CertificateNumber, Damage, Tenths
 
 INSURED_YEARS: Final = 75
@@ -74,10 +74,13 @@ class ElderlyMedical(Node):
     """
 
     def insure(self, code: str, born: date, premium_yen: int) -> None:
-        """Enter who has reached 75, from the birthday on (52条); `ManualReview` for who is younger."""
-        today = datetime.fromtimestamp(self.host.now_us() / 1_000_000, tz=JST).date()
-        since = date(born.year + INSURED_YEARS, born.month, born.day)
-        if since > today:
+        """Enter who has reached 75, from the birthday on (52条); `ManualReview` for who is younger.
+
+        The unions count from the birthday itself, so from the day after the eve on which the age is reached; for who is
+        born on 29 February that is 1 March in a year without that day.
+        """
+        since = reaches(born, INSURED_YEARS) + DAY
+        if since > day_of(self.host.now_us()):
             raise ManualReview("the person is not 75 yet")
         with self.effect():
             self.db.execute("INSERT INTO insured VALUES (?, ?, ?)", (code, since.isoformat(), premium_yen))

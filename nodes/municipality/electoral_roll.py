@@ -3,7 +3,7 @@
 Rules kept here:
 1. The election board hears of the register's entries (住民基本台帳法15条2項: 選挙管理委員会への通知).
 2. At the regular registrations, on 1 March, June, September and December, it enters who is 18 and has been in the
-   register for three months (公職選挙法21条, 22条).
+   register for three months (公職選挙法21条, 22条). The age is reached on the eve of the birthday.
 3. Who moved out is marked (27条), and struck off four months later (28条).
 """
 
@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 
 from mesh import Caller, Event, ManualReview, Node, receives
 from mesh.names import Zone
-from nodes.data.calendar import day_of, months_after
+from nodes.data.calendar import day_of, months_after, reaches
 from nodes.municipality.asking import ask_household
 from nodes.municipality.resident import MOVE_IN, MOVED_OUT
 
@@ -100,5 +100,5 @@ class ElectoralRoll(Node):
 
 
 def _qualifies(row: sqlite3.Row, today: date) -> bool:
-    of_age = months_after(date.fromisoformat(row["born"]), VOTING_AGE * 12) <= today
+    of_age = reaches(date.fromisoformat(row["born"]), VOTING_AGE) <= today
     return of_age and months_after(date.fromisoformat(row["since"]), RESIDENCE_MONTHS) <= today

@@ -34,6 +34,7 @@ from nodes.agency.kinship import (
     WideAreaQuery,
     closest,
 )
+from nodes.data.name_key import name_key
 from nodes.municipality.cash_desk import FEE_PAID, FEE_REFUND, OrderQuery
 from nodes.municipality.copy_orders import SCHEMA, Applicant, CopyOrder, CopyOrders
 from nodes.municipality.family_events import FAMILY_CHANGE, FAMILY_ENTRY, RegisterEntry
@@ -213,11 +214,12 @@ class FamilyRegister(Node):
     def _own_copy(self, order: CopyOrder, official: str | None) -> Certificate:
         row, lines = self._record(order.record), self._lines(order.record)
         ties = [Tie(*tie) for tie in self.db.execute("SELECT kind, first, second, until FROM tie")]
-        applicants = self.db.execute(
-            "SELECT DISTINCT person FROM entry WHERE name = ? AND born = ?",
-            (order.applicant.name, order.applicant.born),
+        entries = self.db.execute(
+            "SELECT DISTINCT person, name FROM entry WHERE born = ?", (order.applicant.born,)
         )
-        if not any(closest(ties, one["person"], [line.person for line in lines]) for one in applicants):
+        wanted = name_key(order.applicant.name)
+        applicants = [one["person"] for one in entries if name_key(one["name"]) == wanted]
+        if not any(closest(ties, one, [line.person for line in lines]) for one in applicants):
             raise Withheld("neither recorded, nor spouse, nor lineal kin of a person recorded")
         if row["protected"] and official is None:
             raise ManualReview("an official decides about copies of this register")

@@ -20,14 +20,16 @@ from msgspec import UNSET, Meta, Struct
 from mesh import Caller, Event, ManualReview, Node, NotFound, PersonalService, Refused, receives, serves
 from mesh.names import Zone
 from mesh.service import Date
-from nodes.data.calendar import day_of
+from nodes.data.calendar import TO_A_CITY, Term, day_of, deadline
 from nodes.municipality.asking import ask_household, ask_income, tax_office_of
 from nodes.municipality.guidance import GUIDE_SCHEMA, Guidance, who_had
-from nodes.municipality.moves import MOVE_IN_DAYS
 from nodes.municipality.resident import MOVE_IN, MOVED_OUT, Member
 
 PROCEDURE: Final = "health-insurance"
 INCOME_PAPER: Final = "income-certificate"
+
+
+ENROL_TERM: Final = Term(14, "国民健康保険法施行規則2条", moves_by=f"民法142条, {TO_A_CITY}")
 
 
 class EnrolForm(Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,7 +104,7 @@ class HealthInsurance(Node):
         """Enrol a resident; who is insured elsewhere cannot be (6条), and an official explains."""
         if query.other_insurance:
             raise ManualReview("the person is insured elsewhere")
-        late = (day_of(self.host.now_us()) - date.fromisoformat(query.since)).days
+        in_time = day_of(self.host.now_us()) <= deadline(date.fromisoformat(query.since), ENROL_TERM)
         with self.effect():
             self.db.execute(
                 "INSERT INTO insured(person, since) VALUES (?, ?)"
@@ -110,7 +112,7 @@ class HealthInsurance(Node):
                 (person, query.since),
             )
             row = self.db.execute("SELECT number FROM insured WHERE person = ?", (person,)).fetchone()
-        return EnrolReply(int(row["number"]), late <= MOVE_IN_DAYS)
+        return EnrolReply(int(row["number"]), in_time)
 
     def insured(self, person: str) -> sqlite3.Row:
         """A person's insurance here: number, since, until (empty while it lasts); `NotFound` without one."""

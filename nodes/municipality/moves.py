@@ -12,7 +12,7 @@ Rules kept here:
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
@@ -21,12 +21,17 @@ from mesh import EventType, NoticeType, PersonalService
 from mesh.builtin import Empty
 from mesh.service import Date, Name
 from nodes.agency.code_issuer import ResidentCode
+from nodes.data.calendar import Term, deadline
 from nodes.portal.application import Receipt
 
 ONLINE_BEFORE_DAYS: Final = 30
 ONLINE_AFTER_DAYS: Final = 10
-MOVE_IN_DAYS: Final = 14
-CARD_DAYS: Final = 30
+CARD_AFTER_MOVE: Final = Term(14, "住民基本台帳法24条の2第1項")
+CARD_AFTER_PLAN: Final = Term(30, "番号法施行令14条")
+"""Until when one card speaks for a household. Neither moves on: once the days have passed it no longer does, which is a
+state and not a term for a notice. The 転入届 itself (22条1項) is taken at any later day too, with the paper."""
+MOVE_IN_DAYS: Final = CARD_AFTER_MOVE.days
+CARD_DAYS: Final = CARD_AFTER_PLAN.days
 JUKI: Final = "juki-moving"
 """The task under which registers tell each other of a move."""
 MOVING_OUT_ONLINE: Final = "moving-out"
@@ -131,9 +136,9 @@ def may_file_online(planned_on: date, today: date) -> bool:
 
 def card_until(planned_on: date, moved_on: date) -> date:
     """The last day of a 転入届 with the card; of the two limits the earlier counts."""
-    return min(moved_on + timedelta(days=MOVE_IN_DAYS), planned_on + timedelta(days=CARD_DAYS))
+    return min(deadline(moved_on, CARD_AFTER_MOVE), deadline(planned_on, CARD_AFTER_PLAN))
 
 
 def overdue_after(planned_on: date) -> date:
     """The day after which somebody who left and was entered nowhere is looked for."""
-    return planned_on + timedelta(days=CARD_DAYS)
+    return deadline(planned_on, CARD_AFTER_PLAN)

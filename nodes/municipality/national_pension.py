@@ -20,13 +20,14 @@ from mesh import Caller, Event, ManualReview, Node, PersonalService, receives, s
 from mesh.names import Zone
 from mesh.service import Date
 from nodes.agency.pension import PENSION, PENSION_REPORT, PensionReport, ReportKind
-from nodes.data.calendar import day_of
+from nodes.data.calendar import age_on, day_of
 from nodes.municipality.asking import ask_household
 from nodes.municipality.guidance import GUIDE_SCHEMA, Guidance, who_had
 from nodes.municipality.resident import MOVE_IN
 
 PROCEDURE: Final = "national-pension"
 AGES: Final = range(20, 60)
+"""From the eve of the 20th birthday to that of the 60th (国民年金法8条1号, 9条3号; 年齢計算ニ関スル法律)."""
 
 
 class PensionForm(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +82,7 @@ class NationalPension(Node):
         """Take a notice in and report it; who is not of the age goes to an official."""
         members = await ask_household(self, person, PROCEDURE)
         born = next(date.fromisoformat(one.born) for one in members if one.code == person)
-        if _age(born, day_of(self.host.now_us())) not in AGES:
+        if age_on(born, day_of(self.host.now_us())) not in AGES:
             raise ManualReview("only who is 20 to 59 is insured here on their own account")
         key = (person, query.kind, query.since)
         with self.effect():
@@ -99,7 +100,3 @@ class NationalPension(Node):
     def filings(self, person: str) -> list[sqlite3.Row]:
         """A person's notices: number, kind, since."""
         return self.db.execute("SELECT * FROM filing WHERE person = ? ORDER BY number", (person,)).fetchall()
-
-
-def _age(born: date, today: date) -> int:
-    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))

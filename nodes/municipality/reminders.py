@@ -1,7 +1,7 @@
 """Reminders of a vaccination that is due: found, decided on by a person, sent.
 
 The first dose against measles and rubella (麻しん風しん第1期) is for children from 12 to 24 months of age
-(予防接種法施行令3条); the mayor recommends it (予防接種法8条). Finding decides nothing (DOMAIN.md rule 12): each
+(予防接種法施行令3条), both reached on the eve of the birthday; the mayor recommends it (予防接種法8条). Finding decides nothing (DOMAIN.md rule 12): each
 child waits for a named person, who may leave the family in peace and says why.
 
 Kept in health management's own tables; every method that writes is called inside its `effect()`.
@@ -16,7 +16,7 @@ from typing import Final
 
 from mesh import ManualReview
 from mesh.store import Database
-from nodes.data.calendar import months_after
+from nodes.data.calendar import reaches
 
 ITEM: Final = "mr-1"
 FROM_MONTHS: Final = 12
@@ -102,9 +102,9 @@ class Reminders:
 
 def is_of_age(born: date, today: date) -> bool:
     """Whether the first dose is for a child of this birth today."""
-    return months_after(born, FROM_MONTHS) <= today <= last_day(born)
+    return reaches(born, months=FROM_MONTHS) <= today <= last_day(born)
 
 
 def last_day(born: date) -> date:
     """The last day on which the first dose is a routine one: the eve of the second birthday."""
-    return months_after(born, UNTIL_MONTHS) - date.resolution
+    return reaches(born, months=UNTIL_MONTHS)

@@ -33,6 +33,8 @@ from mesh.names import Zone
 from mesh.service import Code, Date, Name, check_entry
 from nodes.agency.card import Serial
 from nodes.agency.code_issuer import check_named
+from nodes.data.calendar import levy_day
+from nodes.data.name_key import name_key
 from nodes.data.people import Household, Move, Person
 from nodes.municipality.move_file import MOVE_SCHEMA
 from nodes.municipality.moves import IDENTITY_CHANGE as IDENTITY_CHANGE
@@ -287,12 +289,12 @@ class ResidentRegister(MovingRegister):
             self.db.execute("UPDATE resident SET protected = 1 WHERE code = ?", (code,))
 
     def find(self, name: str, born: str) -> list[str]:
-        """Look residents up by name and birth date, as an official does at the terminal; their codes."""
+        """Look residents up by name, however it is typed, and birth date; their codes."""
         rows = self.db.execute(
-            "SELECT code FROM resident WHERE name = ? AND born = ? AND struck = '' ORDER BY rowid",
-            (name, born),
+            "SELECT code, name FROM resident WHERE born = ? AND struck = '' ORDER BY rowid", (born,)
         )
-        return [row["code"] for row in rows]
+        wanted = name_key(name)
+        return [row["code"] for row in rows if name_key(row["name"]) == wanted]
 
     def personal_numbers(self) -> Iterable[str]:
         """Every personal number held here; for tests that look for them elsewhere."""
@@ -315,7 +317,7 @@ class ResidentRegister(MovingRegister):
                     row["code"],
                     row["relation"],
                     row["born"],
-                    None if query.january is None else self._city_on(row["code"], date(query.january, 1, 1)),
+                    None if query.january is None else self._city_on(row["code"], levy_day(query.january)),
                     bool(row["protected"]),
                 )
                 for row in rows
@@ -375,8 +377,10 @@ class ResidentRegister(MovingRegister):
         """How many of those who live here are of each age on a day; the younger than the first group not."""
         check_named(caller)
         ages = self.db.execute(
-            "SELECT strftime('%Y', ?1) - strftime('%Y', born) - (strftime('%m-%d', ?1) < strftime('%m-%d', born))"
-            " AS age, count(*) AS number FROM resident WHERE struck = '' AND born <= ?1 GROUP BY age",
+            # An age is reached on the eve of the birthday, as `nodes.data.calendar.age_on` has it.
+            "SELECT strftime('%Y', ?1, '+1 day') - strftime('%Y', born)"
+            " - (strftime('%m-%d', ?1, '+1 day') < strftime('%m-%d', born)) AS age, count(*) AS number"
+            " FROM resident WHERE struck = '' AND born <= ?1 GROUP BY age",
             (query.on,),
         )
         counts = [0] * len(query.from_ages)

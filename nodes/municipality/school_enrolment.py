@@ -18,11 +18,10 @@ from msgspec import Struct
 from mesh import Caller, Event, ManualReview, Node, PersonalService, receives, serves
 from mesh.names import Zone
 from mesh.service import Date, Name
-from nodes.data.calendar import day_of
-from nodes.municipality.allowance_rules import school_year_end
-from nodes.municipality.asking import ask_household
+from nodes.data.calendar import day_of, school_year_end
+from nodes.municipality.asking import ask_household, child_meant
 from nodes.municipality.guidance import GUIDE_SCHEMA, Guidance
-from nodes.municipality.resident import MOVE_IN
+from nodes.municipality.resident import MOVE_IN, Member
 
 PROCEDURE: Final = "school-enrolment"
 
@@ -33,6 +32,8 @@ class TransferForm(Struct, frozen=True, forbid_unknown_fields=True):
     child_born: Date
     from_school: Name
     since: Date
+    child_name: Name | None = None
+    """Needed where several children of the household have one birth date."""
 
 
 class TransferReply(Struct, frozen=True):
@@ -65,11 +66,11 @@ class SchoolEnrolment(Node):
     @receives(MOVE_IN)
     async def on_move_in(self, event: Event, caller: Caller, person: str) -> None:
         """Enter the children of school age into the roll."""
-        entered = await self._children_of(person)
+        head, *others = await self._pupils_of(person)
         with self.effect():
-            for child, parent, born in entered:
-                self._enter(child, parent, born)
-                self.guidance.note(parent, event.id)
+            for one in others:
+                self._enter(one.code, head.code, one.born)
+                self.guidance.note(head.code, event.id)
 
     def designate(self, child: str, school: str) -> None:
         """An official designates a school for a child of the roll."""
@@ -81,16 +82,12 @@ class SchoolEnrolment(Node):
     @serves(TRANSFER)
     async def transfer(self, query: TransferForm, caller: Caller, person: str) -> TransferReply:
         """Note from which school a child comes; a child that the register does not show goes to an official."""
-        found = [one for one in await self._children_of(person) if one[2] == query.child_born]
-        if not found:
-            raise ManualReview("the register shows no child of school age born on that day")
+        members = await self._pupils_of(person)
+        meant = (await child_meant(self, members, query.child_born, query.child_name, PROCEDURE)).code
         with self.effect():
-            for child, parent, born in found:
-                self._enter(child, parent, born)
-                self.db.execute(
-                    "UPDATE pupil SET from_school = ? WHERE child = ?", (query.from_school, child)
-                )
-            row = self.db.execute("SELECT school FROM pupil WHERE child = ?", (found[0][0],)).fetchone()
+            self._enter(meant, members[0].code, query.child_born)
+            self.db.execute("UPDATE pupil SET from_school = ? WHERE child = ?", (query.from_school, meant))
+            row = self.db.execute("SELECT school FROM pupil WHERE child = ?", (meant,)).fetchone()
         return TransferReply(row["school"])
 
     def pupils(self) -> list[sqlite3.Row]:
@@ -102,15 +99,16 @@ class SchoolEnrolment(Node):
             "INSERT OR IGNORE INTO pupil(child, parent, born) VALUES (?, ?, ?)", (child, parent, born)
         )
 
-    async def _children_of(self, person: str) -> list[tuple[str, str, str]]:
-        """The children of school age of a household: code, the code of its head, birth date."""
+    async def _pupils_of(self, person: str) -> list[Member]:
+        """The head of a household, and its children of school age."""
         today = day_of(self.host.now_us())
-        members = await ask_household(self, person, PROCEDURE)
-        return [
-            (one.code, members[0].code, one.born)
-            for one in members
+        head, *others = await ask_household(self, person, PROCEDURE)
+        pupils = [
+            one
+            for one in others
             if one.relation == "child" and is_of_school_age(date.fromisoformat(one.born), today)
         ]
+        return [head, *pupils]
 
 
 def is_of_school_age(born: date, day: date) -> bool:
