@@ -100,6 +100,10 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
+NAMED = {"ASKED": "as=muni/28100/tax&kind=request", "REFUSED": "code=item_not_permitted"}
+"""Messages that tests look at: what the broker passed on to Kobe's tax office first, and what it refused."""
+
+
 class Tab:
     """A page of the viewer that reports whatever it complains about."""
 
@@ -117,10 +121,25 @@ class Tab:
             self.complaints.append(message.text)
 
     def open(self, path: str = "/") -> Page:
-        """Go to a page by its hash, and wait until it stands."""
+        """Go to a page by its hash, in which a name of `NAMED` is that message's number, and wait until it stands."""
+        for name in NAMED:
+            if name in path:
+                path = path.replace(name, str(self.number(path, name)))
         self.page.goto(f"{self.address}#{path}")
         self.ready()
         return self.page
+
+    def number(self, path: str, name: str) -> int:
+        """The number of a message of `NAMED` in the trace of a path."""
+        trace = "/".join(path.split("/")[:3])
+        rows = self.page.request.get(f"{self.address}api{trace}/rows?{NAMED[name]}&limit=1").json()["rows"]
+        return int(rows[0]["index"])
+
+    def messages(self, trace: str) -> int:
+        """How many messages there are to see of `/t/NAME`."""
+        found = self.page.request.get(f"{self.address}api{trace}").json()["messages"]
+        assert found > 100
+        return int(found)
 
     def ready(self) -> None:
         """Wait until the page that was asked for stands."""

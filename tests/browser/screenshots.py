@@ -17,9 +17,9 @@ FOLDER: Final = ROOT / "docs" / "screenshots"
 SIZE: Final = {"width": 1440, "height": 900}
 ALLOWANCE, MOVING, APP = ("/t/child_allowance.trace", "/t/moving.trace", "/t/private_app.trace")
 PICTURES: Final = {
-    "sequence": ("en-GB", "light", f"{ALLOWANCE}/sequence?at=24"),
-    "message": ("en-GB", "light", f"{ALLOWANCE}/message/13"),
-    "perspective": ("ja-JP", "dark", f"{ALLOWANCE}/sequence?as=gov/digital/broker&at=13"),
+    "sequence": ("en-GB", "light", f"{ALLOWANCE}/sequence?at=REFUSED"),
+    "message": ("en-GB", "light", f"{ALLOWANCE}/message/ASKED"),
+    "perspective": ("ja-JP", "dark", f"{ALLOWANCE}/sequence?as=gov/digital/broker&at=ASKED"),
     "map": ("en-GB", "dark", f"{MOVING}/map"),
     "resident": ("ja-JP", "light", f"{APP}/resident/r-000001"),
     "commission": ("en-GB", "light", "/t/dishonest.trace/commission"),

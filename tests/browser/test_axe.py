@@ -20,8 +20,8 @@ WANTED = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice
 """Every rule of the conformance that one asks for, and those that are not settled yet."""
 TRACE, DISHONEST, APP = ("/t/child_allowance.trace", "/t/dishonest.trace", "/t/private_app.trace")
 PAGES = (
-    f"{TRACE}/sequence", f"{TRACE}/sequence?as=muni/28100/tax&at=3", f"{TRACE}/message/13",
-    f"{TRACE}/message/13?as=wire", f"{TRACE}/map", f"{TRACE}/collusion?first=muni/01208&second=muni/28100",
+    f"{TRACE}/sequence", f"{TRACE}/sequence?as=muni/28100/tax&at=3", f"{TRACE}/message/ASKED",
+    f"{TRACE}/message/ASKED?as=wire", f"{TRACE}/map", f"{TRACE}/collusion?first=muni/01208&second=muni/28100",
     f"{APP}/resident/r-000001", f"{TRACE}/resident/r-000001?as=r-000001", f"{TRACE}/commission",
     f"{DISHONEST}/commission", f"{TRACE}/outcome", f"{TRACE}/outcome?as=muni/28100", f"{TRACE}/outcome?as=wire",
     "/t/none.trace/map", "/",

@@ -18,7 +18,7 @@ TRACE = "/t/child_allowance.trace"
 HOSTILE = "<script>window.broken=1</script>\u202e\u0000<img src=x onerror=window.broken=1>" + "長" * 300
 PAGES = {
     "sequence": "北見市",
-    "message/13": "北見市　児童手当",
+    "message/ASKED": "北見市　児童手当",
     "map": "北見市",
     "resident/r-000001": "北見市　児童手当",
     "commission": "三者の記録の突合",
@@ -39,7 +39,7 @@ def test_addresses_stand_beside_names(tab: Tab) -> None:
     expect(head.locator(".id")).to_have_text("tax")
     assert "muni/28100/tax" in str(head.get_attribute("title"))
     expect(page.locator(".member", has_text="Kobe City").locator(".id")).to_have_text("muni/28100")
-    page = tab.open(f"{TRACE}/message/13")
+    page = tab.open(f"{TRACE}/message/ASKED")
     expect(page.locator(".letter .lead")).to_contain_text("muni/28100/tax")
     expect(page.locator(".letter .lead")).to_contain_text("Income and inhabitant tax of a year")
     expect(page.locator(".letter .lead")).to_contain_text("tax.income.v1")
@@ -48,7 +48,7 @@ def test_addresses_stand_beside_names(tab: Tab) -> None:
 @pytest.mark.parametrize("wanted", ["Kobe City", "神戸市", "muni/28100", "個人住民税"])
 def test_a_search_knows_names_in_both_languages_and_addresses(tab: Tab, wanted: str) -> None:
     page = tab.open(f"{TRACE}/sequence")
-    expect(page.locator(".count")).to_have_text("128 messages")
+    expect(page.locator(".count")).to_have_text(f"{tab.messages(TRACE)} messages")
     page.fill("#search", wanted)
     expect(page.locator(".count")).to_contain_text("found")
     assert page.locator(".count").inner_text() != "0 found"
@@ -82,7 +82,7 @@ def test_somebody_is_chosen_by_name(japanese: Tab) -> None:
 
 
 def test_a_refusal_says_in_japanese_what_is_wrong_and_who_mends_it(japanese: Tab) -> None:
-    page = japanese.open(f"{TRACE}/message/24")
+    page = japanese.open(f"{TRACE}/message/REFUSED")
     expect(page.locator(".verdict")).to_contain_text("法的根拠にない項目が含まれています")
     expect(page.locator(".verdict")).to_contain_text(
         "情報照会者が、法的根拠に掲げられた項目だけを照会します。"

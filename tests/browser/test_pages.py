@@ -73,7 +73,8 @@ def test_two_bodies_join_what_they_exchanged(tab: Tab) -> None:
 
 def test_a_resident_sees_who_asked_and_not_what_is_hidden(tab: Tab) -> None:
     page = tab.open(f"{TRACE}/resident/r-000001")
-    assert page.locator(".history > li").count() == 5
+    rows = page.request.get(f"{tab.address}api{TRACE}/resident/r-000001").json()["rows"]
+    assert page.locator(".history > li").count() == len(rows) > 4
     assert page.locator(".history time").first.inner_text().startswith("2024-10-15")
     assert page.locator(".history .hidden").count() == 0
     page.get_by_role("button", name="the next resident").click()
@@ -90,7 +91,7 @@ def test_the_outcome_counts_papers_and_draws_latencies(tab: Tab) -> None:
     page = tab.open(f"{TRACE}/outcome")
     assert page.locator(".bigs dd").first.inner_text() == "10"
     assert page.locator(".ranges tbody tr").count() >= 4
-    assert page.locator(".expectations .held").count() == 23
+    assert page.locator(".expectations .held").count() == page.locator(".expectations li").count() > 20
 
 
 def test_the_outcome_leads_to_the_messages_it_rests_on(tab: Tab) -> None:
@@ -185,16 +186,15 @@ def test_a_run_with_faults_is_started_and_what_failed_is_drawn(tab: Tab, folder:
     page.fill("[name=seed]", "1")
     page.get_by_role("button", name="Run", exact=True).click()
     page.locator("#open-run").wait_for(timeout=60_000)
-    assert "The scenario broke off: Refused: timeout" in page.locator("#live").inner_text()
+    assert "Every expectation held." in page.locator("#live").inner_text()
     page.click("#open-run")
     expect(page.locator(".notes summary")).to_contain_text("Under faults: Packet loss of 5 % on every line")
-    expect(page.locator(".count")).to_have_text("30 messages")
-    page.keyboard.press("End")
-    expect(page.locator(".row .fate")).to_have_text("lost on the way")
+    lost = page.locator(".row .fate", has_text="lost on the way")
+    expect(page.locator(".count")).to_contain_text("messages")
+    while lost.count() == 0:
+        page.keyboard.press("PageDown")
     page.locator(".notes summary").click()
-    expect(page.locator(".notes .faults li")).to_contain_text("lines lost: 1")
-    tab.open("/t/child_allowance-1-packet_loss.trace/outcome")
-    assert "as the scenario tells them without faults" in page.locator("section.outcome p.notes").inner_text()
+    expect(page.locator(".notes .faults li")).to_contain_text(re.compile(r"lines lost: [1-9]"))
     page.click("#language")
     expect(page.locator(".notes summary")).to_contain_text("障害の条件： 全回線でパケットロス5%")
 
@@ -206,6 +206,14 @@ def test_a_run_with_faults_is_started_and_what_failed_is_drawn(tab: Tab, folder:
     page.click("#open-run")
     expect(page.locator(".row .fate").first).to_have_text("宛先に不達")
     assert page.locator(".row .line .cross").count() > 0
+    name = page.url.split("/t/")[1].split("/")[0]
+    assert name.endswith("-1-city_offline.trace")
+    held = page.request.get(f"{tab.address}api/t/{name}/outcome").json()["expectations"]
+    assert not all(one["held"] for one in held)
+    tab.open(f"/t/{name}/outcome")
+    expect(
+        page.locator("section.outcome > p.notes", has_text="あらましは障害のない場合の筋書きのまま")
+    ).to_be_visible()
     for made in folder.glob("*.trace"):
         if made.name != "child_allowance.trace":
             made.unlink()
