@@ -13,7 +13,7 @@ from mesh.names import BROKER
 from mesh.runner import run_scenario
 from mesh.testing import simulation
 from nodes.municipality import care_insurance, care_rules
-from nodes.municipality.care_file import CareFile
+from nodes.municipality.care_file import CareFile, Certification
 from nodes.municipality.care_insurance import CareInsurance
 from nodes.municipality.care_rules import (
     Means,
@@ -64,7 +64,10 @@ class Sabotage:
 
     @staticmethod
     def answers_from_the_original(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(CareFile, "replica", CareFile.certification)
+        def original(self: CareFile, code: str) -> tuple[Certification | None, int]:
+            return self.certification(code), sim.now_us()
+
+        patch.setattr(CareFile, "replica", original)
 
     @staticmethod
     def the_old_term(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
