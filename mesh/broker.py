@@ -27,17 +27,40 @@ from mesh.exchange import Turn
 from mesh.gates import Gate, Walk
 from mesh.history import history_of
 from mesh.host import Host
-from mesh.ledger import Row, read_row
+from mesh.ledger import Row, read_row, request_key
 from mesh.linkage import CodeBook
 from mesh.message import Kind
 from mesh.names import Zone, matches
 from mesh.node import Node
 from mesh.outbox import Delivery, Outbox
-from mesh.party import Admitted, Party, check_peer
+from mesh.party import REQUEST_LIFE_US, Admitted, Party, check_peer
 from mesh.policy import Policy
 from mesh.post import Post
+from mesh.provider import KEEP_US
 from mesh.routing import Ids, Router
 from mesh.service import Caller, serves
+from mesh.store import Store
+
+
+class Earlier:
+    """A `mesh.routing.Earlier`: exchanges of before a restart, found in the database by their keys."""
+
+    def __init__(self, store: Store, since_us: int) -> None:
+        self._store = store
+        self._since_us = since_us
+        """What was permitted before is over, and its id may be used again."""
+
+    def about(self, digest: str) -> list[Row]:
+        """The rows that permitted a request or closed it, the oldest first."""
+        rows = map(read_row, self._store.ledger_rows_of(request=request_key(digest)))
+        return [row for row in rows if row.requestdigest == digest]
+
+    def digest_of(self, source: str, message_id: str) -> str | None:
+        """Which request an id of this source meant, if it was permitted and may still be repeated."""
+        for row in map(read_row, self._store.ledger_rows_of(message=message_id)):
+            if row.requester == source and row.time_us >= self._since_us:
+                return row.requestdigest
+        return None
 
 
 class Broker(Node, engine=True):
@@ -65,6 +88,7 @@ class Broker(Node, engine=True):
         listeners: Callable[[str, str], Iterable[str]],
     ) -> None:
         super().__init__(host, party, policy)
+        host.searched = True
         self.authoriser = Authoriser(party, policy, codes)
         ids = Ids(host.store.kept)
         self.router = Router(self.authoriser, ids)
@@ -94,8 +118,10 @@ class Broker(Node, engine=True):
 
     def resume(self) -> None:
         """Take up exchanges, consents and deliveries from the database."""
-        rows = (read_row(row) for row in self.host.store.ledger_rows())
-        self.router.load(rows, self.host.store.outcomes())
+        if self.host.ledger.size:
+            now_us = self.host.now_us()
+            earlier = Earlier(self.host.store, now_us - REQUEST_LIFE_US - KEEP_US)
+            self.router.load(earlier, now_us)
         for portal, listing in self.db.execute("SELECT portal, listing FROM consent_list"):
             try:
                 self._accept(portal, listing)

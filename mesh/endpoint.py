@@ -37,10 +37,10 @@ from mesh.requester import Requester
 from mesh.reserved import check_names, keep_names
 from mesh.routing import refused_row
 from mesh.service import Caller, NoticeType, PersonalService, Service
-from mesh.subscriber import Pushed, Subscriber
+from mesh.subscriber import KEEP_US, Pushed, Subscriber
 
-PURGE_EVERY: Final = 256
-"""Ledger rows between two purges of kept outcomes."""
+PURGE_EVERY_US: Final = 3_600_000_000
+"""At least so long after a commit, and after a purge, is looked for what need not be kept any more."""
 
 _HANDLER_STEPS = (
     Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.AUTHORISATION, Step.CONTENT, Step.PROVIDER, Step.LEDGER,
@@ -116,7 +116,7 @@ class Endpoint:
         """The question whose effect waits to be committed with its answer."""
         self._effect = 0
         """The number of that effect."""
-        self._rows_since_purge = 0
+        self._purge_planned = False
         self._admitted: Admitted | None = None
         self._permit_digest: str | None = None
         self._walk = Walk(Gate.NODE)
@@ -484,6 +484,8 @@ class Endpoint:
             self._spawn_push(self._subscriber.reopen(line, permit_line))
         self.start()
         self._arm()
+        if self.host.ledger.size:
+            self._plan_purge(PURGE_EVERY_US)
 
     def finish(self) -> None:
         """The run ends: commit what waits, and sign the head that covers it."""
@@ -495,10 +497,24 @@ class Endpoint:
         now_us = self.host.now_us()
         if self.host.ledger.head_due(now_us):
             self.sign_head()
-        self._rows_since_purge += rows
-        if self._rows_since_purge >= PURGE_EVERY:
-            self._rows_since_purge = 0
-            self.host.store.purge(now_us)
+        if not self._purge_planned:
+            self._plan_purge(PURGE_EVERY_US)
+
+    def _plan_purge(self, delay_us: int) -> None:
+        self._purge_planned = True
+        self.host.call_aside(delay_us, self._purge)
+
+    def _purge(self) -> None:
+        """Forget what nobody can repeat or send again any more, by time; and look again when the next of it may go."""
+        self._purge_planned = False
+        now_us = self.host.now_us()
+        self.host.perform(Turn(writes=self._outbox.purge(now_us - KEEP_US)))
+        kept_us, expiry_us = self.host.store.purge(now_us), self._outbox.next_expiry_us()
+        due = [kept_us] if kept_us is not None else []
+        if expiry_us is not None:
+            due.append(expiry_us + KEEP_US)
+        if due:
+            self._plan_purge(max(min(due) - now_us, PURGE_EVERY_US))
 
 
 keep_names(Endpoint)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from mesh.errors import MeshError
 from mesh.exchange import Turn, Write
-from mesh.ledger import Ledger, Row, row_bytes
+from mesh.ledger import Ledger, Row, keys_of, row_bytes
 from mesh.recorder import Recorder
 from mesh.store import Store, is_of_place, storage_error
 
@@ -30,7 +30,7 @@ class Carrier(Protocol):
 class Host:
     """One party's access to the world.
 
-    `now_us` is the party's wall clock (µs since 1970 UTC), which may be wrong; `monotonic_us` never goes
+    `call_aside(delay_us, callback)` sets a timer that does not count as work. `now_us` is the party's wall clock (µs since 1970 UTC), which may be wrong; `monotonic_us` never goes
     back. `random` is the party's own stream.
     """
 
@@ -46,6 +46,7 @@ class Host:
         random: Random,
         now_us: Callable[[], int],
         monotonic_us: Callable[[], int],
+        call_aside: Callable[[int, Callable[[], None]], object],
     ) -> None:
         self.address = address
         self.store = store
@@ -62,6 +63,9 @@ class Host:
         """Called with what failed inside the node: its address, the service or push, and what may be said of it."""
         self.going_down: Callable[[], None] | None = None
         """Called by `kill`, when nothing has an effect any more."""
+        self.searched = False
+        """Whether rows of the ledger are found again by `mesh.ledger.keys_of`: a broker's are."""
+        self._call_aside = call_aside
         self._loop = loop
         self._carrier = carrier
         self._recorder = recorder
@@ -164,8 +168,14 @@ class Host:
         if not self.alive:
             return
         entries = list(map(row_bytes, rows))
-        position = self.ledger.size
-        self.store.commit(writes, entries, position)
+        position, tree = self.ledger.size, self.ledger.unkept
+        if tree is not None:
+            writes = [*writes, ("tree", tree)]
+        self.store.commit(
+            writes, entries, position, list(map(keys_of, rows)) if self.searched and rows else None
+        )
+        if tree is not None:
+            self.ledger.unkept = None
         if entries:
             self.ledger.extend(entries)
             self._recorder.ledger_rows(self.address, position, entries)
@@ -198,6 +208,10 @@ class Host:
     def call_later(self, delay_us: int, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Run the callback after a delay in µs, if the host still lives."""
         return self._loop.call_later(delay_us / 1_000_000, self._if_alive, callback)
+
+    def call_aside(self, delay_us: int, callback: Callable[[], None]) -> None:
+        """As `call_later`, but nobody waits for it: a run in which only such calls are left is at its end."""
+        self._call_aside(delay_us, lambda: self._if_alive(callback))
 
     def _if_alive(self, callback: Callable[[], None]) -> None:
         if self.alive:

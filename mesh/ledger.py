@@ -104,10 +104,13 @@ _head_decoder = msgspec.json.Decoder(Head)
 class Ledger:
     """The growing end of a party's ledger: its size and its tree; the rows are in the party's database."""
 
-    def __init__(self, party: str, rows: Iterable[bytes] = ()) -> None:
+    def __init__(self, party: str, rows: Iterable[bytes] = (), grown: tuple[int, bytes] = (0, b"")) -> None:
+        """`grown` is what the tree was (its size and peaks), `rows` are those that came since."""
         self.party = party
-        self._tree = Tree()
+        self._tree = Tree.grown(*grown)
         self._tree.extend(rows)
+        self.unkept: tuple[int, bytes] | None = None
+        """Size and peaks of the tree, to be stored with the next commit: so a start reads only what came since."""
         self._unhashed: list[bytearray] = []
         self.size = self._tree.size
         """How many rows there are."""
@@ -123,8 +126,10 @@ class Ledger:
 
     def _hash(self) -> None:
         """Take the rows into the tree that came since; in one go that costs less than one by one."""
-        self._tree.extend(self._unhashed)
-        self._unhashed.clear()
+        if self._unhashed:
+            self._tree.extend(self._unhashed)
+            self._unhashed.clear()
+            self.unkept = (self._tree.size, self._tree.peaks)
 
     def head_due(self, now_us: int) -> bool:
         """Whether an hour has passed since the last head, and rows have come since."""
@@ -142,6 +147,18 @@ def row_bytes(row: Row) -> bytearray:
     """The bytes of a row as its party stores them."""
     # sqlite3 binds a bytearray as it is, but looks for an adapter for every bytes object.
     return bytearray(encode(row))
+
+
+def keys_of(row: Row) -> tuple[str | None, int | None]:
+    """By what a broker finds a row again: the id of what it permitted, and the request that it permitted or closed."""
+    if row.entry not in ("permitted", "closed") or row.requestdigest is None:
+        return None, None
+    return row.id if row.entry == "permitted" else None, request_key(row.requestdigest)
+
+
+def request_key(digest: str) -> int:
+    """60 bits of a request's digest, which an index holds in 8 bytes; whoever finds a row by it compares the rest."""
+    return int(digest[:15], 16)
 
 
 def read_row(data: bytes) -> Row:

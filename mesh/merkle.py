@@ -49,6 +49,21 @@ class Tree:
         for leaf in leaves:
             self.append(leaf)
 
+    @classmethod
+    def grown(cls, size: int, peaks: bytes) -> Tree:
+        """The tree of so many leaves whose `peaks` these were; ledger_broken for what cannot be those of any."""
+        if len(peaks) != HASH_BYTES * size.bit_count():
+            raise MeshError("ledger_broken", "a tree of this size has another number of peaks")
+        tree = cls()
+        tree.size = size
+        tree._peaks = [peaks[start : start + HASH_BYTES] for start in range(0, len(peaks), HASH_BYTES)]
+        return tree
+
+    @property
+    def peaks(self) -> bytes:
+        """The roots of its complete subtrees, the largest first: with the size, all that it takes to go on."""
+        return b"".join(self._peaks)
+
     def extend(self, entries: Iterable[bytes | bytearray]) -> None:
         """Hash entries and add them at the end; in one loop, which costs half of one call for each."""
         peaks, size = self._peaks, self.size

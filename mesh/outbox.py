@@ -115,6 +115,18 @@ class Outbox:
         self._place(delivery)
         return ("outbox", (delivery.number, sender, to, digest, line, expiry_us, now_us, delivery.state))
 
+    def purge(self, expired_before_us: int) -> list[Write]:
+        """Forget the dead letters that expired before; nobody can send them again any more."""
+        gone = [number for number, letter in self.dead.items() if letter.expiry_us < expired_before_us]
+        for number in gone:
+            del self.dead[number]
+        return [("outbox_gone", (number,)) for number in gone]
+
+    def next_expiry_us(self) -> int | None:
+        """When the first of all that is stored expires, or did; None when nothing is."""
+        stored = (*self.dead.values(), *self._live.values())
+        return min((one.expiry_us for one in stored), default=None)
+
     def next_due_us(self) -> int | None:
         """When to look again, by the monotonic clock; 0 for at once, None when nothing waits."""
         if self._places.is_free():

@@ -8,8 +8,8 @@ answer; that a repeat has one effect only is decided in the provider's database.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, TypeGuard
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 from mesh import jws
 from mesh.authoriser import Authoriser
@@ -26,6 +26,16 @@ from mesh.provider import KEEP_US
 _KEPT_STEPS = (Step.ZONE, Step.AUTHORISATION)
 
 
+class Earlier(Protocol):
+    """What a broker's ledger has of exchanges from before a restart, found one by one."""
+
+    def about(self, digest: str) -> list[Row]:
+        """The rows that permitted a request or closed it, the oldest first."""
+
+    def digest_of(self, source: str, message_id: str) -> str | None:
+        """Which request or push an id of this source meant, if it was permitted and may still be repeated."""
+
+
 class Ids:
     """Which message of a source an id names: one only, be it a request or a push.
 
@@ -34,6 +44,7 @@ class Ids:
 
     def __init__(self, kept: Callable[[str, str], tuple[str, bytes] | None]) -> None:
         self.kept = kept
+        self.earlier: Earlier | None = None
         self._taken: dict[tuple[str, str], str] = {}
 
     def check(self, source: str, message_id: str, digest: str) -> bool:
@@ -42,6 +53,8 @@ class Ids:
         if known is None:
             kept = self.kept(source, message_id)
             known = None if kept is None else kept[0]
+            if known is None and self.earlier is not None:
+                known = self.earlier.digest_of(source, message_id)
         if known is not None and known != digest:
             raise MeshError("id_conflict")
         return known is not None
@@ -99,38 +112,51 @@ class Router:
         self._ids = ids
         self._by_digest: dict[str, Routed] = {}
         self._leaving: deque[Routed] = deque()
+        self._earlier: Earlier | None = None
+        self._earlier_until_us = 0
 
-    def load(self, rows: Iterable[Row], outcomes: Iterable[tuple[str, str, str, bytes, int]]) -> None:
-        """Take up what a restart finds: requests in the ledger, and its own refusals among the outcomes.
+    def load(self, earlier: Earlier, now_us: int) -> None:
+        """Know what was before a restart: it is looked up when somebody comes back to it, for as long as that may be."""
+        self._earlier = self._ids.earlier = earlier
+        self._earlier_until_us = now_us + REQUEST_LIFE_US + KEEP_US
 
-        The receipts among the outcomes tell which rows are of pushes; other outcomes are answers of the
-        broker's own services.
-        """
-        refusals, pushed = [], set()
-        for outcome in outcomes:
-            kind = jws.parse(outcome[3]).typ
-            if kind == Kind.RECEIPT:
-                pushed.add(outcome[2])
-            elif kind == Kind.REFUSAL and read_line(outcome[3]).permitdigest is None:
-                refusals.append(outcome)
-        for row in rows:
-            if row.requestdigest in pushed:
-                continue
-            if row.entry == "permitted" and row.requestdigest and row.provider and row.service:
-                routed = self._by_digest.get(row.requestdigest) or self._enter(
-                    row.requester, row.id, row.requestdigest, row.provider, row.service,
-                    row.time_us + REQUEST_LIFE_US + KEEP_US,
-                )  # fmt: skip
+    def _known(self, digest: str, now_us: int) -> Routed | None:
+        """The exchange of a request, if it is under way or may still be repeated."""
+        routed = self._by_digest.get(digest)
+        if routed is None and self._earlier is not None:
+            routed = self._recall(self._earlier, digest, now_us)
+        return routed
+
+    def _recall(self, earlier: Earlier, digest: str, now_us: int) -> Routed | None:
+        """An exchange of before a restart, from the ledger's rows about it; rows of a push are not one."""
+        routed = None
+        for row in earlier.about(digest):
+            until_us = row.time_us + REQUEST_LIFE_US + KEEP_US
+            if row.entry == "permitted" and row.provider and row.service and until_us >= now_us:
+                if routed is None:
+                    kept = self._ids.kept(row.requester, row.id)
+                    if kept is not None and kept[0] == digest and jws.parse(kept[1]).typ == Kind.RECEIPT:
+                        return None
+                    routed = self._enter(row.requester, row.id, digest, row.provider, row.service, until_us)
                 routed.fire(Happening.REQUEST)
                 routed.permits = (row.permitdigest or "", *routed.permits)
-            elif row.entry == "closed" and row.requestdigest in self._by_digest:
-                routed = self._by_digest[row.requestdigest]
+            elif row.entry == "closed" and routed is not None:
                 routed.fire(Happening.ANSWER)
                 routed.answers = (row.replydigest or "", *routed.answers)
-        for source, message_id, digest, line, until_us in refusals:
-            routed = self._enter(source, message_id, digest, "", "", until_us)
-            routed.fire(Happening.REFUSE)
-            routed.refusal = line
+        return routed
+
+    def _recall_refusal(self, request: Request, digest: str) -> Routed | None:
+        """The broker's own final no of before a restart; what else is kept are receipts, and answers of its services."""
+        kept = None if self._earlier is None else self._ids.kept(request.source, request.id)
+        if kept is None or kept[0] != digest or jws.parse(kept[1]).typ != Kind.REFUSAL:
+            return None
+        if read_line(kept[1]).permitdigest is not None:
+            return None
+        until_us = parse_time(request.expiry) + KEEP_US
+        routed = self._enter(request.source, request.id, digest, "", "", until_us)
+        routed.fire(Happening.REFUSE)
+        routed.refusal = kept[1]
+        return routed
 
     def on_request(self, admitted: Admitted, line: bytes, peer: str, now_us: int, turn: Turn) -> None:
         """Decide about a request and forward it with a permit.
@@ -215,7 +241,7 @@ class Router:
         """
         answer: Reply | Refusal = admitted.message
         admitted.walk.to(REPLY)
-        routed = self._by_digest.get(answer.requestdigest)
+        routed = self._known(answer.requestdigest, now_us)
         if routed is None or answer.source != routed.provider:
             raise MeshError("correlation_mismatch")
         if self._is_of_permit(answer, routed):
@@ -252,7 +278,7 @@ class Router:
 
     def on_unreachable(self, line: bytes, now_us: int, turn: Turn) -> None:
         """The transport found nobody at the recipient's address: say so to the requester, for this attempt."""
-        routed = self._by_digest.get(digest_of(line.partition(b"\n")[0]))
+        routed = self._known(digest_of(line.partition(b"\n")[0]), now_us)
         if routed is not None and routed.may(Happening.UNREACHABLE):
             error = MeshError("recipient_unreachable")
             self._close_refused(routed, Happening.UNREACHABLE, error, now_us, turn)
@@ -302,7 +328,7 @@ class Router:
     def refuse(self, admitted: Admitted, error: MeshError, now_us: int, turn: Turn) -> None:
         """Record and send the broker's own no; a final one is kept for repeats."""
         request: Request = admitted.message
-        known = self._by_digest.get(admitted.digest)
+        known = self._known(admitted.digest, now_us)
         line = self._party.refusal(
             error,
             to=request.source,
@@ -340,7 +366,7 @@ class Router:
     def _find(self, request: Request, digest: str, now_us: int) -> Routed | None:
         self._purge(now_us)
         self._ids.check(request.source, request.id, digest)
-        return self._by_digest.get(digest)
+        return self._known(digest, now_us) or self._recall_refusal(request, digest)
 
     def _enter(
         self, requester: str, message_id: str, digest: str, provider: str, service: str, until_us: int
@@ -355,6 +381,8 @@ class Router:
         """Forget what nobody may repeat any more; entries leave in the order in which they came."""
         while self._leaving and self._leaving[0].until_us < now_us:
             self._forget(self._leaving.popleft())
+        if self._earlier is not None and now_us > self._earlier_until_us:
+            self._earlier = self._ids.earlier = None
 
     def _forget(self, routed: Routed) -> None:
         if self._by_digest.get(routed.digest) is routed:

@@ -300,13 +300,14 @@ class Simulation:
         host = Host(
             address,
             store=store,
-            ledger=Ledger(address, store.ledger_rows()),
+            ledger=_ledger_of(address, store),
             loop=self.loop,
             carrier=self.transport,
             recorder=self.trace,
             random=self.stream(stream),
             now_us=self._clock_of(address),
             monotonic_us=self._monotonic_us,
+            call_aside=self._call_aside,
         )
         host.failed = self.report.count_failure
         party = self._make_party(address, enrolment.cls.zone, host, str(incarnation))
@@ -316,6 +317,9 @@ class Simulation:
         self._nodes[address] = node
         node.resume()
         return node
+
+    def _call_aside(self, delay_us: int, callback: Callable[[], None]) -> None:
+        self.loop.call_aside_at_us(self.loop.now_us + delay_us, callback)
 
     def _clock_of(self, address: str) -> Callable[[], int]:
         """A node's wall clock; all that are right are one."""
@@ -655,10 +659,16 @@ class Simulation:
     def _sign_last_head(self, address: str, store: Store) -> None:
         """Sign the head of a node that is down over what it had committed."""
         now_us = self.now_us() + self._skews_us.get(address, 0)
-        ledger = Ledger(address, store.ledger_rows())
+        ledger = _ledger_of(address, store)
         self.trace.tree_head(address, ledger.sign_head(self.keys_of(address).signing, now_us))
 
 
 def _items_of(cls: type[Node]) -> dict[str, tuple[str, ...]]:
     """What a class offers and takes, by name, with its items; an event has none."""
     return {name: getattr(one, "items", ()) for name, (one, _) in cls.declarations.items()}
+
+
+def _ledger_of(address: str, store: Store) -> Ledger:
+    """The growing end of a node's ledger; it takes the last rows alone, however many there are."""
+    grown = store.grown()
+    return Ledger(address, store.ledger_rows(grown[0]), grown)

@@ -20,7 +20,11 @@ from mesh.errors import MeshError
 from mesh.exchange import Write
 
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS mesh_ledger(position INTEGER PRIMARY KEY, row BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS mesh_ledger(
+  position INTEGER PRIMARY KEY, row BLOB NOT NULL, message TEXT, request INTEGER);
+CREATE INDEX IF NOT EXISTS mesh_by_message ON mesh_ledger(message) WHERE message IS NOT NULL;
+CREATE INDEX IF NOT EXISTS mesh_by_request ON mesh_ledger(request) WHERE request IS NOT NULL;
+CREATE TABLE IF NOT EXISTS mesh_tree(one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, peaks BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS mesh_outcome(
   number INTEGER PRIMARY KEY, source TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL,
   line BLOB NOT NULL, keep_us INTEGER NOT NULL, permit BLOB, UNIQUE(id, source));
@@ -37,12 +41,15 @@ CREATE TABLE IF NOT EXISTS mesh_meta(key TEXT PRIMARY KEY, value INTEGER NOT NUL
 CREATE VIEW IF NOT EXISTS mesh_answer AS
   SELECT position, row, source, id, digest, line, keep_us, permit FROM mesh_ledger, mesh_outcome;
 CREATE TRIGGER IF NOT EXISTS mesh_answered INSTEAD OF INSERT ON mesh_answer BEGIN
-  INSERT INTO mesh_ledger VALUES (NEW.position, NEW.row);
+  INSERT INTO mesh_ledger(position, row) VALUES (NEW.position, NEW.row);
   INSERT INTO mesh_outcome(source, id, digest, line, keep_us, permit)
     VALUES (NEW.source, NEW.id, NEW.digest, NEW.line, NEW.keep_us, NEW.permit);
 END;
 """
-_LEDGER_ROW: Final = "INSERT INTO mesh_ledger VALUES (?, ?)"
+_LEDGER_ROW: Final = "INSERT INTO mesh_ledger(position, row) VALUES (?, ?)"
+_INDEXED_ROW: Final = "INSERT INTO mesh_ledger VALUES (?, ?, ?, ?)"
+Keys = tuple[str | None, int | None]
+"""By what a ledger row is found again: an id and a request; see `mesh.ledger.keys_of`."""
 _ANSWER: Final = "INSERT INTO mesh_answer VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 _WRITES: Final = {
@@ -62,17 +69,10 @@ _WRITES: Final = {
     "outbox_gone": "DELETE FROM mesh_outbox WHERE number = ?",
     "outbox_dead": "UPDATE mesh_outbox SET stage = ? WHERE number = ?",
     "outbox_revived": "UPDATE mesh_outbox SET stage = ?, expiry_us = ? WHERE number = ?",
+    "tree": "INSERT OR REPLACE INTO mesh_tree VALUES (1, ?, ?)",
     "consent_use": "INSERT INTO mesh_meta VALUES ('consent ' || ?, 1) ON CONFLICT DO UPDATE SET value = value + 1",
 }
 
-PURGE_ROWS_MAX: Final = 512
-"""Rows looked at together."""
-_PURGES: Final = {
-    "mesh_outcome": "DELETE FROM mesh_outcome"
-    " WHERE number > ? AND number <= ? AND keep_us < ? RETURNING source, id",
-    "mesh_inbox": "DELETE FROM mesh_inbox"
-    " WHERE number > ? AND number <= ? AND keep_us < ? AND done = 1 RETURNING source, id",
-}
 _GROUP_FROM: Final = 4
 
 _COMMENTS: Final = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
@@ -109,25 +109,38 @@ class Store:
         self.effect = 0
         """The number of the effect that is open, 0 when none is."""
         self._effects = 0
-        self._kept: dict[tuple[str, str], None] = {
-            (row[0], row[1]): None for row in self._execute("SELECT source, id FROM mesh_outcome")
-        }
-        """The keys of the kept outcomes: nearly every question is new, and need not be looked up."""
-        self._purged_to = dict.fromkeys(_PURGES, 0)
-        """The number of the row at which the next purge of a table goes on."""
+        self._kept: dict[tuple[str, str], None] = {}
+        """The keys of the outcomes kept since it was opened: nearly every question is new, and need not be looked up."""
+        self._has_older = self._execute("SELECT 1 FROM mesh_outcome LIMIT 1").fetchone() is not None
 
-    def commit(self, writes: Sequence[Write], rows: Sequence[bytearray] = (), position: int = 0) -> None:
-        """Commit the writes, rows of the ledger from `position` on, and an effect that is open, all or nothing."""
-        if self.effect or not self._commit_alone(writes, rows, position):
-            self._commit_together(writes, rows, position)
+    def commit(
+        self,
+        writes: Sequence[Write],
+        rows: Sequence[bytearray] = (),
+        position: int = 0,
+        keys: Sequence[Keys] | None = None,
+    ) -> None:
+        """Commit the writes, rows of the ledger from `position` on, and an effect that is open, all or nothing.
+
+        `keys` are by what each row is found again, in a ledger that is searched.
+        """
+        if self.effect or not self._commit_alone(writes, rows, position, keys):
+            self._commit_together(writes, rows, position, keys)
         for name, values in writes:
             if name == "answer" or name == "outcome":
                 self._kept[values[0], values[1]] = None
 
-    def _commit_alone(self, writes: Sequence[Write], rows: Sequence[bytearray], position: int) -> bool:
+    def _commit_alone(
+        self, writes: Sequence[Write], rows: Sequence[bytearray], position: int, keys: Sequence[Keys] | None
+    ) -> bool:
         """Commit what is one statement, and so a transaction by itself; False if it is more."""
+        if keys is not None and keys[0] != (None, None) and writes:
+            return False
         if len(rows) == 1 and not writes:
-            self._write(_LEDGER_ROW, (position, rows[0]))
+            if keys is None:
+                self._write(_LEDGER_ROW, (position, rows[0]))
+            else:
+                self._write(_INDEXED_ROW, (position, rows[0], *keys[0]))
         elif len(rows) == 1 == len(writes) and writes[0][0] == "answer":
             self._write(_ANSWER, (position, rows[0], *writes[0][1]))
         elif len(writes) == 1 and not rows:
@@ -137,12 +150,17 @@ class Store:
             return False
         return True
 
-    def _commit_together(self, writes: Sequence[Write], rows: Sequence[bytearray], position: int) -> None:
+    def _commit_together(
+        self, writes: Sequence[Write], rows: Sequence[bytearray], position: int, keys: Sequence[Keys] | None
+    ) -> None:
         if not self.effect:
             self._write("BEGIN")
         self.effect = 0
         try:
-            if rows:
+            if keys:
+                numbered = enumerate(zip(rows, keys, strict=True), position)
+                self._executemany(_INDEXED_ROW, ((number, row, *key) for number, (row, key) in numbered))
+            elif rows:
                 self._executemany(_LEDGER_ROW, enumerate(rows, position))
             if len(writes) < _GROUP_FROM:
                 for name, values in writes:
@@ -170,7 +188,7 @@ class Store:
 
     def kept(self, source: str, message_id: str) -> tuple[str, bytes] | None:
         """Digest and line of the outcome of a message, if it is kept."""
-        if (source, message_id) not in self._kept:
+        if (source, message_id) not in self._kept and not self._has_older:
             return None
         row = self._execute(
             "SELECT digest, line FROM mesh_outcome WHERE id = ? AND source = ?", (message_id, source)
@@ -213,11 +231,6 @@ class Store:
         )
         return [tuple(row) for row in rows]
 
-    def outcomes(self) -> list[tuple[str, str, str, bytes, int]]:
-        """Every kept outcome, as `Router.load` takes it."""
-        rows = self._execute("SELECT source, id, digest, line, keep_us FROM mesh_outcome ORDER BY number")
-        return [tuple(row) for row in rows]
-
     def ledger_rows(self, start: int = 0, stop: int = 2**53) -> Iterator[bytes]:
         """The stored rows of the ledger from start to before stop."""
         rows = self._execute(
@@ -225,6 +238,17 @@ class Store:
             (start, stop),
         )
         return (row[0] for row in rows)
+
+    def grown(self) -> tuple[int, bytes]:
+        """Size and peaks of the ledger's tree as they were last kept; the rows behind may be more."""
+        row = self._execute("SELECT size, peaks FROM mesh_tree").fetchone()
+        return (0, b"") if row is None else (row[0], row[1])
+
+    def ledger_rows_of(self, *, message: str | None = None, request: int | None = None) -> list[bytes]:
+        """The stored rows that were committed with this key, the oldest first."""
+        column, key = ("request", request) if message is None else ("message", message)
+        rows = self._execute(f"SELECT row FROM mesh_ledger WHERE {column} = ? ORDER BY position", (key,))  # noqa: S608
+        return [row[0] for row in rows]
 
     def ledger_rows_with(self, text: str) -> list[bytes]:
         """The stored rows in which the text occurs; the caller reads where."""
@@ -246,35 +270,20 @@ class Store:
         row = self._execute("SELECT value FROM mesh_meta WHERE key = ?", (key,)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def purge(self, now_us: int) -> None:
-        """Forget outcomes and handled pushes that nobody may repeat any more.
+    def purge(self, now_us: int) -> int | None:
+        """Forget outcomes and handled pushes that nobody may repeat any more; ledger rows stay for ever.
 
-        It goes on where the last purge ended, for as long as half of what it looks at may go, and begins
-        anew at the end; so what is kept for long stands in nobody's way. An index on the time would be
-        simpler, and costs every commit a page more.
+        Returns when the next of what is left may go, None if nothing is. It looks at all that is kept: an index on the
+        time would cost every commit a page more.
         """
-        for key in self._purge("mesh_outcome", now_us):
-            self._kept.pop(key, None)
-        self._purge("mesh_inbox", now_us)
-
-    def _purge(self, table: str, now_us: int) -> list[tuple[str, str]]:
-        """Delete from one table what may go; the (source, id) of each row."""
-        window = f"SELECT number FROM {table} WHERE number > ? ORDER BY number LIMIT {PURGE_ROWS_MAX}"  # noqa: S608
-        gone: list[tuple[str, str]] = []
-        while True:
-            start = self._purged_to[table]
-            looked_at, stop = self._execute(
-                f"SELECT count(*), max(number) FROM ({window})",  # noqa: S608
-                (start,),
-            ).fetchone()
-            rows = self._execute(_PURGES[table], (start, stop, now_us)).fetchall()
-            gone += [(row[0], row[1]) for row in rows]
-            if looked_at < PURGE_ROWS_MAX:
-                self._purged_to[table] = 0
-                return gone
-            self._purged_to[table] = stop
-            if 2 * len(rows) < looked_at:
-                return gone
+        gone = self._execute("DELETE FROM mesh_outcome WHERE keep_us < ? RETURNING source, id", (now_us,))
+        for row in gone.fetchall():
+            self._kept.pop((row[0], row[1]), None)
+        self._write("DELETE FROM mesh_inbox WHERE keep_us < ? AND done = 1", (now_us,))
+        left = self._execute(
+            "SELECT min(keep_us) FROM (SELECT keep_us FROM mesh_outcome UNION ALL SELECT keep_us FROM mesh_inbox)"
+        ).fetchone()
+        return None if left[0] is None else int(left[0])
 
     def close(self) -> None:
         """Close the database; what was not committed is gone."""

@@ -12,6 +12,7 @@ import pytest
 from msgspec import Struct
 
 from mesh.errors import UsageError
+from mesh.gates import Walk
 from mesh.loading import modules_of, plans_of, scenarios_of
 from mesh.party import Admitted
 from mesh.report import Result
@@ -21,8 +22,8 @@ from mesh.simulation import Simulation
 from tests.sweeps.nothing_stays import GROWTH_MAX_MIB, alive, growth_mib, play
 
 NONE: Final = {"Simulation": 0, "Host": 0, "Node": 0}
-LEAVES: Final = (str, int, float, bool, bytes, types.NoneType, msgspec.Raw)
-"""What points at nothing, and so at nothing that could point back."""
+LEAVES: Final = (str, int, float, bool, bytes, types.NoneType, msgspec.Raw, Walk)
+"""What points at nothing that could point back; a walk points at the tables of gates."""
 
 
 def shipped(name: str) -> Scenario:

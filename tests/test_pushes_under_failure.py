@@ -13,16 +13,18 @@ import pytest
 from msgspec import Struct
 
 from mesh import LegalBasis, Node, PersonalService, Service, post, receives, serves, subscriber
+from mesh.broker import Earlier
 from mesh.builtin import HISTORY
 from mesh.errors import MeshError
 from mesh.exchange import Turn, Write, digest_of
 from mesh.faults import drop, repeat
 from mesh.message import Event, Notice, Permit, Receipt, Refusal, RefusalData, format_time
 from mesh.names import BROKER
-from mesh.routing import Router
+from mesh.party import read_line
+from mesh.routing import Ids, Router
 from mesh.service import Caller, EventType, NoticeType, Word
 from mesh.simulation import Simulation
-from mesh.store import PURGE_ROWS_MAX, Database, Store
+from mesh.store import Database, Store
 from mesh.testing import Forger, answers_to, ledger, messages, simulation
 
 TOWN, CLINIC = "muni/01208/town", "muni/28100/clinic"
@@ -328,12 +330,20 @@ async def test_a_router_takes_up_its_own_refusals_only(world: World) -> None:
         party.refusal(MeshError("no_legal_basis"), to=TOWN, digest="c" * 64, now_us=0),
         line,
     ]
-    router = Router(world.broker.authoriser, world.broker.router._ids)
-    router.load([], [(TOWN, str(n), digest, kept[n], 1) for n, digest in enumerate("acd")])
-    assert list(router._by_digest) == ["c"]
+    store = world.broker.host.store
+    for number, outcome in enumerate(kept):
+        store.commit([("outcome", (TOWN, str(number), f"{number}" * 64, outcome, world.sim.now_us()))])
+    router = Router(world.broker.authoriser, Ids(store.kept))
+    router.load(Earlier(store, 0), world.sim.now_us())
+    request = read_line(line)
+    found = [
+        router._find(msgspec.structs.replace(request, id=str(number)), f"{number}" * 64, world.sim.now_us())
+        for number in range(3)
+    ]
+    assert [one and one.refusal for one in found] == [None, kept[1], None]
     # What was refused was never passed on, so nobody can be unreachable for it.
     turn = Turn()
-    router._by_digest[digest_of(line)] = router._by_digest["c"]
+    router._by_digest[digest_of(line)] = router._by_digest["1" * 64]
     router.on_unreachable(line, world.sim.now_us(), turn)
     assert turn.sends == []
 
@@ -640,22 +650,14 @@ def keep(store: Store, *kept: tuple[str, int]) -> None:
 
 
 def test_what_is_kept_for_long_shields_nothing_from_the_purge(store: Store) -> None:
-    keep(store, *((f"long {number}", 100) for number in range(PURGE_ROWS_MAX)))
-    keep(store, *((f"short {number}", 10) for number in range(PURGE_ROWS_MAX)))
-    for _ in range(3):
-        store.purge(50)
+    keep(store, *((f"long {number}", 100) for number in range(600)))
+    keep(store, *((f"short {number}", 10) for number in range(600)))
+    assert store.purge(50) == 100, "when the next may go"
     assert {source_id[1][:4] for source_id in store._kept} == {"long"}
-    assert len(store.outcomes()) == PURGE_ROWS_MAX
+    assert store.db.execute("SELECT count(*) FROM mesh_outcome").fetchone()[0] == 600
     assert store.kept("source", "short 1") is None
-    store.purge(200)
-    store.purge(200)
-    assert store.outcomes() == []
-
-
-def test_one_purge_catches_up_with_whatever_may_go(store: Store) -> None:
-    keep(store, *((str(number), 10) for number in range(5 * PURGE_ROWS_MAX)), ("kept", 10_000))
-    store.purge(50)
-    assert list(store._kept) == [("source", "kept")]
+    assert store.purge(200) is None
+    assert store.db.execute("SELECT count(*) FROM mesh_outcome").fetchone()[0] == 0
 
 
 def test_pushes_not_handled_yet_outlive_the_purge(store: Store) -> None:
