@@ -1,15 +1,17 @@
 """Insiders who show the commission other books than they keep: what a body's own administrators could do.
 
-They hold the body's signing key, so the head over the false books is genuine. Their true ledger stays as it is, in
-their database and in the trace; what they show is in the answers that the commission alone can open.
+They hold the body's signing key, so the head over the false books is genuine. Who only shows false books has a true
+ledger, in the database and in the trace; what is shown is in the answers that the commission alone can open. Who writes
+them (`misrecord`) has no other: then the trace has the disagreement, and `trace verify` and the commission's page name it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mesh import Caller, Node, NotFound, serves
 from mesh.builtin import LEDGER_HEAD, LEDGER_ROWS, ROWS_MAX, HeadQuery, HeadReply, RowsQuery, RowsReply
+from mesh.exchange import Write
 from mesh.jws import sign
 from mesh.ledger import Head, Row, read_row
 from mesh.merkle import consistency_path, leaf_hash, root_of
@@ -50,6 +52,16 @@ class SecondBooks(Node):
         """Rows of the books that are shown."""
         stop = min(query.stop, query.start + ROWS_MAX)
         return RowsReply(tuple(row.decode() for row in self._shown()[query.start : stop]))
+
+
+def misrecord(node: Node, falsify: Callable[[Row], Row]) -> None:
+    """Let a node write down, from now on, what `falsify` makes of each of its records; its heads are over that."""
+    commit = node.host.commit
+
+    def commit_false(writes: Sequence[Write], rows: Sequence[Row] = ()) -> None:
+        commit(writes, [falsify(row) for row in rows])
+
+    setattr(node.host, "commit", commit_false)  # noqa: B010
 
 
 class FalsifyingTaxOffice(SecondBooks, TaxOffice):

@@ -24,6 +24,7 @@ from nodes.municipality.child_allowance import PROCEDURE
 from nodes.municipality.privacy import PrivacyDesk
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._portal import portal_code
+from scenarios._second_books import misrecord
 from scenarios._watched_offices import ITEMS, Story, open_story
 from scenarios._wire import codes_in, opened_by
 
@@ -45,8 +46,14 @@ PRELIMINARY_DAYS, FINAL_WILFUL_DAYS = 5, 60
     ),
     starts="2024-10-15T09:00+09:00",
 )
-async def run(sim: Simulation, *, neighbours: int = 12, report_day: int = 4) -> None:
-    """Tell the story; a clerk looks up `neighbours`, and the city first reports on `report_day`, 1 being today."""
+async def run(
+    sim: Simulation, *, neighbours: int = 12, report_day: int = 4, false_books: bool = False
+) -> None:
+    """Tell the story; a clerk looks up `neighbours`, and the city first reports on `report_day`, 1 being today.
+
+    With `false_books` Kobe's tax office at last records less than it answered, in the ledger that it signs: the trace then
+    has a disagreement, which the commission's page shows and `trace verify` names.
+    """
     if not PERSONS_MIN <= neighbours <= 60:
         raise UsageError(f"--set neighbours is {PERSONS_MIN} to 60, not {neighbours}")
     if not 1 <= report_day <= 30:
@@ -60,6 +67,8 @@ async def run(sim: Simulation, *, neighbours: int = 12, report_day: int = 4) -> 
     await find_what_has_no_case(story)
     await hide_it(story)
     await report_the_breach(story, report_day)
+    if false_books:
+        await record_less(story)
 
 
 async def read_history(story: Story) -> tuple[Person, Person]:
@@ -297,6 +306,29 @@ async def report_the_breach(story: Story, report_day: int) -> None:
         "The commission gives guidance; it orders nothing and stops nothing. Sapporo reports the breach and writes to "
         "everybody who was looked up.",
         "委員会は指導を行うが、命令や停止はしない。札幌市は漏えい等報告を行い、照会された全員に通知した。",
+    )
+
+
+async def record_less(story: Story) -> None:
+    """Kobe's tax office answers with the income, and writes down that it gave the year only."""
+    sim, world = story.sim, story.world
+    tax, kitami = world.kobe.address("tax"), world.kitami.address("child-allowance")
+    family = world.family(5, parents=1)
+    world.assess(family.head, INCOME_YEN)
+    world.kitami.settle(family)
+    misrecord(
+        story.kobe_tax,
+        lambda row: replace(row, items=ITEMS[0]) if row.entry == "answered" and row.items else row,
+    )
+    await world.kitami.child_allowance.examine(world.claim(family.head, family).number)
+    asked = world.asked(family.head, tax)[-1].id
+    await sim.sleep(60)
+    findings = [one for one in await story.commission.reconcile([kitami, tax]) if one.message == asked]
+    sim.expect(
+        "Kobe's own ledger says less than the other two: the commission names Kobe and the items",
+        [one.party for one in findings] == [tax] and "'items'" in findings[0].text,
+        text_ja="神戸市自身の記録が他の2者より少ない。個人情報保護委員会は神戸市と項目を特定した",
+        about=asked,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,13 @@ from mesh import NotFound, Refused, Simulation, UsageError
 from mesh.faults import drop
 from mesh.history import lines_of
 from mesh.ledger import Row
+from mesh.loading import scenarios_of
 from mesh.names import BROKER
 from mesh.runner import run_scenario
 from mesh.testing import simulation
+from mesh.trace.reader import Trace
+from mesh.trace.verify import verify
+from mesh.viewer.reconciling import Reconciliation
 from nodes.agency import breach_rules, commission, harvesting
 from nodes.agency.breach_intake import BREACH_INTAKE, BREACH_REPORT, BreachIntake, BreachQuery
 from nodes.agency.breach_rules import final_due, preliminary_due
@@ -342,3 +347,22 @@ async def test_were_the_commission_to_forbid_the_clerk_could_not_ask(monkeypatch
         monkeypatch.setattr(Commission, "guide", orders)
         with pytest.raises(Refused, match="assessment_missing"):
             await scenario.run(sim, neighbours=8, report_day=4)
+
+
+def test_false_books_end_on_the_commissions_page_with_one_disagreement(tmp_path: Path) -> None:
+    """The setting from which README's picture is made: one party, one record, and nobody else is accused."""
+    path = tmp_path / "false.trace"
+    result = run_scenario(
+        scenarios_of("scenarios")["access_history"], settings={"false_books": True}, trace=path, nodes="nodes"
+    )
+    assert result.held
+    with Trace.open(path) as trace:
+        found = Reconciliation(trace, lambda share: None).run()
+        assert not verify(trace).ok
+    assert [(one["party"], one["text"]) for one in found["anomalies"]] == [
+        ("muni/28100/tax", "it differs from its permit")
+    ]
+    (records,) = found["records"]
+    assert {one["party"] for one in records["rows"]} == {
+        "muni/28100/tax", "gov/digital/broker", "muni/01208/child-allowance",
+    }  # fmt: skip

@@ -76,6 +76,7 @@ class Agreement:
 
     def __init__(self, trace: Trace, recheck: Recheck) -> None:
         self._trace = trace
+        self._recheck = recheck
         self._seen = recheck.seen
         self._passed = recheck.passed
         self._refused_at = recheck.refused_at
@@ -146,12 +147,13 @@ class Agreement:
         permitted = exchange.permits.get(row.permitdigest or "")
         if permitted is None:
             raise MeshError("ledger_broken", "it was answered without a permit")
-        check(row.service == permitted.service and task(row) == task(permitted), "it differs from its permit")
-        check(row.undisclosed == permitted.undisclosed, "it is hidden in one ledger and not in the other")
         check(party not in exchange.answers, "it was answered twice")
-        answer = self._claims.answered(party, row)
+        # It is recorded, whatever is wrong with it: nobody else is to be accused of that.
         exchange.answers[party] = row
         self._recorded.add(row.replydigest or "")
+        check(row.service == permitted.service and task(row) == task(permitted), "it differs from its permit")
+        check(row.undisclosed == permitted.undisclosed, "it is hidden in one ledger and not in the other")
+        answer = self._claims.answered(party, row)
         if answer is not None:
             self._clocks.said(party, row.time_us, answer.sent_us)
         _hold(self._marks.answered(party, row))
@@ -180,6 +182,8 @@ class Agreement:
         if own:
             if answer is not None:
                 check(answer.time_us == row.time_us, OTHER_TIME)
+                excused = self._recheck.may_fail(row.requestdigest or "", row.code or "")
+                check(excused, "the broker refuses what it had permitted")
                 self._clocks.said(party, row.time_us, answer.sent_us)
         elif answer is not None:
             self._check_came(party, row, answer)

@@ -289,12 +289,12 @@ class Recheck:
         permit = self.seen.get(refusal.permitdigest or "")
         if refusal.source != BROKER or permit is None or permit.to == BROKER:
             return
-        if refusal.code == "recipient_unreachable":
-            held = refusal.requestdigest in self._away
-        else:
-            held = (refusal.requestdigest, refusal.code) in self._unread
-        if not held:
+        if not self.may_fail(refusal.requestdigest, refusal.code):
             raise MeshError("correlation_mismatch", "the broker refuses what it had permitted")
+
+    def may_fail(self, digest: str, code: str) -> bool:
+        """Whether a broker may say with that code that a delivery which it had permitted failed."""
+        return digest in self._away if code == "recipient_unreachable" else (digest, code) in self._unread
 
     def _check_law(self, permit: Permit, head: Checked) -> None:
         """The permit's row, in the law that the trace carries, and the consent that it demands."""

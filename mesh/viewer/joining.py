@@ -19,7 +19,7 @@ from mesh.viewer.chunks import NONE
 from mesh.viewer.opened import Opened, member
 
 JOINED_MAX: Final = 500
-"""Joined pairs that are shown; all are counted."""
+"""Pairs that are shown; all are counted."""
 
 
 class _Records(NamedTuple):
@@ -35,7 +35,8 @@ class _Records(NamedTuple):
 def joining(opened: Opened, first: str, second: str, name: str = EVERYTHING) -> dict[str, Any]:
     """What two bodies could join; each is named as a perspective is, so that a body may be several.
 
-    `joined` are pairs of codes with the exchange that both took part in; `joinable` counts the residents among them,
+    `joined` are the distinct pairs of codes, each with the first exchange that both took part in and the number of
+    `exchanges` that join it, and `count` says how many pairs there are; `joinable` counts the residents among them,
     `known_to_both` those of whom both have a record, which only the whole run shows. `translators` are those of them
     who can translate all codes, so that everybody is joinable. `UsageError` for who is not in the trace.
     """
@@ -46,17 +47,42 @@ def joining(opened: Opened, first: str, second: str, name: str = EVERYTHING) -> 
     shared = sorted(ours.rows.keys() & theirs.rows.keys())
     # Systems of one body share its codes, so that there is nothing to join.
     joined = [one for one in shared if member(ours.rows[one][0]) != member(theirs.rows[one][0])]
-    read = (_pair(opened, one, ours.rows[one], theirs.rows[one]) for one in joined[:JOINED_MAX])
-    pairs = [pair for pair in read if pair is not None]
+    pairs = _distinct(opened, joined, ours, theirs)
     known = (ours.known & theirs.known) - {0}
     joinable = known if translators else {ours.persons[one] for one in joined} - {0}
     return {
-        "joined": pairs,
-        "count": len(pairs) if len(joined) <= JOINED_MAX else len(joined),
+        "joined": pairs[:JOINED_MAX],
+        "count": len(pairs),
         "joinable": len(joinable),
         "known_to_both": len(known) if view.knows_run else None,
         "translators": translators,
     }
+
+
+def _distinct(opened: Opened, joined: list[int], ours: _Records, theirs: _Records) -> list[dict[str, Any]]:
+    """Each pair of codes once, by the first exchange that joins it, and in how many it is; later ones are not shown."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    read: dict[int, dict[str, Any] | None] = {}
+    for one in joined:
+        bodies, person = (member(ours.rows[one][0]), member(theirs.rows[one][0])), ours.persons[one]
+        # Two bodies have one pair of codes for a person; of one whom the trace does not know only the codes say so.
+        key: tuple[Any, ...] = (*bodies, person)
+        if not person or person != theirs.persons[one]:
+            pair = read[one] = _pair(opened, one, ours.rows[one], theirs.rows[one])
+            if pair is None:
+                continue
+            key = (*bodies, pair["first"], pair["second"])
+        found.setdefault(key, []).append(one)
+    pairs = []
+    for at, exchanges in enumerate(found.values()):
+        first = exchanges[0]
+        pair = None
+        if at < JOINED_MAX:
+            pair = read.get(first) or _pair(opened, first, ours.rows[first], theirs.rows[first])
+            if pair is None:
+                continue
+        pairs.append((pair or {}) | {"exchanges": len(exchanges)})
+    return pairs
 
 
 def _records(opened: Opened, name: str) -> _Records:

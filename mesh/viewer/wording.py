@@ -72,6 +72,7 @@ _SENTENCES: Final = {
     "a mark hides an exchange of others": "関与していない情報連携に、不開示該当フラグを付けています",
     "a mark hides what its requester does not hide": "情報照会者が不開示としていないものを、不開示としています",
     "a mark hides an exchange, and nobody asked for it": "依頼のない不開示該当フラグがあります",
+    "the broker refuses what it had permitted": "情報提供ネットワークシステムが、許可した照会を自ら拒否しています",
     "a mark is there twice": "不開示該当フラグが二重に記録されています",
     "it hid an exchange in its own ledger only": "自らの記録だけを不開示とし、他の機関に依頼していません",
     "it hid an exchange at another time than it says": "不開示該当フラグの時刻が、依頼への回答の時刻と一致しません",

@@ -52,7 +52,8 @@ function outcome(found, first, second, route) {
     count ? h("table", { class: "list" }, h("caption", {}, t("collusion.pairs", { shown: number(found.joined.length), count: number(count) })),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, party(first)), h("th", { scope: "col" }, party(second)), h("th", { scope: "col" }, t("collusion.by")))),
       h("tbody", {}, found.joined.map((one) => h("tr", {}, h("td", {}, data(one.first, "mono")), h("td", {}, data(one.second, "mono")),
-        h("td", {}, one.index === null || one.index === undefined ? data(one.message, "mono") : link(to(route.trace, "message", String(one.index)), `#${one.index}`)))))) : null,
+        h("td", {}, one.index === null || one.index === undefined ? data(one.message, "mono") : [link(to(route.trace, "message", String(one.index)), `#${one.index}`),
+            one.exchanges > 1 ? ` ${t("collusion.more", { count: number(one.exchanges - 1) })}` : ""])))))) : null,
     h("p", {}, link(to(route.trace, "sequence", "", { as: `${first}+${second}` }), t("collusion.see"))),
   ];
 }
