@@ -233,6 +233,7 @@ def _read_refusal(question: Question, refusal: Refusal) -> Refused:
         refusal.data.text,
         by=refusal.source,
         message=refusal.id,
-        attempts=question.attempts,
+        # What its handler said is the one outcome that the provider keeps: every attempt has it.
+        attempts=1 if code.step is Step.PROVIDER else question.attempts,
         definite=refusal.data.definite,
     )

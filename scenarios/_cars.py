@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mesh import Simulation
 from mesh.faults import Fates, Rule
 from mesh.message import Reply, Request
+from mesh.names import BROKER
 from mesh.party import read_line
 from mesh.testing import messages
 from nodes.agency.car_application import CarApplication, Transfer
@@ -149,5 +150,5 @@ def requests_between(sim: Simulation) -> list[Request]:
 
 
 def services_asked(sim: Simulation, first: int) -> set[str]:
-    """The services asked for since a transmission."""
-    return {one.message.type for one in messages(sim, Request) if one.index >= first}
+    """The services asked for since a transmission; what the broker passes on late was asked before."""
+    return {one.message.type for one in messages(sim, Request) if one.index >= first and one.sender != BROKER}

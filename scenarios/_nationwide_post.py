@@ -11,7 +11,7 @@ from mesh.exchange import digest_of
 from mesh.faults import Fates
 from mesh.message import Notice, Receipt
 from mesh.names import BROKER
-from mesh.testing import Transmission, messages
+from mesh.testing import Transmission, ledger, messages
 from nodes.data.municipalities import Municipality, municipalities
 from nodes.data.people import Population
 from nodes.municipality.notices import NoticeOffice
@@ -76,6 +76,7 @@ class Traffic:
 
     def __init__(self, sim: Simulation) -> None:
         passed = messages(sim)
+        self._ledger = ledger(sim, BROKER)
         self.sent = [one for one in passed if isinstance(one.message, Notice) and one.recipient == BROKER]
         self.delivered = [one for one in passed if isinstance(one.message, Notice) and one.sender == BROKER]
         self._receipts = [one for one in passed if isinstance(one.message, Receipt)]
@@ -90,8 +91,20 @@ class Traffic:
         return [one for one in self._receipts if one.sender == PORTAL]
 
     def unsigned_max_at_portal(self) -> int:
-        """The most letters that were on their way to the portal without its receipt at any time."""
-        return _peak(self.delivered, self.signed_by_portal())
+        """The most letters that were on their first way to the portal at any time, as the broker's ledger has them."""
+        known: set[str | None] = set()
+        out: set[str | None] = set()
+        highest = 0
+        for row in self._ledger:
+            if row.provider != PORTAL:
+                continue
+            if row.entry == "permitted" and row.requestdigest not in known:
+                known.add(row.requestdigest)
+                out.add(row.requestdigest)
+            else:
+                out.discard(row.requestdigest)
+            highest = max(highest, len(out))
+        return highest
 
     def unsigned_max_of(self, sender: str) -> int:
         """The most letters that a sender had on their way without the broker's receipt."""

@@ -24,6 +24,7 @@ from nodes.municipality.tax import INCOME, TAXED, IncomeQuery
 from nodes.portal.inbox import PORTAL, PORTAL_LETTER, Portal
 from scenarios._benefits import BANK, EARNING_YEN, POOR_YEN, PROGRAMME, World
 from scenarios._portal import portal_code
+from scenarios._waiting import wait_until
 
 OFFICIAL, SECOND_OFFICIAL = "benefits-clerk-a", "benefits-clerk-b"
 DAY_S = 86_400.0
@@ -406,10 +407,11 @@ async def correct_the_tax(world: World, rising: Household, falling: Household) -
     orders = world.bank.transfers_from(world.kitami.member)
     for home, income_yen in ((rising, EARNING_YEN), (falling, POOR_YEN)):
         tax.correct(world.kitami.code(home.head), PROGRAMME.tax_year, total_income_yen=income_yen)
-    await sim.sleep(60)
+    await sim.sleep(59)
+    await wait_until(sim, lambda: len(office.file.reviews()) == 2)
     sim.expect(
         "Both corrections lie before an official; nothing was demanded and nothing paid",
-        office.file.reviews() == [(up, True), (down, False)]
+        sorted(office.file.reviews()) == sorted([(up, True), (down, False)])
         and office.file.household(up).stage == "settled"
         and office.file.household(down).stage == "taxed"
         and world.bank.transfers_from(world.kitami.member) == orders,

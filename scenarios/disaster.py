@@ -31,6 +31,7 @@ from scenarios._flood import (
 )
 from scenarios._newborns import deliveries, rows_in, taken_in
 from scenarios._portal import portal_code
+from scenarios._waiting import wait_until
 
 OFFICIAL, SURVEYOR = "disaster-clerk-a", "surveyor-b"
 CERTIFICATE, RECORD = "disaster-certificate", "household-record"
@@ -155,7 +156,8 @@ async def an_hour_without_power(world: World, down_s: int) -> None:
     sim.expect(
         f"Of {WAITING} certificates the desk heard only after it was back, and of each exactly once",
         heard == world.families - WAITING
-        and {one.fate for one in tried} == {"unreachable"}
+        and bool(tried)
+        and not any(one.fate == "delivered" for one in tried)
         and len(set(arrived)) == len(arrived) == world.families == len(set(certificates)),
         text_ja=f"停止中に交付された{WAITING}件の通知は復旧後に届き、いずれもちょうど1回処理された",
     )
@@ -331,9 +333,12 @@ async def decide(world: World) -> None:
     ):
         prefecture.decide(1, OFFICIAL)
     old = world.homes[OLD - 1]
+    theirs = world.office.db.execute(
+        "SELECT certificate FROM household WHERE house = ?", (house_of(OLD),)
+    ).fetchone()[0]
     reduced_yen = [world.tax.grant(certificate, OFFICIAL) for certificate, _ in world.tax.applications()]
     premium_yen = [
-        world.kitami.node(ElderlyMedical).enter_decision(world.kitami.code(one), "rc-000002", OFFICIAL)
+        world.kitami.node(ElderlyMedical).enter_decision(world.kitami.code(one), theirs, OFFICIAL)
         for one in old.members
     ]
     sim.expect(
@@ -349,12 +354,13 @@ async def give_twice(world: World, before: list[tuple[int, str]]) -> None:
     sim, home, code = world.sim, world.homes[0], world.kitami.code(world.homes[0].head)
     await world.desk.take(code, AcceptQuery(KITAMI, ("lodging",)))
     await world.desk.send_on()
-    await sim.sleep(MINUTE_S)
+    await sim.sleep(MINUTE_S - 1)
+    await wait_until(sim, lambda: len(world.office.aids_of(code)) > 2)
     sim.expect(
         "When Kitami gives lodging to the family that Kobe lodges, the ledger shows both, and a person looks into it",
         before == []
         and world.office.given_twice() == [(1, "lodging")]
-        and [kind for kind, _ in world.office.aids_of(code)] == ["lodging", "basic-grant", "lodging"],
+        and sorted(kind for kind, _ in world.office.aids_of(code)) == ["basic-grant", "lodging", "lodging"],
         text_ja="神戸市で宿泊支援を受けた世帯に北見市も支給すると、被災者台帳で重複が分かり、職員が確認する",
     )
     sim.tell(

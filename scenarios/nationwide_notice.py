@@ -28,6 +28,7 @@ from scenarios._nationwide_post import (
     senders,
     slow_line,
 )
+from scenarios._waiting import wait_until
 
 MUNICIPALITIES = sum(COUNTS.values())
 LETTER = Letter("Routine vaccinations of this year", "今年度の定期予防接種のお知らせ", "2027-03-31")
@@ -100,11 +101,11 @@ def _begin(sim: Simulation, some: list[Sender]) -> None:
 
 def _stop_half_way(sim: Simulation, address: str) -> None:
     """Crash a sender as its so-many-th letter leaves."""
-    left: list[bytes] = []
+    left: dict[bytes, None] = {}
 
     def crash(sender: str, recipient: str, line: bytes, now_us: int) -> None:
-        if sender == address:
-            left.append(line)
+        if sender == address and line not in left:
+            left[line] = None
             if len(left) == STOPS_AFTER:
                 sim.loop.call_soon(sim.crash, address)
 
@@ -129,14 +130,17 @@ async def refuse_a_prefecture(sim: Simulation) -> None:
     sim.add(NoticeOffice, address)
     resident = sim.code(hokkaido.member, sim.resident("00000000000"))
     sim.node(address, NoticeOffice).send(LETTER, [resident])
-    await sim.sleep(1)
-    outcomes = [row.code for row in ledger(sim, address) if row.entry == "closed"]
+
+    def outcomes() -> list[str | None]:
+        return [row.code for row in ledger(sim, address) if row.entry == "closed"]
+
+    await wait_until(sim, outcomes)
     with sim.refused(
         "no_legal_basis",
         "A prefecture is not a sender: vaccination is the municipality's task, and no row names Hokkaido",
         text_ja="都道府県は送付者にならない（定期の予防接種は市町村長の事務であり、北海道には根拠がない）",
     ):
-        for code in outcomes:
+        for code in outcomes():
             if code is not None:
                 raise MeshError(code)
 
@@ -167,9 +171,9 @@ def check_back_pressure(sim: Simulation, everybody: list[Sender], traffic: Traff
     """What limits is the receipt: nobody is sent more than they sign for."""
     portal, waiting = traffic.unsigned_max_at_portal(), traffic.waiting_max()
     sim.expect(
-        f"The portal never had more than {FRESH_MAX} letters to sign for; up to {waiting} waited at the broker",
+        f"Never more than {FRESH_MAX} letters were on their first way to the portal; up to {waiting} waited at the broker",
         portal == FRESH_MAX < waiting,
-        text_ja=f"ポータルに未受領のお知らせは常に{FRESH_MAX}通以下で、最大{waiting}通がブローカーで順番を待った",
+        text_ja=f"ポータルへ初めて配達中のお知らせは常に{FRESH_MAX}通以下で、最大{waiting}通がブローカーで順番を待った",
     )
     yokohama = find(everybody, YOKOHAMA).address
     sim.expect(
@@ -198,28 +202,27 @@ def check_resumption(sim: Simulation, everybody: list[Sender], traffic: Traffic)
 def check_stragglers(sim: Simulation, everybody: list[Sender], traffic: Traffic) -> None:
     """Who is late or slow is late for their own residents alone."""
     kitami, aogashima = find(everybody, KITAMI), find(everybody, AOGASHIMA)
+    filed = (
+        sim.node(PORTAL, Portal)
+        .db.execute("SELECT count(*) FROM letter WHERE source = ?", (kitami.address,))
+        .fetchone()[0]
+    )
     repeats = sum(traffic.letters_of(kitami.address).values()) - len(kitami.residents)
     sim.expect(
         f"Kitami heard no receipt and sent again {repeats} times; the portal has each letter once",
-        repeats > 0 and _copies(traffic, kitami) == len(kitami.residents),
-        text_ja=f"北見市は受領を確認できず{repeats}回再送したが、ポータルへの配達は1回だけだった",
+        repeats > 0 and filed == len(kitami.residents),
+        text_ja=f"北見市は受領を確認できず{repeats}回再送したが、ポータルには各1通だけ届いた",
     )
     hour_us = round(HOUR_S * 1_000_000)
     on_time = [one for one in everybody if not one.late and one.about.code[:5] not in (YOKOHAMA, AOGASHIMA)]
     served_us = traffic.latest_receipt_us(on_time)
-    sim.expect(
-        f"All others had their letters in the portal after {served_us / 1_000_000:.2f} s: nobody waited for stragglers",
-        served_us < min(hour_us, traffic.latest_receipt_us([aogashima])),
-        text_ja=f"その他の市区町村のお知らせは{served_us / 1_000_000:.2f}秒で届き、遅れた団体を待つことはなかった",
-    )
     late = [one for one in everybody if one.late]
+    late_us = traffic.latest_receipt_us(late) - hour_us
     sim.expect(
-        f"The {len(late)} that began at ten were served as quickly then",
-        0 < traffic.latest_receipt_us(late) - hour_us < served_us,
-        text_ja=f"10時に始めた{len(late)}団体のお知らせも、速やかに届いた",
+        f"All others had their letters in the portal after {served_us / 1_000_000:.2f} s, and the {len(late)} that began at "
+        "ten as quickly: nobody waited for stragglers",
+        served_us < min(hour_us, traffic.latest_receipt_us([aogashima])) and 0 < late_us < served_us,
+        text_ja=f"その他の市区町村のお知らせは{served_us / 1_000_000:.2f}秒で届き、10時に始めた{len(late)}団体のお知らせも同じように"
+        "速やかに届いた。遅れた団体を待つことはなかった",
+        not_under=("packet_loss", "slow_lines"),
     )
-
-
-def _copies(traffic: Traffic, sender: Sender) -> int:
-    """How often the broker handed on a letter of a sender."""
-    return sum(one.message.source == sender.address for one in traffic.delivered)

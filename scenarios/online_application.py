@@ -67,11 +67,13 @@ async def apply_and_get_a_place(world: World, places: int) -> None:
     family = world.family()
     receipt = world.draft(family, world.card(family.head))
     await world.site.submit(receipt)
-    checks = [one for one in messages(sim, Request) if one.message.type == STATUS.name]
     filed = next(one for one in messages(sim, Reply) if one.message.type == FILE.name)
+    checks = [one for one in messages(sim, Request) if one.message.type == STATUS.name]
+    # Whoever hears nothing sends the same once more.
+    askers = list(dict.fromkeys(one.sender for one in checks if one.index < filed.index))
     sim.expect(
         "The relay server has J-LIS confirm the certificate before it takes the application",
-        [one.sender for one in checks] == [SERVER, BROKER] and checks[-1].index < filed.index,
+        askers == [SERVER, BROKER],
         text_ja="連携サーバは、申請の受付前に署名用電子証明書の有効性をJ-LISに確認した",
     )
     fetched = await world.management.run()

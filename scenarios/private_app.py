@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from mesh import Simulation, UsageError, scenario
 from mesh.ledger import read_row
+from mesh.message import encode
 from mesh.names import BROKER, member_of
 from mesh.personal_number import personal_numbers_in
 from mesh.testing import personal_numbers
@@ -320,7 +321,7 @@ async def what_the_firm_holds(world: Private) -> None:
         "The firm holds no personal number, no resident code and no linkage code but its own",
         len(numbers) > 2
         and {code.partition(":")[0] for code in codes_in(held)} == {member_of(APP), member_of(UNAPPROVED)}
-        and not personal_numbers_in(held.encode())
+        and not personal_numbers_in(encode(held))
         and not any(secret in held for secret in (*numbers, world.customer.resident_code)),
         text_ja="事業者は個人番号も住民票コードも持たず、符号は自らのものだけである",
     )

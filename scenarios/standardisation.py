@@ -27,7 +27,7 @@ from nodes.municipality.tax_customised import CustomisedTaxOffice
 from nodes.municipality.tax_layout_2 import INCOME_2
 from nodes.municipality.tax_legacy import LegacyTaxOffice
 from scenarios._tenants import FIRST_ITEMS, INCOME_YEN, SEPARATE_YEN, TAX_YEAR, VENDOR, Town, World, build
-from scenarios._waiting import wait_until
+from scenarios._waiting import until_heard
 
 
 @scenario(
@@ -200,10 +200,10 @@ async def deliver_to_the_wrong_town(world: World) -> None:
     before = len(messages(sim))
 
     def refused() -> list[Transmission]:
-        return [one for one in messages(sim)[before:] if one in answers_to(sim, line) and one.refusal]
+        said = [one for one in messages(sim)[before:] if one in answers_to(sim, line)]
+        return [one for one in said if one.sender == astray and one.refusal]
 
-    sim.transmit(BROKER, astray, line + b"\n" + permit)
-    await wait_until(sim, refused)
+    await until_heard(sim, lambda: sim.transmit(BROKER, astray, line + b"\n" + permit), refused)
     said = refused()
     sim.expect(
         "A question for one town that reaches the other is refused, audience_mismatch, and the other's key does not open it",

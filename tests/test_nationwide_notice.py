@@ -143,13 +143,13 @@ class Sabotage:
     [
         (Sabotage.nobody_goes_on, ["exactly one letter", "up again"]),
         (Sabotage.the_mark_is_lost, ["exactly one letter", "up again"]),
-        (Sabotage.more_at_once, ["never had more than", "of them unsigned"]),
-        (Sabotage.one_letter_at_a_time, ["never had more than", "of them unsigned"]),
+        (Sabotage.more_at_once, ["first way to the portal", "of them unsigned"]),
+        (Sabotage.one_letter_at_a_time, ["first way to the portal", "of them unsigned"]),
         (Sabotage.a_row_for_prefectures, ["prefecture is not a sender"]),
         (Sabotage.letters_from_elsewhere, ["exactly one letter"]),
         (Sabotage.a_city_that_does_not_write, ["each from its own system"]),
         (Sabotage.everybody_waits_for_the_village, ["nobody waited for stragglers"]),
-        (Sabotage.the_late_are_served_last, ["were served as quickly then"]),
+        (Sabotage.the_late_are_served_last, ["began at ten as quickly"]),
     ],
     ids=named,
 )
