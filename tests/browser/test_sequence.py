@@ -185,6 +185,7 @@ def test_another_perspective_is_chosen_by_the_keyboard(tab: Tab) -> None:
     page.locator(".seenby").wait_for()
     tab.ready()
     assert "as=muni%2F28100%2Ftax" in page.url
+    expect(page.locator("#perspective")).to_contain_text("Kobe City · Individual inhabitant tax")
     expect(page.locator(".count")).not_to_have_text(f"{tab.messages(TRACE)} messages")
     page.get_by_role("link", name="See everything").click()
     count(page, f"{tab.messages(TRACE)} messages")

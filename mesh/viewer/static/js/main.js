@@ -37,6 +37,7 @@ async function visit() {
     const loaded = import(MODULES[route.page]);
     if (route.trace !== null) latest = await metaOf(route.trace, aborter.signal);
     if (mine !== turn) return;
+    useNames(latest);
     bar(route, latest);
     const module = await loaded;
     const draw = drawer(route, module, aborter, (shown) => { if (mine > 1) keepFocus(main, held, shown); });
