@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from mesh.report import Result
 from mesh.runner import run_scenario
 from mesh.simulation import Simulation
 from mesh.testing import personal_numbers
+from tests.helpers_waiting import HANG_S
 
 ROOT = Path(__file__).parent.parent
 WORKERS_COUNT = 2
@@ -118,10 +120,29 @@ def _print(folder: Path) -> dict[str, Any]:
     command = [sys.executable, str(ROOT / "run_sim.py"), "run", "--all", "--json", "--trace", f"{folder}/"]
     other = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     env = os.environ | {"PYTHONHASHSEED": other}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=200, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=HANG_S, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     made: dict[str, Any] = json.loads(done.stdout)
     return made
+
+
+@pytest.fixture(scope="session")
+def built_wheel(common: Path) -> Path:
+    """A wheel built now, once in a session. `uv run` names itself in UV; its cache has hatchling, so no network."""
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv is None:
+        pytest.skip("there is no uv: the wheel was NOT built; `pip install uv` and run this again")
+    return once(common / "wheel.pickle", lambda: _build(uv, common / "wheel"))
+
+
+def _build(uv: str, folder: Path) -> Path:
+    build = [uv, "build", "--wheel", "--quiet", "--out-dir", str(folder), str(ROOT)]
+    done = subprocess.run([*build, "--offline"], capture_output=True, text=True, timeout=HANG_S)
+    if done.returncode:
+        done = subprocess.run(build, capture_output=True, text=True, timeout=HANG_S)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

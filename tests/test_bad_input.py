@@ -23,6 +23,7 @@ from mesh.cli.app import make_root
 from mesh.errors import UsageError
 from mesh.trace.schema import FORMAT
 from mesh.trace.writer import TraceWriter
+from tests.helpers_waiting import HANG_S
 
 ROOT = Path(__file__).parent.parent
 
@@ -372,7 +373,7 @@ def test_the_process_itself_says_the_same(folder: Path, line: str, sayer: Callab
 def sayer() -> Callable[[str], str]:
     def say(line: str) -> str:
         command = [sys.executable, str(ROOT / "run_sim.py"), *line.split()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
         return one_line(done.returncode, done.stdout, done.stderr)
 
     return say
@@ -421,7 +422,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, place: str, 
     command += f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); "
     command += f"runpy.run_path({str(ROOT / 'run_sim.py')!r}, run_name='__main__')"
     done = subprocess.run(
-        [sys.executable, "-B", "-c", command], capture_output=True, text=True, timeout=60, cwd=ROOT
+        [sys.executable, "-B", "-c", command], capture_output=True, text=True, timeout=HANG_S, cwd=ROOT
     )
     assert str(tmp_path) in one_line(done.returncode, done.stdout, done.stderr)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -27,6 +27,7 @@ from mesh.drawing import draw_states
 from mesh.errors import CODES, Again
 from mesh.loading import scenarios_of
 from nodes.data.source_systems import read_source_systems
+from tests.helpers_waiting import HANG_S
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.ja.md")
@@ -87,7 +88,7 @@ class Shell:
             env=os.environ | {"HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
             capture_output=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=HANG_S,
             check=False,
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"

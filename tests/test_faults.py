@@ -33,6 +33,7 @@ from mesh.testing import messages, simulation
 from mesh.trace.diff import diff
 from mesh.trace.reader import Trace
 from mesh.trace.verify import verify
+from tests.helpers_waiting import HANG_S
 
 ROOT = Path(__file__).parent.parent
 SCENARIOS, PLANS = scenarios_of("scenarios"), plans_of("scenarios")
@@ -466,7 +467,7 @@ def test_on_slow_lines_every_attack_is_refused_all_the_same() -> None:
 def run_elsewhere(folder: Path, hash_seed: str, *arguments: str) -> Any:
     command = [sys.executable, str(ROOT / "run_sim.py"), "run", *arguments, "--trace", f"{folder}/", "--json"]
     env = os.environ | {"PYTHONHASHSEED": hash_seed}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=HANG_S, env=env)
     assert done.returncode in (0, 1), done.stderr
     return json.loads(done.stdout)
 
@@ -524,7 +525,7 @@ def test_deadlocks_are_found_beside_repeated_timers() -> None:
 
 def typed(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "run_sim.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=HANG_S)
 
 
 def test_an_unknown_plan_is_answered_with_those_that_there_are(tmp_path: Path) -> None:

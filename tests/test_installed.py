@@ -14,26 +14,18 @@ from zipfile import ZipFile
 import pytest
 
 from mesh.trace.reader import Trace
+from tests.helpers_waiting import HANG_S
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("mesh", "nodes", "scenarios")
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(built_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel in it as an installer lays it out, and the command `meshsim`."""
-    uv = os.environ.get("UV") or shutil.which("uv")
-    if uv is None:
-        pytest.skip("there is no uv: the wheel was NOT built; `pip install uv` and run this again")
     base = tmp_path_factory.mktemp("installed")
-    build = [uv, "build", "--wheel", "--quiet", "--out-dir", str(base), str(ROOT)]
-    done = subprocess.run([*build, "--offline"], capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        done = subprocess.run(build, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = base.glob("*.whl")
     site = base / "site"
-    with ZipFile(wheel) as file:
+    with ZipFile(built_wheel) as file:
         file.extractall(site)
     command = base / "bin" / "meshsim"
     command.parent.mkdir()
@@ -48,7 +40,7 @@ def run(
     """Run the installed command in a folder; `path` stands before the installation."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (*path, base / "site")))}
     command = [str(base / "bin" / "meshsim"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=HANG_S)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -231,7 +223,7 @@ def test_completion_works_in_bash_and_writes_nothing(installed: Path, tmp_path: 
         "PYTHONPATH": str(installed / "site"),
     }
     command = [bash, "--norc", "-c", COMPLETE]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=HANG_S)
     assert done.stdout.splitlines() == ["trace", "child_allowance child_support", "packet_loss", "verify", ""]
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []

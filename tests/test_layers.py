@@ -21,6 +21,7 @@ import pytest
 from msgspec import Struct
 
 from mesh.node import Node
+from tests.helpers_waiting import HANG_S
 
 ROOT = Path(__file__).parent.parent
 FACE = "mesh"
@@ -249,5 +250,7 @@ def test_importing_the_packages_loads_nothing_heavy() -> None:
         "list(modules_of('nodes')), list(modules_of('scenarios'))\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=HANG_S
+    )
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mesh.cli.app import make_root
+from tests.helpers_waiting import HANG_S
 
 ROOT = Path(__file__).parent.parent
 
@@ -128,7 +129,7 @@ def test_a_full_disk_leaves_no_empty_file() -> None:
     code += "main(nodes=None, scenarios=None, args=['new', 'node', 'nursery'])"
     command = [sys.executable, "-B", "-c", code]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=30, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        command, capture_output=True, text=True, timeout=HANG_S, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: cannot write nursery.py: ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+
+from tests.helpers_waiting import HANG_S
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("mesh", "nodes", "scenarios")
@@ -34,19 +35,9 @@ def tracked() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The names in a wheel built now. `uv run` names itself in UV; its cache has hatchling, so no network."""
-    uv = os.environ.get("UV") or shutil.which("uv")
-    if uv is None:
-        pytest.skip("there is no uv: the wheel was NOT built; `pip install uv` and run this again")
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [uv, "build", "--wheel", "--quiet", "--out-dir", str(folder), str(ROOT)]
-    done = subprocess.run([*build, "--offline"], capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        done = subprocess.run(build, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    (path,) = folder.glob("*.whl")
-    with ZipFile(path) as file:
+def wheel(built_wheel: Path) -> list[str]:
+    """The names in the wheel."""
+    with ZipFile(built_wheel) as file:
         return file.namelist()
 
 
@@ -103,7 +94,9 @@ def test_every_rule_that_ruff_leaves_out_would_find_something() -> None:
     ]
     code = ["mesh", "nodes", "scenarios", "tests", "run_sim.py"]
     for rule in lint["ignore"]:
-        done = subprocess.run([*command, "--select", rule, *code], cwd=ROOT, capture_output=True, timeout=60)
+        done = subprocess.run(
+            [*command, "--select", rule, *code], cwd=ROOT, capture_output=True, timeout=HANG_S
+        )
         assert done.returncode == 1, f"{rule} finds nothing; take it out of the list"
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from mesh.trace.reader import Trace
 from mesh.viewer import connection, server
 from mesh.viewer.opened import Opened
 from tests.helpers_trace import edit, make_trace
+from tests.helpers_waiting import HANG_S, pause, until
 from tests.test_viewer_server import ROOT, Page, visit
 from tests.unit.test_trace_opening import endless, killed
 
@@ -103,10 +104,11 @@ async def test_what_a_killed_run_left_is_copied_once_when_it_is_opened(
     await asyncio.to_thread(killed, page.folder / "killed.trace")
     assert (await listed(page))["killed.trace"]["scenario"] == "killed"
     assert list(copies.iterdir()) == []
-    while not (await page.ask("/api/t/killed.trace"))["index"]["done"]:
-        await asyncio.sleep(0.05)
-    while not (await page.ask("/api/t/killed.trace/commission"))["done"]:
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(HANG_S):
+        while not (await page.ask("/api/t/killed.trace"))["index"]["done"]:
+            await pause()
+        while not (await page.ask("/api/t/killed.trace/commission"))["done"]:
+            await pause()
     assert len(list(copies.iterdir())) == 1
     await page.viewer.folder.close()
     assert list(copies.iterdir()) == []
@@ -115,7 +117,12 @@ async def test_what_a_killed_run_left_is_copied_once_when_it_is_opened(
 async def test_a_trace_is_opened_once_however_many_ask(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Opened] = []
     closed: list[Opened] = []
-    start, close = Opened.start, Opened.close
+    asked: list[str] = []
+    start, close, opened = Opened.start, Opened.close, page.viewer.folder.opened
+
+    async def asking(name: str) -> Opened:
+        asked.append(name)
+        return await opened(name)
 
     async def starting(self: Opened) -> None:
         made.append(self)
@@ -123,11 +130,12 @@ async def test_a_trace_is_opened_once_however_many_ask(page: Page, monkeypatch: 
 
     async def closing(self: Opened) -> None:
         closed.append(self)
-        await asyncio.sleep(0.01)
+        await until(lambda: len(asked) % 8 == 0)  # Everybody asks while it is still open.
         await close(self)
 
     monkeypatch.setattr(Opened, "start", starting)
     monkeypatch.setattr(Opened, "close", closing)
+    monkeypatch.setattr(page.viewer.folder, "opened", asking)
     for _ in range(3):
         (page.folder / "story.trace").touch()
         await asyncio.gather(*(page.ask(f"{STORY}/rows") for _ in range(8)))
@@ -226,13 +234,16 @@ async def test_a_handle_with_a_slash_has_a_page(page: Page) -> None:
 async def test_a_comparison_that_broke_off_can_be_asked_for_again(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def ended() -> Any:
+        async with asyncio.timeout(HANG_S):
+            while not (said := await page.ask(f"{STORY}/commission"))["done"]:
+                await pause()
+            return said
+
     with monkeypatch.context() as patch:
         patch.setattr("mesh.viewer.review.child.output", lambda process: process.kill() or process.stdout)
-        while not (said := await page.ask(f"{STORY}/commission"))["done"]:
-            await asyncio.sleep(0.02)
-        assert "ask again" in said["error"]
-    while not (said := await page.ask(f"{STORY}/commission"))["done"]:
-        await asyncio.sleep(0.02)
+        assert "ask again" in (await ended())["error"]
+    said = await ended()
     assert "error" not in said
 
 
@@ -273,11 +284,11 @@ async def test_a_body_that_cannot_be_read_is_refused(
     assert capfd.readouterr().err == ""
 
 
-async def raw(page: Page, data: bytes, *, rest: float = 5.0) -> bytes:
+async def raw(page: Page, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", page.viewer.guard.port)
     writer.write(data)
     try:
-        async with asyncio.timeout(rest):
+        async with asyncio.timeout(HANG_S):
             return await reader.read()
     except ConnectionError:
         return b""
@@ -325,17 +336,19 @@ async def test_who_asks_nothing_or_half_is_let_go(folder: Path, monkeypatch: pyt
             assert await raw(page, data) == b""
         own = f"Host: 127.0.0.1:{page.viewer.guard.port}\r\nOrigin: {page.url}\r\n".encode()
         half = b"POST /api/runs HTTP/1.1\r\n" + own + b"Connection: close\r\nContent-Length: 9\r\n\r\n{"
-        assert b" 408 " in await raw(page, half, rest=15)
+        assert b" 408 " in await raw(page, half)
 
 
 async def test_there_are_only_so_many_connections(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "CONNECTIONS_MAX", 3)
+    server = page.runner.server
+    assert server is not None
     held = [await asyncio.open_connection("127.0.0.1", page.viewer.guard.port) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    await until(lambda: len(server.connections) == 3)
     assert await raw(page, b"GET / HTTP/1.1\r\n\r\n") == b""
     for _, writer in held:
         writer.close()
-    await asyncio.sleep(0.05)
+    await until(lambda: not server.connections)
     await page.ask("/api/traces")
 
 
@@ -350,7 +363,7 @@ async def test_event_streams_that_were_closed_leave_nothing_behind(page: Page) -
     request = f"GET /api/runs/{run.id}/events HTTP/1.1\r\nHost: {place}\r\n\r\n".encode()
     await page.session.close()  # Its connection would stay for the next question.
     try:
-        await settled(lambda: not server.connections)
+        await until(lambda: not server.connections)
         before = held()
         for _ in range(2):
             streams = [await asyncio.open_connection("127.0.0.1", page.viewer.guard.port) for _ in range(200)]
@@ -363,7 +376,7 @@ async def test_event_streams_that_were_closed_leave_nothing_behind(page: Page) -
                 writer.close()
                 await writer.wait_closed()
             del streams, reader, writer
-            await settled(lambda: not server.connections)
+            await until(lambda: not server.connections)
             assert held() == before
         async with aiohttp.ClientSession() as session, session.get(f"{page.url}/api/traces") as answer:
             assert answer.status == 200
@@ -376,12 +389,6 @@ def held() -> tuple[int, int, int]:
     gc.collect()
     responses = [one for one in gc.get_objects() if isinstance(one, web.StreamResponse)]
     return len(asyncio.all_tasks()), len(list(Path("/proc/self/fd").iterdir())), len(responses)
-
-
-async def settled(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not done():
-            await asyncio.sleep(0.01)
 
 
 # The end.
@@ -406,10 +413,8 @@ async def test_no_run_outlives_the_server(folder: Path, sent: signal.Signals) ->
         own = {"Origin": address.rstrip("/")}
         async with session.post(f"{address}api/runs", json={"scenario": "nationwide_notice"}, headers=own):
             runs = [int(one) for one in children.read_text().split()]
+    await until((folder / "nationwide_notice-1.trace").exists)
     assert runs
-    await asyncio.sleep(1)
     process.send_signal(sent)
-    await asyncio.wait_for(process.wait(), 30)
-    async with asyncio.timeout(20):
-        while any(map(alive, runs)):
-            await asyncio.sleep(0.1)
+    await asyncio.wait_for(process.wait(), HANG_S)
+    await until(lambda: not any(map(alive, runs)))

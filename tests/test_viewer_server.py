@@ -45,6 +45,7 @@ from mesh.viewer.opened import Opened
 from mesh.viewer.server import Viewer
 from mesh.viewer.serving import listen
 from tests.conftest import Shipped
+from tests.helpers_waiting import HANG_S, pause
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.real_loop
@@ -236,7 +237,7 @@ async def test_the_openssl_line_verifies_and_fails_on_another_signature(page: Pa
 
 async def run_line(line: str) -> int:
     done = await asyncio.to_thread(
-        subprocess.run, ["bash", "-c", line], capture_output=True, timeout=20, check=False
+        subprocess.run, ["bash", "-c", line], capture_output=True, timeout=HANG_S, check=False
     )
     return done.returncode
 
@@ -671,12 +672,10 @@ async def test_the_commission_lists_what_was_altered_and_goes_on(page: Page) -> 
 
 
 async def wait_for(page: Page, path: str) -> Any:
-    for _ in range(200):
-        made = await page.ask(path)
-        if made["done"]:
-            return made
-        await asyncio.sleep(0.05)
-    raise AssertionError("it never ended")
+    async with asyncio.timeout(HANG_S):
+        while not (made := await page.ask(path))["done"]:
+            await pause()
+    return made
 
 
 # Large, damaged and unfinished traces.
@@ -691,11 +690,9 @@ async def test_a_large_trace_is_read_by_a_process_and_answers_meanwhile(
     first = await page.ask("/api/t/again.trace/rows?limit=5&offset=100")
     assert (first["total"], first["rows"][0]["index"]) == (total, 100)
     assert (await page.ask("/api/t/again.trace/position?index=77"))["offset"] == 77
-    for _ in range(200):
-        meta = await page.ask("/api/t/again.trace")
-        if meta["index"]["done"]:
-            break
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(HANG_S):
+        while not (meta := await page.ask("/api/t/again.trace"))["index"]["done"]:
+            await pause()
     assert meta["index"] == {"done": True, "share": 1.0}
     assert (await page.ask("/api/t/again.trace/rows?kind=reply&limit=500"))["rows"] == before["rows"]
 
@@ -854,9 +851,9 @@ async def test_a_trace_that_grows_is_answered_from_while_it_is_read_again(
     assert await page.ask(f"{ALLOWANCE}/rows") == before
     stamp = (await page.ask(f"{ALLOWANCE}/progress"))["stamp"]
     gate.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         while (await page.ask(f"{ALLOWANCE}/progress"))["stamp"] == stamp:
-            await asyncio.sleep(0.01)
+            await pause()
     assert (await page.ask(f"{ALLOWANCE}/rows"))["total"] == total
     assert (await page.ask(ALLOWANCE))["complete"]
 
@@ -1029,7 +1026,7 @@ async def test_the_command_serves_and_ends_with_all_it_started(folder: Path) -> 
             while b'"messages": 0' in (await answer.content.readuntil(b"\n\n")):
                 continue
     process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert await asyncio.wait_for(process.wait(), HANG_S) == 0
     with Trace.open(folder / "nationwide_notice-1.trace") as trace:
         assert not trace.complete
         assert not trace.live
@@ -1086,9 +1083,9 @@ async def test_runs_are_listed_with_how_far_they_are_and_what_came_of_them(page:
     assert await page.ask("/api/runs") == {"runs": []}
     for wanted in ({"scenario": "birth", "seed": 4}, {"scenario": "nationwide_notice"}):
         await page.ask("/api/runs", method="POST", headers=page.own, json=wanted)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         while not (last := (await page.ask("/api/runs"))["runs"])[1]["ended"]:
-            await asyncio.sleep(0.05)
+            await pause()
     birth, notice = last[1], last[0]
     assert (birth["run"], birth["trace"], birth["held"], birth["failed"]) == (
         "1",

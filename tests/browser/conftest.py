@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.helpers_waiting import HANG_S
+
 ROOT = Path(__file__).parent.parent.parent
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -59,10 +61,10 @@ def serving(folder: Path) -> Iterator[str]:
             yield process.stdout.readline().split()[0]
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(HANG_S)
 
 
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=HANG_S * 1000)
 """A machine that others keep busy answers late; a test that fails waits so long, and no other."""
 
 
@@ -153,7 +155,7 @@ def new_tab(browser: Browser, address: str, **settings: Any) -> Iterator[Tab]:
     """A tab in a context of its own, English unless told; it is an error if the page complained."""
     given = {"locale": "en-GB", "viewport": {"width": 1440, "height": 900}} | settings
     with browser.new_context(**given) as context:
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(HANG_S * 1000)
         tab = Tab(context.new_page(), address)
         yield tab
     assert tab.complaints == []

@@ -97,7 +97,7 @@ def test_nor_does_what_comes_and_goes(browser: Browser, everything: str) -> None
         page.get_by_role("button", name="Run", exact=True).click()
         page.locator(".undercard").wait_for()
         assert found(page) == []
-        page.locator("#open-run").wait_for(timeout=60_000)
+        page.locator("#open-run").wait_for()
         assert found(page) == []
 
 

@@ -23,6 +23,7 @@ from mesh.viewer.indexing import chunks
 from mesh.viewer.server import Viewer
 from mesh.viewer.serving import listen
 from tests.browser.conftest import new_tab, serving
+from tests.helpers_waiting import HANG_S
 
 TRACE = "/t/child_allowance.trace"
 PIECE = 16
@@ -68,7 +69,7 @@ class Reading:
         thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(folder),))
         thread.start()
         try:
-            assert self._ready.wait(30)
+            assert self._ready.wait(HANG_S)
             yield self._address
         finally:
             self.let(1000)

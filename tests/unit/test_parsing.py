@@ -4,7 +4,6 @@ import datetime
 import json
 import math
 import sys
-import time
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from mesh import parsing
 from mesh.errors import MeshError
 from mesh.parsing import decode, parse_json
+from tests.sweeps.slow_documents import HOSTILE
 
 QUICK = settings(max_examples=200, deadline=None)
 MIB = 2**20
@@ -170,30 +170,37 @@ def test_texts_quote_no_payload():
         assert "secret" not in str(caught.value)
 
 
-HOSTILE = [
-    b"1" * MIB,
-    b"0." + b"1" * (MIB - 2),
-    b"1e" + b"9" * (MIB - 2),
-    b"[" * MIB,
-    b"[]" * (MIB // 2),
-    b'"' * MIB,
-    b'"' + b"\\" * (MIB - 1),
-    b'"\\"' * (MIB // 3),
-    b'"' + b"[" * (MIB - 1),
-    b"[" + b"{}," * (MIB // 3 - 1) + b"{}]",
-    b'"' + b"\\ud800" * (MIB // 6 - 1) + b'"',
-]
-
-
 @pytest.mark.parametrize("data", HOSTILE, ids=lambda data: repr(data[:12]))
-def test_no_document_takes_long(data, request):
+def test_no_document_makes_work_that_grows_faster_than_it(data, request, monkeypatch):
+    """How long each takes is a command's, `tests.sweeps.slow_documents`."""
     # Python's own limit on digits may be switched off in the process that reads.
     request.addfinalizer(partial(sys.set_int_max_str_digits, sys.get_int_max_str_digits()))
     sys.set_int_max_str_digits(0)
-    before = time.process_time()
-    code_of(parse_json, data)
-    code_of(decode, data, ANY)
-    assert time.process_time() - before < 2
+    lengths = []
+    monkeypatch.setattr(parsing, "int", lambda text: lengths.append(len(text)) or int(text), raising=False)
+    for read in (parse_json, lambda some: decode(some, ANY)):
+        calls = _calls_during(partial(code_of, read, data))
+        assert calls <= 2 * len(data)
+    assert (
+        max(lengths, default=0) <= len(str(parsing.INTEGER_MAX)) + 1
+    )  # Reading digits takes their number squared.
+
+
+def _calls_during(read):
+    """How many calls of functions it takes, those in C among them."""
+    count = 0
+
+    def called(_frame, event, _argument):
+        nonlocal count
+        count += "call" in event
+
+    before = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        read()
+    finally:
+        sys.setprofile(before)
+    return count
 
 
 # The typed decode.
