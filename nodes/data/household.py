@@ -5,6 +5,9 @@ Rules kept here:
    cost nothing.
 2. Nothing real: incomes and care levels are synthetic, of a plausible size. A person's 個人番号 is not kept here:
    only the resident register has it.
+3. Who is no Japanese national has a 住民票 like everybody (住民基本台帳法30条の45) and no 戸籍: a scenario enters none
+   of them into a family register. A household is of one nationality and one family name. Not modelled: 通称, names
+   in kanji beside the Latin ones, 在留資格 and its term, and where somebody lived before the first move in Japan.
 
 The 住民票コード has eleven digits (住民基本台帳法施行規則1条); how its last digit is computed stands in
 平成14年総務省告示436号, which was not at hand, so the check digit here is illustrative.
@@ -70,6 +73,8 @@ class Person(Struct, frozen=True, eq=False):
     means: float
     """Their place among all people by income, from 0 to 1."""
     care_level: CareLevel | None
+    nationality: str
+    """国籍・地域: 日本, or a country of `foreign_names.csv`."""
     sim: Simulation
 
     def __eq__(self, other: object) -> bool:

@@ -17,7 +17,7 @@ from mesh.simulation import Simulation
 from nodes.data.calendar import day_of
 from nodes.data.household import Household, Move, Person, Relation, resident_check_digit
 from nodes.data.municipalities import municipalities
-from nodes.data.names import Name, Sex, given_names, surname
+from nodes.data.names import JAPAN, Name, Sex, foreign_surname, given_names, surname
 from nodes.data.settled import settle
 
 __all__ = ["Household", "Move", "Person", "Population", "resident_check_digit"]
@@ -86,23 +86,25 @@ class Population:
         child_ages: tuple[int, ...] = (),
         parents: int = 2,
         moves: tuple[Move, ...] = (),
+        foreign: bool = False,
     ) -> Household:
         """A household that lives in a city today; ages are whole years on this day.
 
-        What its members earn is for the scenario to say.
+        If `foreign`, its members are nationals of another country, with Latin names and no 戸籍. What its members earn is for the scenario to say.
         """
         self._count += 1
         number = self._count
         stream = self._sim.stream(f"household {number}")
-        family = surname(stream.random())
+        drawn = stream.random()
+        of = foreign_surname(drawn) if foreign else (JAPAN, surname(drawn))
         today = self._sim.now().date()
         born = _birthday(stream, today, stream.randrange(28, 45))
-        members = [self._person(stream, family, "head", born, moves, ("m",) if parents == 2 else ("f", "m"))]
+        members = [self._person(stream, of, "head", born, moves, ("m",) if parents == 2 else ("f", "m"))]
         if parents == 2:
             born = _birthday(stream, today, stream.randrange(28, 45))
-            members.append(self._person(stream, family, "spouse", born, moves, ("f",)))
+            members.append(self._person(stream, of, "spouse", born, moves, ("f",)))
         members += [
-            self._person(stream, family, "child", _birthday(stream, today, age), moves)
+            self._person(stream, of, "child", _birthday(stream, today, age), moves)
             for age in sorted(child_ages, reverse=True)
         ]
         return Household(number, city, moves, tuple(members))
@@ -115,22 +117,25 @@ class Population:
         name = f"newborn of household {household.number} on {born}"
         births = self._births[name] = self._births.get(name, 0) + 1
         stream = self._sim.stream(name if births == 1 else f"{name}, child {births}")
-        return self._person(stream, household.head.family, "child", born)
+        head = household.head
+        return self._person(stream, (head.nationality, head.family), "child", born)
 
     def _person(
         self,
         stream: Random,
-        family: Name,
+        of: tuple[str, Name],
         relation: Relation,
         born: date,
         moves: tuple[Move, ...] = (),
         sexes: tuple[Sex, ...] = ("f", "m"),
     ) -> Person:
+        """Somebody of a country and a family."""
+        country, family = of
         sex = stream.choice(sexes)
         number = _scattered(stream.randrange(_FIRST_SETTLED))
-        given = stream.choice(given_names(sex))
+        given = stream.choice(given_names(sex, country))
         own = tuple(move for move in moves if move.on >= born)
-        person = Person(number, family, given, born, sex, relation, own, 0.5, None, self._sim)
+        person = Person(number, family, given, born, sex, relation, own, 0.5, None, country, self._sim)
         self._sim.resident(person.resident_code)  # handles in the order in which a scenario makes its people
         return person
 

@@ -21,7 +21,7 @@ from typing import Final
 from mesh.simulation import Simulation
 from nodes.data.household import Household, Move, Person, Relation, care_level
 from nodes.data.municipalities import Kind, municipalities
-from nodes.data.names import Sex, given_names, surname
+from nodes.data.names import JAPAN, Sex, foreign_surname, given_names, surname
 
 Draw = Callable[[], float]
 Seat = tuple[Relation, Sex, float]
@@ -30,6 +30,10 @@ Seat = tuple[Relation, Sex, float]
 _YEAR_DAYS: Final = 365.2425
 _HALF_STAY_YEARS: Final = 25
 """Half of all households stay longer than this."""
+
+_FOREIGN_ONE_IN: Final = 34
+"""Of so many households one is foreign, by its number alone, so that no draw of others depends on it: about 3% of
+residents, as 住民基本台帳に基づく人口 counts them."""
 
 _WEIGHTS: Final[dict[Kind, int]] = {
     "designated-city": 1400,
@@ -48,7 +52,8 @@ def settle(
     """A household that lives in a city on a day (an ordinal); `numbers` gives each member's, by their place."""
     draw = stream.random
     seats = _KINDS[bisect_right(_SHARES, draw())](draw)
-    family = surname(draw())
+    japanese = number % _FOREIGN_ONE_IN != 0
+    country, family = (JAPAN, surname(draw())) if japanese else foreign_surname(draw())
     adult = min(age for relation, _, age in seats if relation in ("head", "spouse"))
     eldest = max((age for relation, _, age in seats if relation == "child"), default=0.0)
     founded_years = eldest + draw() * (adult - 18 - eldest)
@@ -57,7 +62,7 @@ def settle(
     members = []
     for place, (relation, sex, age) in enumerate(seats):
         born = date.fromordinal(today - int(age * _YEAR_DAYS))
-        given = given_names(sex)
+        given = given_names(sex) if japanese else given_names(sex, country)
         own = moves
         if relation == "child":
             own = tuple(move for move in moves if move.on >= born) if moves else moves
@@ -74,6 +79,7 @@ def settle(
                 own,
                 draw() * (0.8 if relation == "spouse" else 1.0),
                 care_level(age, draw()) if age >= 65 else None,
+                country,
                 sim,
             )
         )

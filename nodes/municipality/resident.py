@@ -87,7 +87,7 @@ class Head(Struct, frozen=True):
     """The head of one household, and how the register reads the name.
 
     The reading became part of the certified record on 26 May 2025 (住民基本台帳法7条, 振り仮名); until then it was the
-    office's aid for searching.
+    office's aid for searching, which it stays for residents without a 戸籍, as foreign ones are.
     """
 
     code: Code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -10,6 +11,7 @@ from datetime import date
 
 import pytest
 
+from mesh.builtin import Empty
 from mesh.errors import UsageError
 from mesh.personal_number import is_personal_number
 from mesh.simulation import Simulation
@@ -19,6 +21,13 @@ from nodes.data.bench import PAIRS, SLICE, draws_of, enrol_the_nation, figures
 from nodes.data.municipalities import municipalities
 from nodes.data.people import HOUSEHOLDS_MAX, SCATTER, Household, Person, Population, resident_check_digit
 from nodes.municipality.assembly import assemble
+from nodes.municipality.child_allowance import PROCEDURE
+from nodes.municipality.counter import Counter as VisitCounter
+from nodes.municipality.moves import JUKI, MOVING_OUT
+from nodes.municipality.notices import NoticeOffice
+from nodes.municipality.resident import IDENTIFY, RECORD, IdentifyQuery
+from nodes.municipality.tax import INCOME, IncomeQuery
+from nodes.portal.inbox import PORTAL, Letter, Portal
 
 CITIES = ("01208", "28100", "13101", "47381")
 
@@ -267,3 +276,115 @@ def test_what_bench_is_told():
     assert len(found["generation_to_draws"][0]) == len(found["residents_per_s"][0]) == PAIRS >= 9
     assert found["addressable_systems_mib"][0][0] < 200
     assert SLICE >= 100
+
+
+# Who is a national of another country.
+
+LONGEST = "DE OLIVEIRA CAVALCANTI ALBUQUERQUE MARIA APARECIDA FRANCISCA XAVIER"
+
+
+def typed_otherwise(name: str) -> str:
+    """The name in full width and in small letters, as an office's keyboard may give it."""
+    return "".join("\u3000" if letter == " " else chr(ord(letter) + 0xFEE0) for letter in name.lower())
+
+
+async def test_one_settled_household_in_34_is_foreign_and_no_draw_of_others_changes(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    with simulation() as sim:
+        homes = list(Population(sim).settled("28100", 3400))
+        monkeypatch.setattr("nodes.data.settled._FOREIGN_ONE_IN", 10**12)
+        others = list(Population(sim).settled("28100", 3400))
+    foreign = [place for place, home in enumerate(homes) if home.head.nationality != "日本"]
+    assert len(foreign) == 100
+    assert {one.nationality for one in members(others)} == {"日本"}
+    for place, (home, other) in enumerate(zip(homes, others, strict=True)):
+        if place in foreign:
+            known = [(one.born, one.sex, one.moves, one.means, one.care_level) for one in home.members]
+            assert known == [
+                (one.born, one.sex, one.moves, one.means, one.care_level) for one in other.members
+            ]
+        else:
+            assert home == other
+
+
+async def test_who_is_foreign_has_a_latin_name_and_a_reading():
+    with simulation() as sim:
+        everybody = members(list(Population(sim).settled("28100", 20_000)))
+        people = Population(sim)
+        ordered = people.household("01208", child_ages=(3,), foreign=True)
+        child = people.newborn(ordered, date(2026, 3, 1))
+    foreign = [one for one in everybody if one.nationality != "日本"]
+    assert len({one.nationality for one in foreign}) >= 6
+    for one in (*foreign, *ordered.members, child):
+        assert re.fullmatch("[A-Z]+( [A-Z]+)+", one.name)
+        assert re.fullmatch("[ァ-ヶー]+( [ァ-ヶー]+)+", one.kana)
+        assert one.romaji.isascii()
+    assert len({(one.nationality, one.family) for one in (*ordered.members, child)}) == 1
+    assert ordered.head.nationality != "日本"
+    assert max((one.name for one in foreign), key=len) == LONGEST
+    assert len(LONGEST) == 67
+    assert not any(one.name.isascii() for one in everybody if one.nationality == "日本")
+
+
+async def test_a_foreign_household_is_found_asked_about_written_to_and_moves():
+    with simulation(starts="2026-03-02T09:00:00+09:00") as sim:
+        establish(sim)
+        old = assemble(sim, "28100", "resident", "counter", "tax", "notices")
+        new = assemble(sim, "01208", "resident", "child-allowance")
+        people = Population(sim)
+        found = (people.household("28100", child_ages=(2,), parents=1, foreign=True) for _ in range(2000))
+        home = next(one for one in found if one.head.name == LONGEST)
+        old.settle(home)
+        assert sorted(personal_numbers(sim)) == sorted(old.resident.personal_numbers())
+        head, code, counter = home.head, old.code(home.head), old.node(VisitCounter)
+        old.resident.note_card(code)
+
+        typed = IdentifyQuery(typed_otherwise(head.name), head.born.isoformat())
+        assert typed.name != head.name
+        assert old.resident.find(typed.name, typed.born) == [code]
+        register = old.address("resident")
+        assert (await counter.ask(register, IDENTIFY, typed, procedure="write-free-counter")).codes == (code,)
+        record = await counter.ask(register, RECORD, Empty(), subject=code, procedure="write-free-counter")
+        assert (record.name, record.kana) == (head.name, head.kana)
+
+        old.tax.assess(code, 2025, total_income_yen=2_345_000)
+        old.tax.register_replica(code, 2025)
+        there = new.code(head)
+        income = await new.child_allowance.ask(
+            old.address("tax"),
+            INCOME,
+            IncomeQuery(2025),
+            subject=there,
+            procedure=PROCEDURE,
+            items=("tax_year", "total_income_yen"),
+        )
+        assert income.total_income_yen == 2_345_000
+
+        old.node(NoticeOffice).send(Letter("Vaccination", "予防接種", "2026-03-31"), [code])
+        day = date(2026, 3, 2)
+        leaving = old.resident.issue_certificate(code, "01208", day)
+        with old.resident.effect():
+            for left, info in leaving:
+                old.resident.notify(MOVING_OUT, new.resident.address, info, subject=left, procedure=JUKI)
+        await sim.sleep(60)
+        portal = sim.node(PORTAL, Portal)
+        assert [row["title_ja"] for row in portal.letters(sim.code("gov/portal", head.handle))] == [
+            "予防接種"
+        ]
+        expected = new.resident.moves.expected()
+        assert {one.name for one in expected.values()} == {one.name for one in home.members}
+        entered = await new.resident.accept_move_in(there, from_city="28100", moved_on=day)
+        await sim.sleep(60)
+        assert set(entered) == {new.code(one) for one in home.members}
+        assert new.resident.find(typed.name, typed.born) == [there]
+        assert old.resident.find(typed.name, typed.born) == []
+
+
+async def test_some_settled_people_are_born_on_29_february():
+    with simulation() as sim:
+        everybody = members(list(Population(sim).settled("28100", 8000)))
+    leap = [one for one in everybody if (one.born.month, one.born.day) == (2, 29)]
+    assert 4 <= len(leap) <= 30  # one in 1,461 of some 17,600
+    assert all(one.age_on(date(one.born.year + 18, 2, 28)) == 18 for one in leap)
+    assert all(one.age_on(date(one.born.year + 18, 2, 27)) == 17 for one in leap)
