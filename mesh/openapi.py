@@ -30,7 +30,7 @@ from mesh.services import Offer, offers
 
 DESCRIPTION = """\
 The content of every service of the simulated public service mesh, as a gateway in front of it would offer it.
-**Illustrative and unofficial**: no public wire specification of the real system exists, and the simulator has no
+**Illustrative and unofficial**: no public wire specification of the 中間サーバー exists, and the simulator has no
 such gateway.
 
 What travels is not this content. The gateway would make one line of it: a compact JWS (Ed25519, RFC 9864) whose

@@ -303,9 +303,9 @@ async def report_the_breach(story: Story, report_day: int) -> None:
         text_ja=f"確報は{FINAL_WILFUL_DAYS}日目。不正の目的による事案のため60日以内（通常は30日以内）で、期限内である",
     )
     sim.tell(
-        "The commission gives guidance; it orders nothing and stops nothing. Sapporo reports the breach and writes to "
+        "The commission gives guidance, which is all that is played: 番号法34条 would let it order. Sapporo reports the breach and writes to "
         "everybody who was looked up.",
-        "委員会は指導を行うが、命令や停止はしない。札幌市は漏えい等報告を行い、照会された全員に通知した。",
+        "委員会は指導を行った（番号法34条の勧告・命令までは扱わない）。札幌市は漏えい等報告を行い、照会された全員に通知した。",
     )
 
 

@@ -326,3 +326,26 @@ def test_every_dependency_has_its_reason_in_the_architecture() -> None:
 def test_what_a_document_links_to_exists(name: str) -> None:
     targets = [target for target in re.findall(r"\]\(([^)#]+)", read(name)) if "://" not in target]
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_that_no_specification_is_public_is_said_of_one_system_alone() -> None:
+    """The mesh as a whole has published documents; the wire format of the 中間サーバー has none."""
+    texts = [ROOT / name for name in DOCUMENTS]
+    texts += [file for folder in ("mesh", "nodes", "scenarios") for file in (ROOT / folder).rglob("*.py")]
+    said = [
+        (file.name, match[0])
+        for file in texts
+        for match in re.finditer(
+            r"[Nn]o\s+public\s+(?:wire\s+)?specification\b[^.;]{0,60}|[^。]{0,60}仕様は\s*公開され[^。]*",
+            file.read_text(encoding="utf-8"),
+        )
+    ]
+    assert {name for name, _ in said} >= {"README.md", "README.ja.md", "openapi.py"}
+    assert [one for one in said if "中間サーバー" not in one[1]] == []
+
+
+@pytest.mark.parametrize("file", READMES)
+def test_readme_says_what_differs_from_the_real_thing(file: str) -> None:
+    text = read(file)
+    for said in ("番号法34条", "935", "52.3%", "機能別連携仕様", "連携サーバ", "重点計画"):
+        assert said in text, said

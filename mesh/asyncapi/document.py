@@ -18,7 +18,7 @@ from mesh.services import offers
 DESCRIPTION = """\
 Everything that travels in the simulated public service mesh, told from the broker's side: it *receives* what
 requesters and publishers send, and *sends* each on with its permit. **Illustrative and unofficial**: no public wire
-specification of the real system exists.
+specification of the 中間サーバー exists.
 
 A message is one line: a compact JWS with exactly `alg` (`Ed25519`, RFC 9864), `kid` (RFC 7638) and `typ` (the kind of
 message) in its header. The schemas here are those of its payload, a CloudEvents 1.0 document. `data` and `subject` are

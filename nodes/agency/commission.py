@@ -7,8 +7,9 @@ Rules kept here:
    ends mean one person: that alone finds a broker that swapped subjects.
 3. Where an office asked about many persons in an hour, it asks for the case of each exchange. Many is a reason to
    look; an exchange without a case is a finding.
-4. What it finds leads to guidance (指導・助言, 番号法33条; of public bodies also 個人情報保護法157条): it stops nothing and
-   orders nothing.
+4. What it finds leads to guidance (指導・助言, 番号法33条; of public bodies also 個人情報保護法157条), which is all
+   that is played: it stops nothing and orders nothing. The law gives it more for 特定個人情報: 勧告 (番号法34条1項), 命令 to
+   whoever does not follow (2項), 緊急命令 (3項). Under 個人情報保護法 it guides and recommends to public bodies only.
 """
 
 from __future__ import annotations

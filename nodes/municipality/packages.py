@@ -1,7 +1,7 @@
 """The packages that municipalities run: which module stands for a standard system, and in which layout.
 
 Large cities run systems of their own making on a platform, small towns share one service (SaaS), and some have not
-migrated yet (特定移行支援システム: in July 2025 3,770 of 34,592 systems in 643 of 1,788 bodies). They differ in assembly and in
+migrated yet (特定移行支援システム: at the end of December 2025 in 935 of 1,788 bodies, 52.3%; デジタル庁 2026-02-27). They differ in assembly and in
 the version of the layout, and not in the contract. Which municipality has which package in a scenario is invented.
 """
 
