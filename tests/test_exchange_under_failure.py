@@ -657,7 +657,7 @@ async def test_exchanges_are_marked_for_whom_the_law_names_only(
         said = await refused(desk.ask(OFFICE, LEDGER_MARK, MarkQuery(asked)))
         assert said.code == "no_legal_basis"
         sim.allow(LegalBasis("muni/*/desk", "hide", "muni/*/office", LEDGER_MARK.name))
-        await desk.ask(OFFICE, LEDGER_MARK, MarkQuery(asked), procedure="hide")
+        await desk.hide(asked, [OFFICE], procedure="hide")
         said = await refused(sim.node(OTHER).ask(OFFICE, LEDGER_MARK, MarkQuery(asked), procedure="hide"))
         assert said.code == "no_legal_basis"
         assert [row.id for row in ledger(sim, OFFICE) if row.entry == "mark"] == [asked]

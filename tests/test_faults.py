@@ -315,7 +315,7 @@ def test_an_expectation_that_fails_is_a_result_and_names_the_faults(tmp_path: Pa
         (result.messages, "lines lost", "")
     ]
     assert "under faults / 障害の条件: mishap: Mishap / 事故" in result.as_lines()
-    assert any("as the scenario tells them without faults" in line for line in result.as_lines())
+    assert any("as the scenario tells it without faults" in line for line in result.as_lines())
     with Trace.open(path) as trace:
         assert trace.faults == plan(loss=[{}])
         assert trace.meta["effects"] == said["effects"]
@@ -325,7 +325,7 @@ def test_an_expectation_that_fails_is_a_result_and_names_the_faults(tmp_path: Pa
 def test_a_fault_that_meets_nobody_is_noted() -> None:
     result = ran(outage=[{"node": "muni/99999/*"}, {"node": LISTENER}])
     assert result.held
-    assert not any("as the scenario tells them without faults" in line for line in result.as_lines())
+    assert not any("as the scenario tells it without faults" in line for line in result.as_lines())
     assert result.faults is not None
     assert [one.said for one in result.faults.effects] == [
         (
@@ -565,7 +565,7 @@ def test_a_plan_of_ones_own_is_run_reported_and_named_in_trace_and_command(tmp_p
     assert [(one["path"], one["faults"]) for one in listed["traces"]] == [(trace, "mine")]
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "No tax &lt;office&gt;" in page
-    assert "as the scenario tells them without faults" in page
+    assert "as the scenario tells it without faults" in page
     assert "--faults mine.toml" in page
     shown = typed("trace", "show", trace, cwd=tmp_path)
     assert "note: recorded under faults: mine: No tax <office>" in shown.stderr

@@ -45,7 +45,7 @@ def test_the_first_dose_is_for_the_second_year_of_life() -> None:
     born = BORN["vaccinated"]
     days = [
         (born.replace(year=year, day=day), held)
-        for year, day, held in ((2024, 19, False), (2024, 20, True), (2025, 19, True), (2025, 20, False))
+        for year, day, held in ((2024, 18, False), (2024, 19, True), (2025, 19, True), (2025, 20, False))
     ]
     assert [is_of_age(born, day) for day, _ in days] == [held for _, held in days]
     assert last_day(born) == born.replace(year=2025, day=19)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import json
 
-from mesh import LegalBasis, NotFound, Refused, Simulation, UsageError, instant
+from mesh import LegalBasis, MeshError, NotFound, Refused, Simulation, UsageError, instant
 from mesh.consent import ConsentUses
 from mesh.faults import drop, repeat
 from mesh.names import BROKER
@@ -132,7 +132,7 @@ async def test_a_firm_has_no_way_around_the_gateway(world: Private) -> None:
     filing = json.decode(world.app._filing(receipt)["filing"], type=Filing)
     with pytest.raises(Refused, match="zone_forbidden"):
         await world.app.ask(SERVER, FILE, FileQuery(filing), procedure=ONLINE)
-    with pytest.raises(Refused, match="schema_invalid"):
+    with pytest.raises(MeshError, match="schema_invalid"):
         await world.app.ask(API, API_STATE, StateQuery("12"), procedure=ONLINE)
 
 

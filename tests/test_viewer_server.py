@@ -543,10 +543,11 @@ async def test_a_body_knows_whom_a_row_of_its_ledger_names_and_nobody_else(page:
         bodies = sorted({"/".join(address.split("/")[:2]) for address in trace.parties.values()})
         books = {body: records_of(trace, body) for body in bodies}
         whose = {code: handle for handle, _, code in trace.residents()}
-    # A code that is not in the table is known by another's in the same exchange.
     person = {key: whose[book[key]] for book in books.values() for key in book if book[key] in whose}
     known = {body: {person[key] for key in book if key in person} for body, book in books.items()}
-    assert any(code not in whose for book in books.values() for code in book.values()) == (name == "disaster")
+    assert all(code in whose for book in books.values() for code in book.values()), (
+        "the trace tells whose each is"
+    )
     for first, second in combinations(bodies, 2):
         made = await page.ask(f"/api/t/{name}.trace/joins?first={first}&second={second}")
         assert made["known_to_both"] == len(known[first] & known[second]), (first, second)

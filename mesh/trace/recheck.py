@@ -96,6 +96,11 @@ class Seen(msgspec.Struct, gc=False):
     """When it first and last came to somebody else and passed the gate."""
 
 
+def _span(span: tuple[int, int] | None, at_us: int) -> tuple[int, int]:
+    """First and last arrival with one more: on a slow line what was sent first may come last."""
+    return (at_us, at_us) if span is None else (min(span[0], at_us), max(span[1], at_us))
+
+
 Passed = tuple[int, str]
 """The first transmission of a permit or reply that passed a gate, and which of them it is."""
 
@@ -174,9 +179,9 @@ class Recheck:
         for one in (head,) if permit is None else (head, permit):
             seen = self.seen[one.digest]
             if sent.recipient == BROKER:
-                seen.to_broker = (at_us, at_us) if seen.to_broker is None else (seen.to_broker[0], at_us)
+                seen.to_broker = _span(seen.to_broker, at_us)
             else:
-                seen.to_others = (at_us, at_us) if seen.to_others is None else (seen.to_others[0], at_us)
+                seen.to_others = _span(seen.to_others, at_us)
 
     def _check_gap(self, number: int) -> None:
         """A transmission may be missing only if it was under way when the run last committed."""

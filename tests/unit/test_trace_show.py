@@ -74,8 +74,8 @@ def test_a_person_is_found_by_permits_where_the_brokers_key_is_not_kept(
     path = Path(shutil.copy(original, tmp_path / "copy.sqlite"))
     edit(path, "DELETE FROM sealing_key")
     with Trace.open(path) as opened:
-        # Of a push one permit names the person, and so the whole push is about them.
-        assert indexes(opened, person="r-000002") == [32, 33, 34, 35, 36, 39, 40]
+        # One permit names the person, and so the whole exchange or push is about them.
+        assert indexes(opened, person="r-000002") == [4, 5, 6, 7, 25, 26, 27, 32, 33, 34, 35, 36, 39, 40]
 
 
 @pytest.mark.parametrize(
