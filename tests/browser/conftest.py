@@ -38,10 +38,19 @@ def required() -> bool:
     return any(os.environ.get(name, "") not in ("", "0") for name in ("CI", "MESHSIM_REQUIRE_BROWSER"))
 
 
-def record(folder: Path, *scenarios: str) -> None:
+def record(folder: Path, *scenarios: str, settings: tuple[str, ...] = ()) -> None:
     """Run scenarios, with their traces in the folder."""
+    given = [part for one in settings for part in ("--set", one)]
     for name in scenarios:
-        command = [sys.executable, str(ROOT / "run_sim.py"), "run", name, "--trace", f"{folder / name}.trace"]
+        command = [
+            sys.executable,
+            str(ROOT / "run_sim.py"),
+            "run",
+            name,
+            "--trace",
+            f"{folder / name}.trace",
+            *given,
+        ]
         subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
 
 

@@ -7,11 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.conftest import ARGUMENTS, ROOT, chromium, new_tab, record, serving
-from tests.browser.conftest import made as apart
-from tests.helpers_dishonest import dishonest
 
 FOLDER: Final = ROOT / "docs" / "screenshots"
 SIZE: Final = {"width": 1440, "height": 900}
@@ -22,7 +20,7 @@ PICTURES: Final = {
     "perspective": ("ja-JP", "dark", f"{ALLOWANCE}/sequence?as=gov/digital/broker&at=ASKED"),
     "map": ("en-GB", "dark", f"{MOVING}/map"),
     "resident": ("ja-JP", "light", f"{APP}/resident/r-000001"),
-    "commission": ("en-GB", "light", "/t/dishonest.trace/commission"),
+    "commission": ("en-GB", "light", "/t/access_history.trace/commission"),
     "outcome": ("ja-JP", "light", f"{MOVING}/outcome"),
 }
 """Name → language, colours and page."""
@@ -37,13 +35,14 @@ def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
         record(folder := Path(made), "child_allowance", "moving", "private_app")
-        apart(dishonest, folder / "dishonest.trace")
+        record(folder, "access_history", settings=("false_books=true",))
         with serving(folder) as address:
             browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
             for name, (locale, colours, page) in PICTURES.items():
                 with new_tab(browser, address, locale=locale, color_scheme=colours, viewport=SIZE) as tab:
                     tab.open(page)
                     tab.page.wait_for_load_state("networkidle")
+                    expect(tab.page.locator(".reading:visible")).to_have_count(0)
                     tab.page.screenshot(path=FOLDER / f"{name}.png", animations="disabled")
                 print(FOLDER / f"{name}.png")
             browser.close()

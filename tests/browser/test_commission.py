@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.conftest import Tab, made, new_tab, serving
+from tests.browser.conftest import record as made_by_a_run
 from tests.helpers_dishonest import dishonest
 
 PAGE = "/t/dishonest.trace/commission"
@@ -76,6 +78,17 @@ def test_a_damaged_row_is_named_by_its_ledger_and_place(found: Tab) -> None:
     expect(books.locator(".broke").last).to_contain_text("✕")
     honest = found.page.locator(".commission .list tbody tr", has_text="muni/28100/tax")
     expect(honest.locator("td.held")).to_contain_text("✓")
+
+
+def test_a_shipped_run_ends_with_a_disagreement(browser: Browser, tmp_path: Path) -> None:
+    made_by_a_run(tmp_path, "access_history", settings=("false_books=true",))
+    with serving(tmp_path) as address, new_tab(browser, address) as tab:
+        page = tab.open("/t/access_history.trace/commission")
+        expect(page.locator(".seal-of.unsound")).to_contain_text("one finding")
+        odd = page.locator(".record tr.odd")
+        expect(odd).to_have_count(1)
+        expect(odd.locator("th")).to_contain_text("items")
+        assert odd.locator("td").all_inner_texts()[-1] == "tax_year"
 
 
 def test_findings_are_said_in_japanese(browser: Browser, dishonest_address: str) -> None:

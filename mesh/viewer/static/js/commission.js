@@ -33,8 +33,8 @@ function result(found, route) {
   const alone = anomalies.filter((one) => !records.some((record) => belongs(one, record)));
   return [
     h("div", { class: `seal-of ${wrong ? "unsound" : "sound"}` }, h("span", { class: "hanko", "aria-hidden": "true" }, wrong ? "否" : "合"),
-      h("div", {}, h("strong", {}, wrong ? t("commission.unsound", { count: number(wrong) }) : t("commission.sound")),
-        wrong ? h("p", { class: "quiet" }, t("commission.where", { exchanges: number(records.length), others: number(alone.length) })) : null)),
+      h("div", {}, h("strong", {}, wrong ? t(wrong === 1 ? "commission.unsound1" : "commission.unsound", { count: number(wrong) }) : t("commission.sound")),
+        wrong ? h("p", { class: "quiet" }, t(records.length === 1 && !alone.length ? "commission.where1" : "commission.where", { exchanges: number(records.length), others: number(alone.length) })) : null)),
     records.length ? h("section", { class: "differing", "aria-labelledby": "h-differing" }, h("h2", { id: "h-differing" }, t("commission.records")),
       records.slice(0, RECORDS_MAX).map((record) => differing(record, anomalies.filter((one) => belongs(one, record)), route))) : null,
     h("div", { class: "cards" },
