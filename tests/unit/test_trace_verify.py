@@ -445,3 +445,20 @@ def test_a_change_is_found_in_an_interrupted_trace(trace: Path) -> None:
     complete(trace, 0)
     edit(trace, "UPDATE message SET line = line || 'A' WHERE number = 3")
     assert fault(trace).index == 2
+
+
+# Whom rows are about. The commission asks the issuer of the codes; a trace knows by itself.
+
+
+@pytest.mark.parametrize("party", [CITY, BROKER])
+def test_a_row_about_another_person_is_found_from_the_file_alone(trace: Path, party: str) -> None:
+    member = party.rsplit("/", 1)[0]
+    codes = dict(query(trace, "SELECT code, handle FROM resident WHERE member = ?", member))
+    mine = next(code for code, handle in codes.items() if handle == "r-000001")
+    other = next(code for code, handle in codes.items() if handle == "r-000002")
+    for code, text in (
+        (other, "different persons"), (None, "and another does not"), (f"{mine[:-2]}AA", "is nobody's"),
+    ):  # fmt: skip
+        shutil.copy(trace, copy := trace.with_name("lie.sqlite"))
+        forge_ledger(copy, party, at(0, subject=code))
+        assert text in fault(copy).text
