@@ -6,7 +6,7 @@ what others say. It keeps no personal data: digests, codes of its own, and its d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, NoReturn
 
 from mesh import jws
@@ -27,7 +27,7 @@ from mesh.exchange import Turn
 from mesh.gates import Gate, Walk
 from mesh.history import history_of
 from mesh.host import Host
-from mesh.ledger import Row, read_row, request_key
+from mesh.ledger import Row, id_key, key_of, keys_of, read_row
 from mesh.linkage import CodeBook
 from mesh.message import Kind
 from mesh.names import Zone, matches
@@ -39,28 +39,32 @@ from mesh.post import Post
 from mesh.provider import KEEP_US
 from mesh.routing import Ids, Router
 from mesh.service import Caller, serves
-from mesh.store import Store
 
 
 class Earlier:
     """A `mesh.routing.Earlier`: exchanges of before a restart, found in the database by their keys."""
 
-    def __init__(self, store: Store, since_us: int) -> None:
-        self._store = store
+    def __init__(self, host: Host, since_us: int) -> None:
+        self._host = host
         self._since_us = since_us
         """What was permitted before is over, and its id may be used again."""
 
     def about(self, digest: str) -> list[Row]:
         """The rows that permitted a request or closed it, the oldest first."""
-        rows = map(read_row, self._store.ledger_rows_of(request=request_key(digest)))
-        return [row for row in rows if row.requestdigest == digest]
+        return [row for row in self._rows(key_of(digest)) if row.requestdigest == digest]
 
     def digest_of(self, source: str, message_id: str) -> str | None:
         """Which request an id of this source meant, if it was permitted and may still be repeated."""
-        for row in map(read_row, self._store.ledger_rows_of(message=message_id)):
-            if row.requester == source and row.time_us >= self._since_us:
+        for row in self._rows(id_key(message_id)):
+            if (row.requester, row.id) == (source, message_id) and row.time_us >= self._since_us:
                 return row.requestdigest
         return None
+
+    def _rows(self, key: int) -> Iterator[Row]:
+        store, waiting = self._host.store, self._host.keys or ()
+        positions = {*store.positions_of(key), *(position for one, position in waiting if one == key)}
+        for position in sorted(positions):
+            yield from map(read_row, store.ledger_rows(position, position + 1))
 
 
 class Broker(Node, engine=True):
@@ -88,7 +92,7 @@ class Broker(Node, engine=True):
         listeners: Callable[[str, str], Iterable[str]],
     ) -> None:
         super().__init__(host, party, policy)
-        host.searched = True
+        host.keys = []
         self.authoriser = Authoriser(party, policy, codes)
         ids = Ids(host.store.kept)
         self.router = Router(self.authoriser, ids)
@@ -118,9 +122,12 @@ class Broker(Node, engine=True):
 
     def resume(self) -> None:
         """Take up exchanges, consents and deliveries from the database."""
-        if self.host.ledger.size:
-            now_us = self.host.now_us()
-            earlier = Earlier(self.host.store, now_us - REQUEST_LIFE_US - KEEP_US)
+        host = self.host
+        if host.ledger.size:
+            now_us, known = host.now_us(), host.store.grown()[0]
+            rows = enumerate(map(read_row, host.store.ledger_rows(known)), known)
+            host.keys = [(key, position) for position, row in rows for key in keys_of(row)]
+            earlier = Earlier(host, now_us - REQUEST_LIFE_US - KEEP_US)
             self.router.load(earlier, now_us)
         for portal, listing in self.db.execute("SELECT portal, listing FROM consent_list"):
             try:

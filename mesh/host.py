@@ -63,8 +63,8 @@ class Host:
         """Called with what failed inside the node: its address, the service or push, and what may be said of it."""
         self.going_down: Callable[[], None] | None = None
         """Called by `kill`, when nothing has an effect any more."""
-        self.searched = False
-        """Whether rows of the ledger are found again by `mesh.ledger.keys_of`: a broker's are."""
+        self.keys: list[tuple[int, int]] | None = None
+        """Of a ledger that is searched, as a broker's is: key and position of the rows whose keys wait to be committed."""
         self._call_aside = call_aside
         self._loop = loop
         self._carrier = carrier
@@ -169,15 +169,19 @@ class Host:
             return
         entries = list(map(row_bytes, rows))
         position, tree = self.ledger.size, self.ledger.unkept
-        if tree is not None:
-            writes = [*writes, ("tree", tree)]
-        self.store.commit(
-            writes, entries, position, list(map(keys_of, rows)) if self.searched and rows else None
-        )
+        if tree is not None:  # Together, or a start would read rows of which the keys are lost.
+            writes = [*writes, ("tree", tree), *(("key", one) for one in sorted(self.keys or ()))]
+        self.store.commit(writes, entries, position)
         if tree is not None:
             self.ledger.unkept = None
+            if self.keys:
+                self.keys.clear()
         if entries:
             self.ledger.extend(entries)
+            if self.keys is not None:
+                self.keys += [
+                    (key, number) for number, row in enumerate(rows, position) for key in keys_of(row)
+                ]
             self._recorder.ledger_rows(self.address, position, entries)
             if self.committed is not None:
                 self.committed(len(entries))

@@ -11,6 +11,7 @@ Rules kept here:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from typing import Final, Literal
 
 import msgspec
@@ -149,16 +150,22 @@ def row_bytes(row: Row) -> bytearray:
     return bytearray(encode(row))
 
 
-def keys_of(row: Row) -> tuple[str | None, int | None]:
+def keys_of(row: Row) -> tuple[int, ...]:
     """By what a broker finds a row again: the id of what it permitted, and the request that it permitted or closed."""
-    if row.entry not in ("permitted", "closed") or row.requestdigest is None:
-        return None, None
-    return row.id if row.entry == "permitted" else None, request_key(row.requestdigest)
+    if row.requestdigest is None or row.entry not in ("permitted", "closed"):
+        return ()
+    request = key_of(row.requestdigest)
+    return (request,) if row.entry == "closed" else (request, id_key(row.id))
 
 
-def request_key(digest: str) -> int:
-    """60 bits of a request's digest, which an index holds in 8 bytes; whoever finds a row by it compares the rest."""
+def key_of(digest: str) -> int:
+    """60 bits of a SHA-256 in hex, which a database holds in 8 bytes; whoever finds a row by it compares the rest."""
     return int(digest[:15], 16)
+
+
+def id_key(message_id: str) -> int:
+    """The key of an id, which its sender chose: so nobody can make many rows of one key."""
+    return key_of(sha256(message_id.encode()).hexdigest())
 
 
 def read_row(data: bytes) -> Row:

@@ -20,10 +20,8 @@ from mesh.errors import MeshError
 from mesh.exchange import Write
 
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS mesh_ledger(
-  position INTEGER PRIMARY KEY, row BLOB NOT NULL, message TEXT, request INTEGER);
-CREATE INDEX IF NOT EXISTS mesh_by_message ON mesh_ledger(message) WHERE message IS NOT NULL;
-CREATE INDEX IF NOT EXISTS mesh_by_request ON mesh_ledger(request) WHERE request IS NOT NULL;
+CREATE TABLE IF NOT EXISTS mesh_ledger(position INTEGER PRIMARY KEY, row BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS mesh_key(key INTEGER, position INTEGER, PRIMARY KEY(key, position)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mesh_tree(one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, peaks BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS mesh_outcome(
   number INTEGER PRIMARY KEY, source TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL,
@@ -41,15 +39,12 @@ CREATE TABLE IF NOT EXISTS mesh_meta(key TEXT PRIMARY KEY, value INTEGER NOT NUL
 CREATE VIEW IF NOT EXISTS mesh_answer AS
   SELECT position, row, source, id, digest, line, keep_us, permit FROM mesh_ledger, mesh_outcome;
 CREATE TRIGGER IF NOT EXISTS mesh_answered INSTEAD OF INSERT ON mesh_answer BEGIN
-  INSERT INTO mesh_ledger(position, row) VALUES (NEW.position, NEW.row);
+  INSERT INTO mesh_ledger VALUES (NEW.position, NEW.row);
   INSERT INTO mesh_outcome(source, id, digest, line, keep_us, permit)
     VALUES (NEW.source, NEW.id, NEW.digest, NEW.line, NEW.keep_us, NEW.permit);
 END;
 """
-_LEDGER_ROW: Final = "INSERT INTO mesh_ledger(position, row) VALUES (?, ?)"
-_INDEXED_ROW: Final = "INSERT INTO mesh_ledger VALUES (?, ?, ?, ?)"
-Keys = tuple[str | None, int | None]
-"""By what a ledger row is found again: an id and a request; see `mesh.ledger.keys_of`."""
+_LEDGER_ROW: Final = "INSERT INTO mesh_ledger VALUES (?, ?)"
 _ANSWER: Final = "INSERT INTO mesh_answer VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 _WRITES: Final = {
@@ -69,6 +64,7 @@ _WRITES: Final = {
     "outbox_gone": "DELETE FROM mesh_outbox WHERE number = ?",
     "outbox_dead": "UPDATE mesh_outbox SET stage = ? WHERE number = ?",
     "outbox_revived": "UPDATE mesh_outbox SET stage = ?, expiry_us = ? WHERE number = ?",
+    "key": "INSERT OR IGNORE INTO mesh_key VALUES (?, ?)",
     "tree": "INSERT OR REPLACE INTO mesh_tree VALUES (1, ?, ?)",
     "consent_use": "INSERT INTO mesh_meta VALUES ('consent ' || ?, 1) ON CONFLICT DO UPDATE SET value = value + 1",
 }
@@ -113,34 +109,18 @@ class Store:
         """The keys of the outcomes kept since it was opened: nearly every question is new, and need not be looked up."""
         self._has_older = self._execute("SELECT 1 FROM mesh_outcome LIMIT 1").fetchone() is not None
 
-    def commit(
-        self,
-        writes: Sequence[Write],
-        rows: Sequence[bytearray] = (),
-        position: int = 0,
-        keys: Sequence[Keys] | None = None,
-    ) -> None:
-        """Commit the writes, rows of the ledger from `position` on, and an effect that is open, all or nothing.
-
-        `keys` are by what each row is found again, in a ledger that is searched.
-        """
-        if self.effect or not self._commit_alone(writes, rows, position, keys):
-            self._commit_together(writes, rows, position, keys)
+    def commit(self, writes: Sequence[Write], rows: Sequence[bytearray] = (), position: int = 0) -> None:
+        """Commit the writes, rows of the ledger from `position` on, and an effect that is open, all or nothing."""
+        if self.effect or not self._commit_alone(writes, rows, position):
+            self._commit_together(writes, rows, position)
         for name, values in writes:
             if name == "answer" or name == "outcome":
                 self._kept[values[0], values[1]] = None
 
-    def _commit_alone(
-        self, writes: Sequence[Write], rows: Sequence[bytearray], position: int, keys: Sequence[Keys] | None
-    ) -> bool:
+    def _commit_alone(self, writes: Sequence[Write], rows: Sequence[bytearray], position: int) -> bool:
         """Commit what is one statement, and so a transaction by itself; False if it is more."""
-        if keys is not None and keys[0] != (None, None) and writes:
-            return False
         if len(rows) == 1 and not writes:
-            if keys is None:
-                self._write(_LEDGER_ROW, (position, rows[0]))
-            else:
-                self._write(_INDEXED_ROW, (position, rows[0], *keys[0]))
+            self._write(_LEDGER_ROW, (position, rows[0]))
         elif len(rows) == 1 == len(writes) and writes[0][0] == "answer":
             self._write(_ANSWER, (position, rows[0], *writes[0][1]))
         elif len(writes) == 1 and not rows:
@@ -150,17 +130,12 @@ class Store:
             return False
         return True
 
-    def _commit_together(
-        self, writes: Sequence[Write], rows: Sequence[bytearray], position: int, keys: Sequence[Keys] | None
-    ) -> None:
+    def _commit_together(self, writes: Sequence[Write], rows: Sequence[bytearray], position: int) -> None:
         if not self.effect:
             self._write("BEGIN")
         self.effect = 0
         try:
-            if keys:
-                numbered = enumerate(zip(rows, keys, strict=True), position)
-                self._executemany(_INDEXED_ROW, ((number, row, *key) for number, (row, key) in numbered))
-            elif rows:
+            if rows:
                 self._executemany(_LEDGER_ROW, enumerate(rows, position))
             if len(writes) < _GROUP_FROM:
                 for name, values in writes:
@@ -244,11 +219,9 @@ class Store:
         row = self._execute("SELECT size, peaks FROM mesh_tree").fetchone()
         return (0, b"") if row is None else (row[0], row[1])
 
-    def ledger_rows_of(self, *, message: str | None = None, request: int | None = None) -> list[bytes]:
-        """The stored rows that were committed with this key, the oldest first."""
-        column, key = ("request", request) if message is None else ("message", message)
-        rows = self._execute(f"SELECT row FROM mesh_ledger WHERE {column} = ? ORDER BY position", (key,))  # noqa: S608
-        return [row[0] for row in rows]
+    def positions_of(self, key: int) -> list[int]:
+        """Where the ledger's rows with a key stand, as far as their keys were committed."""
+        return [row[0] for row in self._execute("SELECT position FROM mesh_key WHERE key = ?", (key,))]
 
     def ledger_rows_with(self, text: str) -> list[bytes]:
         """The stored rows in which the text occurs; the caller reads where."""

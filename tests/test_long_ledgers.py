@@ -10,6 +10,7 @@ import pytest
 from msgspec import Struct
 
 from mesh import Caller, LegalBasis, MeshError, Node, Service, Simulation, receives, serves
+from mesh.exchange import digest_of
 from mesh.ledger import Ledger
 from mesh.merkle import Tree
 from mesh.message import Event, Request
@@ -168,6 +169,30 @@ async def test_a_repeat_and_a_conflict_are_known_after_a_restart(sim: Simulation
     )
 
 
+async def test_exchanges_are_found_wherever_their_rows_stand(sim: Simulation) -> None:
+    """Keys are committed many at a time: some rows have theirs in the database, some had not before the restart."""
+    await grow(sim, 150)
+    asked = messages(sim, Request)
+    for _ in range(2):  # What one start took up the next must find as well.
+        sim.crash(BROKER)
+        sim.restart(BROKER)
+    broker: Any = sim.node(BROKER)
+    grown = broker.host.store.grown()[0]
+    assert 0 < grown < broker.host.ledger.size
+    at = {
+        row.requestdigest: number
+        for number, row in enumerate(ledger(sim, BROKER))
+        if row.entry == "permitted"
+    }
+    digests = {digest_of(one.line): one.message.id for one in asked if one.recipient == BROKER}
+    assert {at[digest] < grown for digest in digests} == {True, False}
+    earlier = broker.router._earlier
+    for digest, message_id in digests.items():
+        assert [row.entry for row in earlier.about(digest)] == ["permitted", "closed"]
+        assert earlier.digest_of(COUNTER, message_id) == digest
+        assert earlier.digest_of(HALL, message_id) is None
+
+
 async def test_what_is_kept_goes_in_its_time_and_ledger_rows_stay(sim: Simulation) -> None:
     await grow(sim, 8)
     stores = {address: sim._stores[address] for address in (BROKER, HALL, COUNTER)}
@@ -207,15 +232,11 @@ def test_a_database_opened_again_knows_what_it_kept(tmp_path: Any) -> None:
     path = tmp_path / "one.sqlite"
     store = Store(path)
     store.commit([("outcome", ("source", "id", "digest", b"line", 10))])
-    store.commit([], [row_bytes_of(1)], 0, [("message", 7)])
+    store.commit([("key", (7, 0)), ("key", (7, 0))], [bytearray(b"1")])
     store.close()
     again = Store(path)
     assert again.kept("source", "id") == ("digest", b"line")
     assert again.kept("source", "other") is None
-    assert again.ledger_rows_of(message="message") == again.ledger_rows_of(request=7) == [b"1"]
+    assert (again.positions_of(7), again.positions_of(8)) == ([0], [])
     assert Ledger("p", again.ledger_rows(), again.grown()).size == 1
     again.close()
-
-
-def row_bytes_of(number: int) -> bytearray:
-    return bytearray(str(number).encode())

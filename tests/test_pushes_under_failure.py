@@ -334,7 +334,7 @@ async def test_a_router_takes_up_its_own_refusals_only(world: World) -> None:
     for number, outcome in enumerate(kept):
         store.commit([("outcome", (TOWN, str(number), f"{number}" * 64, outcome, world.sim.now_us()))])
     router = Router(world.broker.authoriser, Ids(store.kept))
-    router.load(Earlier(store, 0), world.sim.now_us())
+    router.load(Earlier(world.broker.host, 0), world.sim.now_us())
     request = read_line(line)
     found = [
         router._find(msgspec.structs.replace(request, id=str(number)), f"{number}" * 64, world.sim.now_us())
