@@ -168,7 +168,7 @@ class Post:
         """Give a push up in the broker's own name; its publisher hears."""
         if delivery.sender == self._party.address:
             return  # It was word of a dead letter.
-        permit_digest = delivery.permits[0] if delivery.permits else None
+        permit_digest = delivery.permits[0] if delivery.permits else self._last_permit(delivery)
         line = self._party.refusal(
             error,
             to=delivery.sender,
@@ -181,6 +181,11 @@ class Post:
         if permit_digest is not None:
             self._close(delivery, permit_digest, digest_of(line), error.code, now_us, turn)
         self._send_word(delivery.sender, line, now_us, turn)
+
+    def _last_permit(self, delivery: Delivery) -> str | None:
+        """The last permit that the ledger has for a delivery of before a restart; None if it never went out."""
+        rows = [row for row in self._rows_with(delivery.digest) if row.provider == delivery.to]
+        return next((row.permitdigest for row in reversed(rows) if row.entry == "permitted"), None)
 
     def _send_word(self, publisher: str, line: bytes, now_us: int, turn: Turn) -> None:
         """Let a publisher hear of a dead letter: the refusal itself goes to it until it has signed for that."""

@@ -24,6 +24,7 @@ from mesh.testing import ledger, messages, simulation
 from mesh.trace.reader import Trace
 from mesh.trace.verify import verify
 from mesh.trace.writer import TraceWriter
+from nodes.agency.reconciliation import compare, gather
 
 TOWN, OTHER, CLINIC = "muni/01208/town", "muni/01100/town", "muni/28100/clinic"
 SECOND_US = 1_000_000
@@ -66,6 +67,8 @@ class World:
         sim.allow(LegalBasis("muni/*/town", "letters", "muni/*/clinic", LETTER.name, ("word",)))
         self.honest = True
         """Whether the clinic says what it found; else `verify` finds that its gate let the line pass those steps."""
+        self.lie = ""
+        """What `verify` says of it then."""
         self.refusing: dict[str, str] = {}
         """The codes with which the clinic refuses letters, by their word."""
         subscriber = sim.node(CLINIC)._subscriber
@@ -117,10 +120,14 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     with simulation(trace=writer) as sim:
         made = World(sim)
         yield made
-    if not made.honest:
-        return
+        if made.honest:
+            ledgers = {one: ledger(sim, one) for one in (TOWN, OTHER, CLINIC, BROKER)}
+            records = gather(ledgers, sim.now_us() + 1)
+            assert [one for record in records for one in compare(record, ledgers)] == []
     with Trace.open(path) as trace:
-        assert verify(trace).finding is None
+        finding = verify(trace).finding
+    assert not made.honest or finding is None
+    assert made.lie in str(finding)
 
 
 async def test_a_refusal_for_good_is_a_dead_letter_at_once_of_which_the_publisher_hears(world: World) -> None:
@@ -203,6 +210,46 @@ async def test_of_an_expiry_the_publisher_hears(world: World) -> None:
         await asyncio.sleep(61)
         assert world.back() == [(message_id, "message_expired", BROKER)]
     assert len(world.broker.dead_letters()) == 1
+
+
+async def test_of_an_expiry_after_a_restart_of_the_broker_it_hears_too(world: World) -> None:
+    with world.sim.offline(CLINIC):
+        message_id = world.brief(60)
+        await asyncio.sleep(5)
+        world.sim.crash(BROKER)
+        world.sim.restart(BROKER)
+        world.sim.crash(CLINIC)
+    await asyncio.sleep(61)
+    assert world.back() == [(message_id, "message_expired", BROKER)]
+    world.sim.restart(CLINIC)
+    assert [row.code for row in world.closed(BROKER)] == ["message_expired"]
+
+
+async def test_a_broker_that_gives_a_push_up_before_its_time_is_found(world: World) -> None:
+    with world.sim.offline(CLINIC):
+        world.notify("early")
+        await asyncio.sleep(5)
+        digest = next(row.requestdigest for row in ledger(world.sim, TOWN) if row.entry == "opened")
+        delivery = world.broker.post.outbox.find(CLINIC, digest or "")
+        assert delivery is not None
+        turn = Turn()
+        world.broker.post._say_dead(delivery, MeshError("message_expired"), world.sim.now_us(), turn)
+        world.broker.host.perform(turn)
+        world.broker._arm()
+        await asyncio.sleep(5)
+    assert [code for _, code, _ in world.back()] == ["message_expired"]
+    world.honest, world.lie = False, "the broker refuses what it had permitted"
+
+
+async def test_of_one_that_expired_before_it_ever_went_out_the_publisher_hears(world: World) -> None:
+    world.refusing["stuck"] = "seal_invalid"
+    for _ in range(32):
+        world.notify("stuck")
+    await asyncio.sleep(5)
+    message_id = world.brief(60)
+    await asyncio.sleep(70)
+    assert world.back() == [(message_id, "message_expired", BROKER)]
+    assert world.closed(BROKER) == []
 
 
 async def test_of_an_expiry_before_the_broker_signed_the_publisher_knows_itself(world: World) -> None:

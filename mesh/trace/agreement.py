@@ -182,7 +182,9 @@ class Agreement:
         if own:
             if answer is not None:
                 check(answer.time_us == row.time_us, OTHER_TIME)
-                excused = self._recheck.may_fail(row.requestdigest or "", row.code or "")
+                excused = self._recheck.may_fail(
+                    row.requestdigest or "", row.code or "", provider, row.time_us
+                )
                 check(excused, "the broker refuses what it had permitted")
                 self._clocks.said(party, row.time_us, answer.sent_us)
         elif answer is not None:
@@ -303,6 +305,8 @@ class Agreement:
         code = refusal.said or ""
         if code in ("sender_mismatch", "storage_unavailable"):
             return True
+        if code == "message_expired" and refusal.source == BROKER and refusal.permit is None:
+            return True  # Of a push that expired before it ever went out: there is nothing to close.
         found = CODES.get(code)
         if found is None or found.step not in _UNRECORDED:
             return False

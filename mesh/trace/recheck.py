@@ -22,7 +22,7 @@ from mesh import gates, jws
 from mesh.consent import check_scope, read_consent
 from mesh.errors import CODES, MeshError
 from mesh.message import Event, Kind, Notice, Permit, Receipt, Refusal, Reply, Request, items_of, parse_time
-from mesh.names import BROKER, member_of
+from mesh.names import BROKER, matches, member_of
 from mesh.parsing import decode
 from mesh.party import PERMIT_LIFE_US
 from mesh.recorder import Fate
@@ -126,6 +126,8 @@ class Recheck:
         """Digests of requests and pushes whose recipient was away at least once."""
         self._unread: dict[tuple[str, str], None] = {}
         """Digest and code of what a recipient refused to the broker, whose permit it did not take."""
+        self._pushes: dict[str, Event | Notice] = {}
+        """By digest, without what is sealed in them."""
         self._law = trace.law()
 
     def transmission(self, sent: Transmission) -> None:
@@ -134,6 +136,8 @@ class Recheck:
             self._order(sent)
             head = self._checked(sent.message, False)
             permit = None if sent.permit is None else self._checked(sent.permit, True)
+            if head.kind in (Kind.EVENT, Kind.NOTICE) and head.code is None:
+                self._pushes.setdefault(head.digest, msgspec.structs.replace(head.body, subject=""))
             if sent.sender == self.seen[head.digest].source:
                 self._note_sent(sent, head)
             if sent.fate == Fate.DELIVERED:
@@ -143,7 +147,7 @@ class Recheck:
                     self._passed(sent, head, permit)
                     if permit is not None:
                         self.passed.setdefault(permit.digest, (sent.number, Kind.PERMIT))
-                    elif head.kind == Kind.REPLY or (head.kind == Kind.RECEIPT and sent.recipient == BROKER):
+                    elif head.kind == Kind.REPLY or (self._is_of_push(head) and sent.recipient == BROKER):
                         self.passed.setdefault(head.digest, (sent.number, head.kind))
                 _check_gate(sent)
             elif sent.fate == Fate.UNREACHABLE and permit is not None:
@@ -294,12 +298,39 @@ class Recheck:
         permit = self.seen.get(refusal.permitdigest or "")
         if refusal.source != BROKER or permit is None or permit.to == BROKER:
             return
-        if not self.may_fail(refusal.requestdigest, refusal.code):
+        if not self.may_fail(refusal.requestdigest, refusal.code, permit.to, parse_time(refusal.time)):
             raise MeshError("correlation_mismatch", "the broker refuses what it had permitted")
 
-    def may_fail(self, digest: str, code: str) -> bool:
-        """Whether a broker may say with that code that a delivery which it had permitted failed."""
-        return digest in self._away if code == "recipient_unreachable" else (digest, code) in self._unread
+    def may_fail(self, digest: str, code: str, to: str, time_us: int) -> bool:
+        """Whether a broker may say at a time, with that code, that a delivery which it had permitted failed."""
+        if code == "recipient_unreachable":
+            return digest in self._away
+        push = self._pushes.get(digest)
+        return (digest, code) in self._unread or (
+            push is not None and self._may_give_up(push, code, to, time_us)
+        )
+
+    def _may_give_up(self, push: Event | Notice, code: str, to: str, time_us: int) -> bool:
+        """Whether a push is a dead letter by then: past its expiry, or without a row of the law."""
+        if code == "message_expired":
+            return parse_time(push.expiry) <= time_us
+        law = self._law
+        if law is None:
+            return code == "no_legal_basis"
+        try:
+            if isinstance(push, Notice):
+                law.decide(push.source, push.procedure, to, push.type, items_of(push.items), time_us)
+            elif not any(
+                matches(row.requester, to) for row in law.subscribers(push.source, push.type, time_us)
+            ):
+                raise MeshError("no_legal_basis")
+        except MeshError as error:
+            return error.code == code
+        return False
+
+    def _is_of_push(self, head: Checked) -> bool:
+        """Whether a receipt is a subscriber's for a push, and not a publisher's for word of a dead letter."""
+        return head.kind == Kind.RECEIPT and head.body.requestdigest in self._pushes
 
     def _check_law(self, permit: Permit, head: Checked) -> None:
         """The permit's row, in the law that the trace carries, and the consent that it demands."""

@@ -33,6 +33,7 @@ Key = tuple[str, str]
 _FIELDS = ("service", "procedure", "items", "requestdigest")
 _BEFORE_ANY_RECORD = (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD)
 _BROKER_ALONE = ("recipient_unreachable", "storage_unavailable")
+_GIVEN_UP = (Step.TIME, Step.ZONE, Step.AUTHORISATION)
 CLOCKS_US: Final = 300_000_000
 """How far two clocks may be apart that still let each other's messages pass."""
 LIFE_US: Final = 600_000_000
@@ -251,10 +252,12 @@ def _compare_closing(records: Records) -> Iterator[Finding]:
                 yield differing(requester, message, "code")
             if same.permitdigest != row.permitdigest:
                 yield differing(requester, message, "permitdigest")
-            if not _within(same.time_us, row.time_us, LIFE_US):
+            # Of a dead letter a publisher that was down hears when it is back.
+            if not records.is_push and not _within(same.time_us, row.time_us, LIFE_US):
                 yield differing(requester, message, "time_us")
         is_receipt = row.permitdigest is None and row.code is None
-        if row.replydigest not in known and not is_receipt and not _is_early(row.code):
+        never_sent = records.is_push and row.permitdigest is None and row.code == "message_expired"
+        if row.replydigest not in known and not is_receipt and not never_sent and not _is_early(row.code):
             yield missing(BROKER, records.key[1], "closed", "回答の中継")
 
 
@@ -320,7 +323,7 @@ def _compare_replies(records: Records, provider: str, was_permitted: bool) -> It
             continue
         same = by_provider.get(row.replydigest)
         if same is None:
-            if row.code not in _BROKER_ALONE and not _is_early(row.code):
+            if row.code not in _BROKER_ALONE and not _is_early(row.code) and not _is_given_up(records, row):
                 yield missing(provider, message, "answered", "提供")
             continue
         if same.code != row.code:
@@ -329,6 +332,11 @@ def _compare_replies(records: Records, provider: str, was_permitted: bool) -> It
             yield differing(BROKER, message, "permitdigest")
         if not records.is_push and not _within(same.time_us, row.time_us, LIFE_US):
             yield differing(BROKER, message, "time_us")
+
+
+def _is_given_up(records: Records, row: Row) -> bool:
+    """Whether the broker itself gave a push up: past its expiry, or without a row of the law."""
+    return records.is_push and row.code in CODES and CODES[row.code].step in _GIVEN_UP
 
 
 def odd_one(stated: Mapping[str, object]) -> str | None:
