@@ -101,6 +101,7 @@ def second_broker(sim: Simulation) -> Broker:
     host = Host(
         BROKER, store=store, ledger=Ledger(BROKER, ()), loop=sim.loop, carrier=sim.transport, recorder=Silent(),
         random=sim.stream("another"), now_us=sim.now_us, monotonic_us=lambda: sim.loop.now_us,
+        call_aside=sim._call_aside,
     )  # fmt: skip
     party = Party(
         BROKER, first._party.zone, keys, first._party.view, sealer=first._party.sealer, new_id=host.new_id
