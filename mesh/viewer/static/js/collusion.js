@@ -53,7 +53,7 @@ function outcome(found, first, second, route) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, party(first)), h("th", { scope: "col" }, party(second)), h("th", { scope: "col" }, t("collusion.by")))),
       h("tbody", {}, found.joined.map((one) => h("tr", {}, h("td", {}, data(one.first, "mono")), h("td", {}, data(one.second, "mono")),
         h("td", {}, one.index === null || one.index === undefined ? data(one.message, "mono") : [link(to(route.trace, "message", String(one.index)), `#${one.index}`),
-            one.exchanges > 1 ? ` ${t("collusion.more", { count: number(one.exchanges - 1) })}` : ""])))))) : null,
+            one.exchanges > 1 ? h("div", {}, t("collusion.more", { count: number(one.exchanges - 1) })) : null]))))) : null,
     h("p", {}, link(to(route.trace, "sequence", "", { as: `${first}+${second}` }), t("collusion.see"))),
   ];
 }
