@@ -377,7 +377,8 @@ async def test_event_streams_that_were_closed_leave_nothing_behind(page: Page) -
                 await writer.wait_closed()
             del streams, reader, writer
             await until(lambda: not server.connections)
-            assert held() == before
+            # What ends a little later than its connection, on a busy machine, is waited for; two hundred would stay.
+            await until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
         async with aiohttp.ClientSession() as session, session.get(f"{page.url}/api/traces") as answer:
             assert answer.status == 200
     finally:
