@@ -225,8 +225,9 @@ def tamper(sim: Simulation, party: str, entry: str, change: Callable[[Row], Row 
 
 
 def rebuild(sim: Simulation, party: str) -> None:
-    """Let the party take its tree anew from what its database now holds."""
+    """Let the party take its tree anew from what its database now holds, its kept peaks left out."""
     sim.crash(party)
+    sim._stores[party].db.execute("DELETE FROM mesh_tree")
     sim.restart(party)
 
 
