@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -17,6 +17,8 @@ class Ending:
 
     def __init__(self) -> None:
         self.number: int = signal.SIGINT
+        self.cancel: Callable[[], None] | None = None
+        """What ends the run under way between two of its callbacks; None when there is none."""
 
     @property
     def code(self) -> int:
@@ -34,7 +36,10 @@ class Ending:
         self.number = number
         interrupt = signal.getsignal(signal.SIGINT)
         if not callable(interrupt):  # A shell's background job ignores Ctrl-C.
-            raise KeyboardInterrupt
+            if self.cancel is None:
+                raise KeyboardInterrupt
+            self.cancel()
+            return
         interrupt(signal.SIGINT, frame)
 
     @contextmanager

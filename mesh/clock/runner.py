@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from mesh.clock.ending import ending
 from mesh.clock.loop import VirtualLoop
 
 _T = TypeVar("_T")
@@ -47,7 +48,7 @@ def _interrupt_cancels(task: asyncio.Task[Any], loop: VirtualLoop) -> Iterator[N
         interrupted = True
         task.cancel()
 
-    loop.on_interrupt = interrupt
+    loop.on_interrupt = ending.cancel = interrupt
     installed = _install(interrupt)
     try:
         yield
@@ -56,6 +57,7 @@ def _interrupt_cancels(task: asyncio.Task[Any], loop: VirtualLoop) -> Iterator[N
             raise KeyboardInterrupt from None
         raise
     finally:
+        ending.cancel = None
         if installed and signal.getsignal(signal.SIGINT) is interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
