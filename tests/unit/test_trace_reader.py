@@ -282,7 +282,7 @@ def test_a_killed_writer_leaves_what_it_committed_and_its_files_as_they_were(tmp
     path = tmp_path / "t.sqlite"
     subprocess.run([sys.executable, "-c", WRITER, str(path), "die"], check=False, stdout=subprocess.DEVNULL)
     files = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
-    assert sorted(name for name in files if not name.startswith(".")) == ["t.sqlite", "t.sqlite-journal"]
+    assert sorted(files) == [".t.sqlite.lock", "t.sqlite", "t.sqlite-journal"]
     with Trace.open(path) as opened:
         assert opened.parties == {1: "muni/01208/tax"}
         assert not opened.complete
