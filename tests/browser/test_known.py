@@ -100,6 +100,7 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
 def text(page: Page) -> str:
     """What the page says, once it says all."""
     page.wait_for_selector("#main:not([aria-busy])")
+    expect(page.locator("#main [aria-busy]")).to_have_count(0)
     expect(page.locator(".reading:visible")).to_have_count(0)
     expect(page.locator(".row.blank:visible")).to_have_count(0)
     return page.locator("#main").inner_text()

@@ -15,6 +15,7 @@ import gc
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,8 +33,11 @@ MEASURED = "birth"
 def alive() -> dict[str, int]:
     """How many objects of a run there are in this process, by class, once garbage is collected."""
     gc.collect()
-    objects = gc.get_objects()
-    return {cls.__name__: sum(isinstance(one, cls) for one in objects) for cls in (Simulation, Host, Node)}
+    kinds = Counter(map(type, gc.get_objects()))  # An object's own word, `__class__`, may be anything.
+    return {
+        cls.__name__: sum(count for kind, count in kinds.items() if issubclass(kind, cls))
+        for cls in (Simulation, Host, Node)
+    }
 
 
 def resident_mib() -> float:

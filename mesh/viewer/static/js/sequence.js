@@ -235,6 +235,7 @@ class Sequence {
   }
 
   async jump(index) {
+    this.scroller.setAttribute("aria-busy", "true");
     try {
       const found = await get(ofTrace(this.route.trace, "/position"), { ...this.asked(), index }, this.signal);
       // Where it stands among what is wanted is known for sure once all was read.
@@ -244,7 +245,14 @@ class Sequence {
       this.settle();
     } catch (error) {
       if (error.name !== "AbortError") this.complain(error.message);
+    } finally {
+      if (this.pending === undefined) this.arrived();
     }
+  }
+
+  /** The rows on the screen are those that the link points to. */
+  arrived() {
+    this.scroller.removeAttribute("aria-busy");
   }
 
   /** Go where the link points, once there are rows and room to show them. */
@@ -254,6 +262,7 @@ class Sequence {
     this.pending = undefined;
     this.moveTo(offset - this.fits / 3);
     this.select(offset, false);
+    this.arrived();
   }
 
   // Measures.
