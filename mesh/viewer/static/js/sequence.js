@@ -114,7 +114,7 @@ class Sequence {
       onscroll: () => this.scrolled(), onclick: (event) => this.clicked(event), ondblclick: (event) => this.clicked(event, true),
     }, this.sheet);
     this.scroller.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    this.strip = new Strip(this.route.trace, this.meta.start_us, (offset) => { this.moveTo(offset); this.draw(); }, this.signal);
+    this.strip = new Strip(this.route.trace, this.meta.start_us, (offset) => { this.placed = undefined; this.moveTo(offset); this.draw(); }, this.signal);
     this.narrowing = h("div", { class: "narrowing" }, this.choices());
     this.legend = legend(this.met);
     this.element = h("section", { class: "sequencer", "aria-label": t("nav.sequence") }, h("h1", { class: "unseen" }, t("nav.sequence")),
@@ -172,6 +172,7 @@ class Sequence {
   load() {
     this.pages?.close();
     this.cursor = null;
+    this.placed = undefined;
     const asked = this.asked();
     this.pages = new Pages(
       (offset, limit, signal) => get(ofTrace(this.route.trace, "/rows"), { ...asked, offset, limit }, signal),
@@ -258,7 +259,7 @@ class Sequence {
   /** Go where the link points, once there are rows and room to show them. */
   settle() {
     if (this.pending === undefined || !this.layout || !this.loaded) return;
-    const offset = this.pending;
+    const offset = this.placed = this.pending;
     this.pending = undefined;
     this.moveTo(offset - this.fits / 3);
     this.select(offset, false);
@@ -279,6 +280,8 @@ class Sequence {
     this.drawHeads();
     this.size();
     this.lifelines();
+    // Where nobody has scrolled since, the link's row stands as it would have in this room.
+    this.pending ??= this.placed;
     this.settle();
     this.draw(true);
   }
@@ -298,7 +301,7 @@ class Sequence {
 
   scrolled() {
     if (!this.layout || Math.abs(this.scroller.scrollTop - (this.own ?? -1)) < 1) { this.draw(); return; }
-    this.own = undefined;
+    this.own = this.placed = undefined;
     const range = this.scroller.scrollHeight - this.scroller.clientHeight;
     this.top = this.scaled ? (this.scroller.scrollTop / Math.max(1, range)) * this.topMax : this.scroller.scrollTop / this.high;
     this.draw();
@@ -307,6 +310,7 @@ class Sequence {
   wheel(event) {
     if (!this.scaled || event.ctrlKey || event.shiftKey || event.deltaY === 0) return;
     event.preventDefault();
+    this.placed = undefined;
     const rows = event.deltaMode === 1 ? event.deltaY : event.deltaMode === 2 ? event.deltaY * this.fits : event.deltaY / this.high;
     this.moveTo(this.top + rows);
     this.draw();
@@ -441,7 +445,7 @@ class Sequence {
 
   select(offset, own = true) {
     if (!this.loaded || !this.layout) return;
-    if (own) this.jumped = undefined;
+    if (own) this.jumped = this.placed = undefined;
     this.cursor = Math.max(0, Math.min(this.pages.total - 1, offset));
     if (this.cursor < this.top) this.moveTo(this.cursor);
     if (this.cursor > this.top + this.fits - 1) this.moveTo(this.cursor - this.fits + 1);
