@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mesh import Node, Simulation
+from mesh import Node, Simulation, instant
 from mesh.message import Request
 from mesh.names import Zone, member_of
 from mesh.testing import messages
@@ -35,6 +35,8 @@ class Private:
     sim: Simulation
     cities: World
     family: Household
+    copied_at: str
+    """When Kobe registered the copies of their incomes, as a reply says a time."""
 
     @property
     def app(self) -> FirmApp:
@@ -82,7 +84,7 @@ def make_private(sim: Simulation) -> Private:
     sim.add(InsideApp, INSIDER)
     kitami, kobe = assemble(sim, "01208", *SYSTEMS), assemble(sim, "28100", "resident", "tax")
     cities = World(sim, kitami, kobe, Population(sim))
-    world = Private(sim, cities, cities.family())
+    world = Private(sim, cities, cities.family(), instant(sim.now_us()))
     for api in ("application", "self-information"):
         world.gateway.approve(APP, api, "2026-03-31")
     return world

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from mesh import Node, Refused, Simulation
+from mesh import Node, Refused, Simulation, instant
 from mesh.names import Zone
 from nodes.data.people import Household, Move, Person, Population
 from nodes.municipality.assembly import City, assemble
@@ -36,6 +36,8 @@ class Town:
     city: City
     package: Package
     family: Household
+    copied_at: str
+    """When its tax office was told to register the copy of the mover's income, as a reply says a time."""
 
     @property
     def mover(self) -> Person:
@@ -96,28 +98,30 @@ class World:
             return INCOME.name, await self.ask(town)
 
 
-def build(sim: Simulation, systems: tuple[str, ...], *, migrated: bool) -> World:
+async def build(sim: Simulation, systems: tuple[str, ...], *, migrated: bool) -> World:
     """Four municipalities with all their systems; each tax office knows a mover with the same facts.
 
-    With `migrated` the late one has the shared service too.
+    With `migrated` the late one has the shared service too. They register their copies one after the other, a
+    minute apart, so that no two copies are of one moment and none of the moment when somebody asks.
     """
     people = Population(sim)
     kitami = assemble(sim, "01208", *systems)
     sim.add(VendorDesk, VENDOR)
 
-    def town(code: str, package: Package) -> Town:
+    async def town(code: str, package: Package) -> Town:
         city = assemble(sim, code, *systems, package=package)
         move = Move(date(2026, 7, 1), code, "01208")
-        made = Town(city, package, people.household("01208", moves=(move,)))
+        made = Town(city, package, people.household("01208", moves=(move,)), instant(sim.now_us()))
         city.tax.assess(made.code, TAX_YEAR, total_income_yen=INCOME_YEN, dependants=1)
         city.tax.register_replica(made.code, TAX_YEAR)
+        await sim.sleep(60)
         return made
 
     return World(
         sim,
         kitami,
-        town("28100", CUSTOMISED),
-        town("01549", SHARED),
-        town("01550", SHARED),
-        town("01543", SHARED if migrated else LATE),
+        await town("28100", CUSTOMISED),
+        await town("01549", SHARED),
+        await town("01550", SHARED),
+        await town("01543", SHARED if migrated else LATE),
     )

@@ -131,6 +131,11 @@ async def read_with_consent(world: Private, number: int, uses: int, days: int) -
         and all(not isinstance(one.tax_yen, int) for one in answers),
         text_ja=f"同意の範囲で年度と総所得金額を取得した（同意した{uses}回まで）",
     )
+    sim.expect(
+        f"Each answer says as of when Kobe's copy is, through the gateway too: {world.copied_at}",
+        [one.as_of for one in answers] == [world.copied_at] * uses,
+        text_ja=f"各回答は、APIを経ても、神戸市の副本の登録時点を示す（{world.copied_at}）",
+    )
     kobe = world.cities.kobe.address("tax")
     rows = [read_row(row) for row in sim.node(kobe).host.store.ledger_rows()]
     asked = [row.requester for row in rows if row.entry == "answered" and row.procedure == SELF_DISCLOSURE]

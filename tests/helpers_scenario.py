@@ -15,6 +15,7 @@ from mesh.scenario import Scenario
 from mesh.simulation import Simulation
 from mesh.testing import simulation
 from mesh.trace.rows import Expectation
+from nodes.municipality.tax import TaxOffice
 
 Sabotaging = Callable[[pytest.MonkeyPatch, Simulation], None]
 """A way to break what some expectation watches, in a simulation that is about to tell its story."""
@@ -62,6 +63,17 @@ def one_code_for_all(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
 def no_history(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
     """Show nobody anything of what was asked about them."""
     patch.setattr("mesh.broker.history_of", lambda *_: ())
+
+
+def copies_as_of_now(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+    """Let every tax office say of its copies that they are of the moment in which somebody asks."""
+    replica = TaxOffice._replica
+
+    def fresh(self: TaxOffice, person: str, tax_year: int, *, to_self: bool = False) -> dict[str, object]:
+        row = replica(self, person, tax_year, to_self=to_self)
+        return dict(row) | {"registered_us": self.host.now_us()}
+
+    patch.setattr(TaxOffice, "_replica", fresh)
 
 
 def named(value: object) -> str:

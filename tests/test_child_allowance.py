@@ -39,7 +39,7 @@ from nodes.municipality.resident import HOUSEHOLD, HouseholdQuery
 from nodes.municipality.tax import INCOME, IncomeQuery, TaxOffice
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios.child_allowance import run
-from tests.helpers_scenario import Sabotaging, hold, named, see_fail
+from tests.helpers_scenario import Sabotaging, copies_as_of_now, hold, named, see_fail
 
 OCTOBER, SEPTEMBER = date(2024, 10, 1), date(2024, 9, 1)
 
@@ -460,6 +460,7 @@ class Sabotage:
         (Sabotage.public_servants_too, ["not one message is sent"], "2024-10"),
         (Sabotage.a_day_less_to_claim, ["day 15 is in time", "claim on day 16 is in time"], "2024-10"),
         (Sabotage.a_week_more_to_claim, ["after the term, is late"], "2024-10"),
+        (copies_as_of_now, ["Each income says as of when"], "2024-10"),
         (Sabotage.everybody_is_hidden, ["parent without protection"], "2024-10"),
         (Sabotage.nobody_is_hidden, ["All three records", "nothing that any city did"], "2024-10"),
     ],

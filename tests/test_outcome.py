@@ -283,17 +283,6 @@ async def test_an_answer_from_a_copy_says_as_of_when_whatever_was_asked() -> Non
         assert {row.items for row in rows if row.entry == "answered"} == {"fact"}
 
 
-def test_whatever_stands_in_a_replica_answers_with_its_time() -> None:
-    """Each service whose office keeps a table of copies is declared as answered from one."""
-    with_copies = {
-        "tax.income.v1", "tax.income.v2", "tax.taxed.v1", "pension.enrolment.v1", "care.certification.v1", "care.certification.v2",
-        "vaccination.history.v1", "child-rearing-allowance.receipt.v1", "public-assistance.receipt.v1",
-        "disability-welfare.record.v1", "family.relations.v1", "family.certificate.v1", "family.wide-area.v1",
-        "self.income.v1",
-    }  # fmt: skip
-    assert {name for name, one in DECLARED.items() if getattr(one, "from_copy", False)} == with_copies
-
-
 async def test_a_copy_keeps_its_time_when_the_original_changes() -> None:
     with simulation() as sim:
         nodes.establish(sim)

@@ -28,7 +28,7 @@ from nodes.portal.inbox import Portal
 from scenarios._applicants import TAX_YEAR, TYPED
 from scenarios._private_users import APP, INSIDER, LOAN, UNAPPROVED, Private, holdings, make_private
 from scenarios.private_app import KOBE, run
-from tests.helpers_scenario import Sabotaging, hold, named, no_history, see_fail
+from tests.helpers_scenario import Sabotaging, copies_as_of_now, hold, named, no_history, see_fail
 
 
 @pytest.mark.parametrize(("seed", "settings"), [(2, {}), (1, {"uses": 1, "days": 1})])
@@ -144,8 +144,8 @@ async def test_a_repeated_question_is_one_use(world: Private) -> None:
     await world.sim.sleep(5)
     assert world.gateway.host.store.number(f"consent {consent}") == 1
     read = await world.app.read_income(number, KOBE, TAX_YEAR)
-    assert read == SelfIncome(TAX_YEAR, 2_430_000, as_of=read.as_of)
-    assert read.as_of <= instant(world.sim.now_us()), "the gateway passes on as of when the city's copy is"
+    assert read == SelfIncome(TAX_YEAR, 2_430_000, as_of=world.copied_at)
+    assert read.as_of != instant(world.sim.now_us()), "the gateway passes on as of when the city's copy is"
 
 
 @pytest.mark.parametrize(("flag", "code"), [("withhold", "withheld"), ("review_manually", "manual_review")])
@@ -258,6 +258,7 @@ class Sabotage:
     [
         (Sabotage.nobody_reads_consents, ["beyond its scope", "another purpose", "the consent has ended"]),
         (Sabotage.uses_without_end, ["One use more"]),
+        (copies_as_of_now, ["Each answer says as of when"]),
         (no_history, ["which firm read what"]),
         (Sabotage.the_gateway_names_the_firm, ["never hears of the firm"]),
         (Sabotage.withdrawn_and_forgotten, ["the withdrawn one as withdrawn"]),

@@ -23,7 +23,7 @@ from nodes.municipality.tax import INCOME, IncomeQuery, TaxOffice
 from nodes.municipality.tax_customised import CustomisedTaxOffice
 from nodes.municipality.tax_layout_2 import INCOME_2, TaxOfficeLayout2
 from nodes.municipality.tax_legacy import LegacyTaxOffice, Record
-from tests.helpers_scenario import Sabotaging, hold, named, see_fail
+from tests.helpers_scenario import Sabotaging, copies_as_of_now, hold, named, see_fail
 
 PACKAGES = (STANDARD, CUSTOMISED, SHARED, LATE)
 
@@ -183,6 +183,17 @@ class Sabotage:
         patch.setattr(TaxOffice, "_replica", telling)
 
     @staticmethod
+    def a_batch_that_dates_back(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
+        """The late town's batch stamps its copies with the end of the office hours before."""
+        copy = TaxOffice._copy
+
+        def dated_back(self: LegacyTaxOffice, code: str, tax_year: int) -> None:
+            copy(self, code, tax_year)
+            self.db.execute("UPDATE replica SET registered_us = registered_us - 9 * 3600000000")
+
+        patch.setattr(LegacyTaxOffice, "_copy", dated_back)
+
+    @staticmethod
     def a_slip_in_the_conversion(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         pack = Record.pack
         patch.setattr(Record, "pack", lambda self: pack(self._replace(income_yen=self.income_yen // 1000)))
@@ -216,6 +227,8 @@ class Sabotage:
     [
         (Sabotage.one_key_for_both_towns, ["the other's key does not open it"]),
         (Sabotage.a_word_about_the_neighbour, ["a town knows nobody"]),
+        (copies_as_of_now, ["Each answer says as of when"]),
+        (Sabotage.a_batch_that_dates_back, ["Each answer says as of when"]),
         (Sabotage.a_slip_in_the_conversion, ["the same answer from all four"]),
         (Sabotage.a_field_is_dropped, ["Behind the contract"]),
         (Sabotage.towns_with_the_first_layout, ["Both versions of the layout"]),
