@@ -57,11 +57,11 @@ class RateLimit:
 class Authoriser:
     """The part of the gate that requests and pushes share: zone, law, consent, codes."""
 
-    def __init__(self, party: Party, policy: Policy, codes: CodeBook) -> None:
+    def __init__(self, party: Party, policy: Policy, codes: CodeBook, consents: ConsentBook) -> None:
         self.party = party
         self.policy = policy
         self.codes = codes
-        self.consents = ConsentBook()
+        self.consents = consents
         self.rates = RateLimit()
 
     def recipient(self, address: str, now_us: int) -> KnownNode:

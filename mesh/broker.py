@@ -22,6 +22,8 @@ from mesh.builtin import (
     SubscribeQuery,
     SubscribeReply,
 )
+from mesh.consent import ConsentBook
+from mesh.consent_list import ConsentList
 from mesh.errors import MeshError, UsageError
 from mesh.exchange import Turn
 from mesh.gates import Gate, Walk
@@ -77,10 +79,8 @@ class Broker(Node, engine=True):
     title: ClassVar[str] = "Broker"
     title_ja: ClassVar[str] = "情報提供ネットワークシステム"
     zone: ClassVar[str] = Zone.CLOUD
-    schema: ClassVar[str] = """
-    CREATE TABLE consent_list(
-      newest INTEGER PRIMARY KEY CHECK (newest = 1), portal TEXT NOT NULL, listing TEXT NOT NULL)
-    """
+    schema: ClassVar[str] = ConsentList.schema
+    at_once: ClassVar[frozenset[str]] = frozenset({CONSENTS.name})
 
     def __init__(
         self,
@@ -93,7 +93,8 @@ class Broker(Node, engine=True):
     ) -> None:
         super().__init__(host, party, policy)
         host.keys = []
-        self.authoriser = Authoriser(party, policy, codes)
+        self.consents = ConsentList(self.db)
+        self.authoriser = Authoriser(party, policy, codes, ConsentBook(self.consents.find, self._signers))
         ids = Ids(host.store.kept)
         self.router = Router(self.authoriser, ids)
         self.post = Post(
@@ -121,7 +122,7 @@ class Broker(Node, engine=True):
         return self.post.outbox
 
     def resume(self) -> None:
-        """Take up exchanges, consents and deliveries from the database."""
+        """Take up exchanges and deliveries from the database; consents are always read there."""
         host = self.host
         if host.ledger.size:
             now_us, known = host.now_us(), host.store.grown()[0]
@@ -129,11 +130,6 @@ class Broker(Node, engine=True):
             host.keys = [(key, position) for position, row in rows for key in keys_of(row)]
             earlier = Earlier(host, now_us - REQUEST_LIFE_US - KEEP_US)
             self.router.load(earlier, now_us)
-        for portal, listing in self.db.execute("SELECT portal, listing FROM consent_list"):
-            try:
-                self._accept(portal, listing)
-            except MeshError as error:  # The portal has another key by now: its next list is taken.
-                self.log(error)
         super().resume()
 
     def _route(self, line: bytes, peer: str, turn: Turn) -> None:
@@ -212,17 +208,23 @@ class Broker(Node, engine=True):
 
     @serves(CONSENTS)
     async def _consents(self, query: ConsentsQuery, caller: Caller) -> ConsentsReply:
-        """Take over the portal's list; the row that permits the call names the portal."""
+        """Take over what changed of the portal's consents, all or nothing; the row that permits the call names the portal.
+
+        A change from another version than this broker goes by is not taken: the answer says which that is.
+        """
         if caller.basis == "none":
             raise MeshError("no_legal_basis", "consents come from the portal that the law names")
-        version = self._accept(caller.address, query.listing)
-        with self.effect():
-            values = (caller.address, query.listing)
-            self.db.execute("INSERT OR REPLACE INTO consent_list VALUES (1, ?, ?)", values)
-        return ConsentsReply(version)
-
-    def _accept(self, portal: str, listing: str) -> int:
-        return self.authoriser.consents.accept(listing, self._party.view.lookup(portal).verify_key)
+        portal, now_us = caller.address, self.host.now_us()
+        difference = self._signers.read_difference(query.listing, portal, now_us)
+        version = self.consents.version(portal)
+        if difference.version <= version:
+            raise MeshError("registry_stale", "a newer list of consents is known")
+        if difference.base == version:
+            given = self._signers.read_given(difference, portal, now_us)
+            with self.effect():
+                self.consents.take(portal, difference, given, now_us)
+            version = difference.version
+        return ConsentsReply(version, now_us)
 
     @serves(HISTORY)
     async def _history(self, query: Empty, caller: Caller, person: str) -> HistoryReply:

@@ -76,15 +76,16 @@ class SubscribeReply(Struct, frozen=True):
 
 
 class ConsentsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """The portal's newest list of consents, as a JWS."""
+    """What changed of the portal's consents: a `mesh.consent.Difference`, as a JWS."""
 
     listing: str
 
 
 class ConsentsReply(Struct, frozen=True):
-    """The version that the broker now goes by."""
+    """The broker confirms the version that it goes by from here on, and says what time it is there (µs since 1970)."""
 
     version: int
+    time_us: int
 
 
 class HistoryLine(Struct, frozen=True, omit_defaults=True):

@@ -1,14 +1,18 @@
-"""Consents (同意): what a person lets a private firm, or a body that needs it, ask about them.
+"""Consents (同意): what a person lets a private firm, or a body that needs it, ask one provider about them.
 
-The portal signs each consent and a rising list of all that stand; brokers accept the list, the provider
-gets the consent with the permit. Between agencies none is needed: there the law permits and the ledger
-shows. How often a consent was used is counted where it is exact, at the recipient.
+The portal signs each consent, and tells each broker what changed since the version that it goes by: a *difference*,
+which a broker takes whole or not at all. The provider gets the consent with the permit. Between agencies none is
+needed: there the law permits and the ledger shows. How often a consent was used is counted where it is exact, at the
+provider that it names.
+
+Whose key counts is said by the consent's own `kid`: a portal that changed its key keeps what it signed before, and a
+revoked key takes with it all that it signed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,16 +20,19 @@ from msgspec import Meta, Struct
 from mesh import jws
 from mesh.errors import MeshError
 from mesh.keys import SigningKey, VerifyKey
-from mesh.message import Kind, decode
+from mesh.message import Count, Kind, decode
 from mesh.outgoing import sign_line
+from mesh.view import KnownKey
 
 Id = Annotated[str, Meta(max_length=64)]
 
 
 class Consent(Struct, frozen=True, forbid_unknown_fields=True):
-    """One person's consent: scope, purpose, term and number of uses."""
+    """One person's consent: scope, purpose, term and number of uses. Times are µs since 1970."""
 
     id: Id
+    provider: str
+    """The node that may answer, and counts the uses."""
     firm: str
     """The member that may ask."""
     subject: str
@@ -34,24 +41,38 @@ class Consent(Struct, frozen=True, forbid_unknown_fields=True):
     services: tuple[str, ...]
     items: tuple[str, ...]
     from_us: int
+    """When it was given: its term begins then, and by then its key is judged."""
     until_us: int
     uses: int
-    """How many answers may be given under it."""
+    """How many answers may be given under it; that there is nothing on the person (`not_found`) is one, too."""
 
 
-class ConsentList(Struct, frozen=True, forbid_unknown_fields=True):
-    """All consents that stand at a version, and the ids of those withdrawn."""
+class Difference(Struct, frozen=True, forbid_unknown_fields=True):
+    """What changed of a portal's consents from version `base` to `version`, without what is over by then.
 
-    version: int
-    consents: tuple[str, ...]
+    From 0 on it is all that is in force. A broker that goes by another version than `base` does not take it.
+    """
+
+    base: Count
+    version: Count
+    time_us: Count
+    """When the portal signed it, µs since 1970."""
+    given: tuple[str, ...]
     """Each a JWS by the portal."""
     withdrawn: tuple[Id, ...]
+
+
+class Given(NamedTuple):
+    """A consent and the JWS that says it."""
+
+    consent: Consent
+    token: str
 
 
 _NOT_COVERED = "the consent does not cover this question"
 
 _consent_decoder = msgspec.json.Decoder(Consent)
-_list_decoder = msgspec.json.Decoder(ConsentList)
+_difference_decoder = msgspec.json.Decoder(Difference)
 
 
 def sign_consent(consent: Consent, key: SigningKey) -> str:
@@ -59,9 +80,9 @@ def sign_consent(consent: Consent, key: SigningKey) -> str:
     return sign_line(consent, _consent_decoder, key, Kind.CONSENT).decode()
 
 
-def sign_list(listing: ConsentList, key: SigningKey) -> str:
-    """The list as a JWS by the portal; `Unsendable` if those who read it would refuse it."""
-    return sign_line(listing, _list_decoder, key, Kind.CONSENT).decode()
+def sign_difference(difference: Difference, key: SigningKey) -> str:
+    """The difference as a JWS by the portal; `Unsendable` if those who read it would refuse it."""
+    return sign_line(difference, _difference_decoder, key, Kind.CONSENT).decode()
 
 
 def read_consent(token: str, portal: VerifyKey) -> Consent:
@@ -69,29 +90,89 @@ def read_consent(token: str, portal: VerifyKey) -> Consent:
     return decode(jws.verify(token, portal, typ=Kind.CONSENT), _consent_decoder)
 
 
+class Signers:
+    """Whose word on consents counts: that of a portal whom the law names, by the key that signed it.
+
+    `key_of(kid)` finds a verified key of the registry, and raises what is wrong with it; `is_portal(address)` says
+    whether the law lets that node publish consents.
+    """
+
+    def __init__(self, key_of: Callable[[str], KnownKey], is_portal: Callable[[str], bool]) -> None:
+        self._key_of = key_of
+        self._is_portal = is_portal
+
+    def read(self, token: str, now_us: int) -> tuple[Consent, str]:
+        """A consent, and the portal that signed it.
+
+        Raises `MeshError`: any of a token or of its key, consent_required for a signer who is no portal.
+        """
+        known = self._key_of(jws.parse(token).kid)
+        if not self._is_portal(known.address):
+            raise MeshError("consent_required", "consents come from the portal that the law names")
+        consent = read_consent(token, known.verify_key)
+        check_key(known, consent, now_us)
+        return consent, known.address
+
+    def standing(self, token: str, now_us: int) -> Consent | None:
+        """A consent that was read before; None if its key counts no more, as it may have been revoked since."""
+        read = jws.parse(token)
+        consent = decode(read.payload, _consent_decoder)
+        try:
+            check_key(self._key_of(read.kid), consent, now_us)
+        except MeshError:
+            return None
+        return consent
+
+    def read_difference(self, token: str, portal: str, now_us: int) -> Difference:
+        """What the portal that brings it says has changed; any `MeshError` of a token or of its key."""
+        known = self._key_of(jws.parse(token).kid)
+        if known.address != portal:
+            raise MeshError("key_unknown", "the list is not signed by the portal that brings it")
+        known.check(now_us)
+        return decode(jws.verify(token, known.verify_key, typ=Kind.CONSENT), _difference_decoder)
+
+    def read_given(self, difference: Difference, portal: str, now_us: int) -> list[Given]:
+        """Every consent of a difference, or the first `MeshError` of one: then nothing of it counts."""
+        found: dict[str, Given] = {}
+        for token in difference.given:
+            consent, signer = self.read(token, now_us)
+            if signer != portal:
+                raise MeshError("key_unknown", "a consent is not signed by the portal that brings it")
+            if consent.id in found:
+                raise MeshError("schema_invalid", "a list holds each consent once")
+            found[consent.id] = Given(consent, token)
+        return list(found.values())
+
+
+def check_key(known: KnownKey, consent: Consent, now_us: int) -> None:
+    """`MeshError` certificate_* unless the key was valid when the consent was given, and is not revoked by now."""
+    known.check(consent.from_us)
+    if known.revoked_us is not None and now_us >= known.revoked_us:
+        raise MeshError("certificate_revoked")
+
+
+class Kept(NamedTuple):
+    """What a broker's database has of one consent."""
+
+    token: str
+    withdrawn: bool
+
+
 class ConsentBook:
-    """What a broker knows of consents: the newest list that it accepted."""
+    """What a broker decides about consents; `find(id)` looks one up in its database, where all of them are.
 
-    def __init__(self) -> None:
-        self.version = 0
-        self._standing: dict[str, tuple[Consent, str]] = {}
-        self._withdrawn: frozenset[str] = frozenset()
+    Nothing of it is held in memory, so nothing is ahead of what is committed.
+    """
 
-    def accept(self, token: str, portal: VerifyKey) -> int:
-        """Take over a newer list; an older one is `registry_stale`. Returns the version."""
-        listing = decode(jws.verify(token, portal, typ=Kind.CONSENT), _list_decoder)
-        if listing.version <= self.version:
-            raise MeshError("registry_stale", "a newer list of consents is known")
-        read = [(read_consent(one, portal), one) for one in listing.consents]
-        self._standing = {consent.id: (consent, one) for consent, one in read}
-        self._withdrawn = frozenset(listing.withdrawn)
-        self.version = listing.version
-        return self.version
+    def __init__(self, find: Callable[[str], Kept | None], signers: Signers) -> None:
+        self._find = find
+        self._signers = signers
 
     def check(
         self,
         consent_id: str | None,
         *,
+        provider: str,
         firm: str,
         subject: str,
         procedure: str,
@@ -100,48 +181,67 @@ class ConsentBook:
         now_us: int,
     ) -> str:
         """The signed consent that covers the question; consent_required, _expired or _withdrawn."""
-        found = self._standing.get(consent_id or "")
-        if found is None:
+        kept = self._find(consent_id or "")
+        consent = None if kept is None else self._signers.standing(kept.token, now_us)
+        if kept is None or consent is None:
             raise MeshError("consent_required")
-        consent, token = found
         if consent.subject != subject:
             raise MeshError("consent_required", _NOT_COVERED)
-        check_scope(consent, firm=firm, procedure=procedure, service=service, items=items, now_us=now_us)
-        if consent.id in self._withdrawn:
+        check_scope(
+            consent,
+            provider=provider,
+            firm=firm,
+            procedure=procedure,
+            service=service,
+            items=items,
+            now_us=now_us,
+        )
+        if kept.withdrawn:
             raise MeshError("consent_withdrawn")
-        return token
+        return kept.token
 
 
 class ConsentUses:
     """Consents at a provider: read once more, and each use counted where the count is exact.
 
-    `key_of(kid)` finds address and key of a signer, `issues(address)` says whether the law names that node
-    as the portal, `used(consent_id)` how many uses are committed. An answer under way counts as a use.
+    `used(consent_id)` says how many uses are committed. An answer under way counts as a use.
     """
 
-    def __init__(
-        self,
-        key_of: Callable[[str], tuple[str, VerifyKey]],
-        issues: Callable[[str], bool],
-        used: Callable[[str], int],
-    ) -> None:
-        self._key_of = key_of
-        self._issues = issues
+    def __init__(self, signers: Signers, used: Callable[[str], int]) -> None:
+        self._signers = signers
         self._used = used
         self._under_way: dict[str, int] = {}
 
     def check(
-        self, token: str, *, firm: str, procedure: str, service: str, items: frozenset[str], now_us: int
+        self,
+        token: str,
+        *,
+        provider: str,
+        firm: str,
+        procedure: str,
+        service: str,
+        items: frozenset[str],
+        now_us: int,
     ) -> str:
         """The id of a consent that covers the question and has a use left.
 
         Raises `MeshError`: any of a token, consent_required, or consent_expired when it is used up.
         """
-        address, key = self._key_of(jws.parse(token).kid)
-        if not self._issues(address):
-            raise MeshError("consent_required", "consents come from the portal that the law names")
-        consent = read_consent(token, key)
-        check_scope(consent, firm=firm, procedure=procedure, service=service, items=items, now_us=now_us)
+        try:
+            consent, _ = self._signers.read(token, now_us)
+        except MeshError as error:
+            if error.code == "key_unknown" or error.code.startswith("certificate_"):
+                raise MeshError("consent_required", "the consent's signer does not count") from None
+            raise
+        check_scope(
+            consent,
+            provider=provider,
+            firm=firm,
+            procedure=procedure,
+            service=service,
+            items=items,
+            now_us=now_us,
+        )
         if self._used(consent.id) + self._under_way.get(consent.id, 0) >= consent.uses:
             raise MeshError("consent_expired", "the consent is used up")
         return consent.id
@@ -157,12 +257,29 @@ class ConsentUses:
             self._under_way[consent_id] = left
 
 
+def costs_use(code: str | None) -> bool:
+    """Whether an outcome with that code (None for data) is a use of the consent.
+
+    What the provider's records say is an answer: the data, or that there are none. That an office withholds them,
+    wants to look itself, or has no copy yet is none: who consented is not to lose a use by it.
+    """
+    return code is None or code == "not_found"
+
+
 def check_scope(
-    consent: Consent, *, firm: str, procedure: str, service: str, items: frozenset[str], now_us: int
+    consent: Consent,
+    *,
+    provider: str,
+    firm: str,
+    procedure: str,
+    service: str,
+    items: frozenset[str],
+    now_us: int,
 ) -> None:
     """`consent_required` unless the consent covers the question, `consent_expired` outside its term."""
     covers = (
-        consent.firm == firm
+        consent.provider == provider
+        and consent.firm == firm
         and consent.procedure == procedure
         and service in consent.services
         and items <= frozenset(consent.items)

@@ -16,17 +16,16 @@ from typing import Any, ClassVar, Final
 from mesh import jws, service
 from mesh.backoff import OF_HANDLERS
 from mesh.builtin import CONSENTS
-from mesh.consent import ConsentUses
+from mesh.consent import ConsentUses, Signers
 from mesh.dead_letter import DeadLetter
 from mesh.deadlines import Deadlines
 from mesh.errors import MeshError, Refused, Step, Unsendable
 from mesh.exchange import State, Turn, digest_of
 from mesh.gates import AUTHORISATION, Gate, Walk
 from mesh.host import Host
-from mesh.keys import VerifyKey
 from mesh.ledger import Row, read_row
 from mesh.message import Kind, Notice, Permit, items_of, parse_time
-from mesh.names import BROKER, matches
+from mesh.names import BROKER
 from mesh.outbox import Outbox, Posting
 from mesh.party import UNKNOWN_TYPE, Admitted, Party, Resent, check_peer, read_line
 from mesh.policy import Policy
@@ -62,6 +61,9 @@ class Endpoint:
 
     kinds: ClassVar[dict[str, str]] = {}
     """Of each push that such a node receives: whether it is an event or a notice."""
+
+    at_once: ClassVar[frozenset[str]] = frozenset()
+    """Services whose handlers wait for nothing: what comes behind a question finds it handled and committed."""
 
     def __init_subclass__(cls, *, engine: bool = False, **kwargs: Any) -> None:
         """Read what the class declares. `DeclarationError` if it has a name of the engine's, unless it is part of it."""
@@ -100,7 +102,8 @@ class Endpoint:
         self._policy = policy
         self._methods = {name: getattr(self, method) for name, (_, method) in self.declarations.items()}
         self._requester = Requester(party)
-        uses = ConsentUses(self._signer, self._is_portal, lambda one: host.store.number(f"consent {one}"))
+        self._signers = Signers(party.view.key, self._is_portal)
+        uses = ConsentUses(self._signers, lambda one: host.store.number(f"consent {one}"))
         self._provider = Provider(
             party, frozenset(self.offers()), host.store.kept_answer, uses, self.always, policy
         )
@@ -125,17 +128,9 @@ class Endpoint:
         host.commit_failed = lambda _: self._arm()
         host.going_down = self._deadlines.give_up_all
 
-    def _signer(self, kid: str) -> tuple[str, VerifyKey]:
-        try:
-            known = self._party.view.key(kid)
-            known.check(self.host.now_us())
-        except MeshError:
-            raise MeshError("consent_required", "the consent's signer does not count") from None
-        return known.address, known.verify_key
-
     def _is_portal(self, address: str) -> bool:
         """Whether the law lets that node publish consents."""
-        return any(matches(row.requester, address) for row in self._policy.rows(CONSENTS.name))
+        return self._policy.lets(address, CONSENTS.name)
 
     def _rows_with(self, text: str) -> Iterator[Row]:
         """The rows of its ledger in which the text occurs."""
@@ -302,7 +297,11 @@ class Endpoint:
         if declaration.batched and len(query.subjects) > asked.permit.subjectsmax:
             raise MeshError("over_broad")
         self._provider.start(asked, walk)
-        self.host.spawn(self._handle(asked, declaration, query), f"{self.address} answers {asked.request.id}")
+        work = self._handle(asked, declaration, query)
+        if asked.request.type in self.at_once:
+            self.host.run_at_once(work)
+        else:
+            self.host.spawn(work, f"{self.address} answers {asked.request.id}")
 
     async def _handle(
         self, asked: Asked, declaration: Service[Any, Any] | PersonalService[Any, Any], query: Any

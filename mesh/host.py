@@ -205,6 +205,18 @@ class Host:
         self._tasks[task] = None
         task.add_done_callback(self._tasks.pop)
 
+    def run_at_once(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work that awaits nothing within this very callback. RuntimeError, and its end, if it does await."""
+        if not self.alive:
+            work.close()
+            return
+        try:
+            Context().run(work.send, None)
+        except StopIteration:
+            return
+        work.close()
+        raise RuntimeError("what is done at once may not await anything")
+
     def future(self) -> asyncio.Future[Any]:
         """A future of this party's loop."""
         return self._loop.create_future()

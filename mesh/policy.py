@@ -159,6 +159,10 @@ class Policy:
         """All rows about a service or push, in order of declaration."""
         return tuple(self._rows_of.get(service, ()))
 
+    def lets(self, address: str, service: str) -> bool:
+        """Whether some row lets a node ask a service, whenever it is in force."""
+        return any(names.matches(row.requester, address) for row in self._rows_of.get(service, ()))
+
     def decide(
         self,
         requester: str,

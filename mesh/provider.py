@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from mesh.consent import ConsentUses
+from mesh.consent import ConsentUses, costs_use
 from mesh.content import Content
 from mesh.errors import MeshError
 from mesh.exchange import PROVIDER, Happening, LifeCycle, State, Table, Turn, digest_of
@@ -145,6 +145,7 @@ class Provider:
     def _check_consent(self, token: str, request: Request, now_us: int) -> str:
         return self._consents.check(
             token,
+            provider=self._party.address,
             firm=member_of(request.source),
             procedure=request.procedure or "",
             service=request.type,
@@ -283,6 +284,6 @@ class Provider:
         turn.writes.append(("answer", kept))
         turn.sends.append((BROKER, line))
         if asked.consent is not None:
-            if code is None:
+            if costs_use(code):
                 turn.writes.append(("consent_use", (asked.consent,)))
             turn.calls.append((self._consents.release, (asked.consent,)))

@@ -225,6 +225,7 @@ class Router:
             return None
         return self._authoriser.consents.check(
             request.consent,
+            provider=request.recipient,
             firm=member_of(request.source),
             subject=self._authoriser.subject_of(request),
             procedure=request.procedure or "",

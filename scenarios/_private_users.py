@@ -64,6 +64,7 @@ class Private:
         """The customer consents in the portal to a loan's screening, and the app keeps the consent's id."""
         consent = await self.sim.node(PORTAL, Portal).grant(
             self.cities.portal_code(self.customer),
+            provider=API,
             firm=member_of(APP),
             firm_code=self.firm_code,
             procedure=LOAN,

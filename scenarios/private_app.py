@@ -19,6 +19,7 @@ from nodes.municipality.childcare import EMPLOYMENT_PAPER, TAX_PAPER
 from nodes.municipality.tax import INCOME, SELF_DISCLOSURE, IncomeQuery
 from nodes.portal.api import API, SELF_INCOME, SelfIncomeQuery
 from nodes.portal.application_server import SERVER
+from nodes.portal.consent_file import ConsentState
 from nodes.portal.inbox import PORTAL, Portal
 from scenarios._applicants import NURSERY, TAX_YEAR, readers_of
 from scenarios._private_users import (
@@ -299,6 +300,7 @@ async def not_approved(world: Private) -> None:
     portal = sim.node(PORTAL, Portal)
     consent = await portal.grant(
         world.cities.portal_code(world.customer),
+        provider=API,
         firm=member_of(UNAPPROVED),
         firm_code=code,
         procedure=RENT,
@@ -353,6 +355,7 @@ async def what_the_customer_sees(world: Private) -> None:
     )
     sim.expect(
         "His consents stand in the portal, the withdrawn one as withdrawn",
-        sum(row["withdrawn"] for row in portal.consents(mine)) == 1 and len(portal.consents(mine)) > 4,
+        [one.state for one in portal.consents(mine)].count(ConsentState.WITHDRAWN) == 1
+        and len(portal.consents(mine)) > 4,
         text_ja="同意の一覧で、撤回したものは撤回済みと示される",
     )

@@ -18,7 +18,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from mesh import base64url, jws, provider
 from mesh.builtin import CONSENTS, HISTORY, ConsentsQuery, Empty
-from mesh.consent import Consent, ConsentList, sign_consent, sign_list
+from mesh.consent import Consent, Difference, sign_consent, sign_difference
 from mesh.errors import CODES, Again, ManualReview, MeshError, NotFound, Refused, ReplicaMissing, Withheld
 from mesh.exchange import digest_of
 from mesh.faults import drop
@@ -146,12 +146,13 @@ class World:
         key = self.sim.keys_of(PORTAL).signing
         now_us = self.sim.now_us()
         consent = Consent(
-            id="consent-1", firm="muni/01208", subject=self.code, procedure="consented", services=(INCOME.name,),
-            items=("income",), from_us=0, until_us=until_us or now_us + DAY_US, uses=9,
+            id="consent-1", provider=TAX, firm="muni/01208", subject=self.code, procedure="consented",
+            services=(INCOME.name,), items=("income",), from_us=now_us, until_us=until_us or now_us + DAY_US, uses=9,
         )  # fmt: skip
-        listing = ConsentList(version, (sign_consent(consent, key),), ("consent-1",) if withdrawn else ())
+        given, ended = (sign_consent(consent, key),), ("consent-1",) if withdrawn else ()
+        listing = Difference(version - 1, version, self.sim.now_us(), given, ended)
         portal = self.sim.node(PORTAL)
-        await portal.ask(BROKER, CONSENTS, ConsentsQuery(sign_list(listing, key)), procedure="consents")
+        await portal.ask(BROKER, CONSENTS, ConsentsQuery(sign_difference(listing, key)), procedure="consents")
         return "consent-1"
 
 

@@ -35,7 +35,7 @@ from mesh.builtin import (
     HistoryLine,
     RowsQuery,
 )
-from mesh.consent import Consent, ConsentList, sign_consent, sign_list
+from mesh.consent import Consent, Difference, sign_consent, sign_difference
 from mesh.faults import drop
 from mesh.ledger import Row, read_row
 from mesh.message import Request, encode
@@ -57,7 +57,9 @@ from nodes.agency.commission import COMMISSION, OVERSIGHT, Commission
 from nodes.agency.jlis import LINKAGE_ACQUIRE, RELAY, AcquireQuery, CodeRelay, acquire_code
 from nodes.agency.reconciliation import Finding, Records, compare
 from nodes.data.law import read_law
-from nodes.portal.inbox import CONSENTS_PROCEDURE, HISTORY_PROCEDURE, PORTAL, PORTAL_LETTER, Letter, Portal
+from nodes.portal.consent_file import ConsentState
+from nodes.portal.consent_publisher import CONSENTS_PROCEDURE
+from nodes.portal.inbox import HISTORY_PROCEDURE, PORTAL, PORTAL_LETTER, Letter, Portal
 
 CITY = "muni/01208/resident"
 ALLOWANCE = "muni/01208/child-allowance"
@@ -343,7 +345,7 @@ class TestCommission:
                 return super().permit(message, digest, recipient, basis, subject, now_us, **options)
 
         broker: Any = sim.node(BROKER)
-        broker.router._authoriser = Swapping(broker._party, sim.policy, sim.codes)
+        broker.router._authoriser = Swapping(broker._party, sim.policy, sim.codes, broker.authoriser.consents)
         assert await ask_income(sim) == 200, "the broker swapped the person"
         await sim.sleep(1)
         findings = await sim.node(COMMISSION, Commission).reconcile([ALLOWANCE, TAX])
@@ -529,6 +531,7 @@ class TestConsents:
 
     async def grant(self, sim: Simulation, **changes: Any) -> str:
         terms: dict[str, Any] = {
+            "provider": TAX,
             "firm": "firm/kitami-bank",
             "firm_code": sim.code("firm/kitami-bank", sim.resident(PERSON)),
             "procedure": "loan",
@@ -569,7 +572,7 @@ class TestConsents:
         for consent, code in ((ended, "consent_expired"), (withdrawn, "consent_withdrawn")):
             with refuses(code):
                 await self.ask(sim, consent)
-        stale = sign_list(ConsentList(1, (), ()), sim.keys_of(PORTAL).signing)
+        stale = sign_difference(Difference(0, 1, sim.now_us(), (), ()), sim.keys_of(PORTAL).signing)
         with refuses("registry_stale"):
             await sim.node(PORTAL).ask(BROKER, CONSENTS, ConsentsQuery(stale), procedure=CONSENTS_PROCEDURE)
 
@@ -579,7 +582,13 @@ class TestConsents:
                 await self.ask(sim, consent)
 
     @pytest.mark.parametrize(
-        "changes", [{"firm": "firm/other"}, {"procedure": "other"}, {"services": ("tax.other.v1",)}]
+        "changes",
+        [
+            {"provider": "muni/28100/other"},
+            {"firm": "firm/other"},
+            {"procedure": "other"},
+            {"services": ("tax.other.v1",)},
+        ],
     )
     async def test_out_of_scope(self, sim: Simulation, changes: dict[str, Any]) -> None:
         consent = await self.grant(sim, **changes)
@@ -606,7 +615,7 @@ class TestConsents:
         await portal.withdraw(my_code(sim), consent)
         with refuses("consent_withdrawn"):
             await self.ask(sim, consent)
-        assert [row["withdrawn"] for row in portal.consents(my_code(sim))] == [1]
+        assert [one.state for one in portal.consents(my_code(sim))] == [ConsentState.WITHDRAWN]
 
     async def test_used_up_is_counted_at_the_provider(self, sim: Simulation) -> None:
         consent = await self.grant(sim, uses=2)
@@ -626,8 +635,8 @@ class TestConsents:
         assert sorted(type(one).__name__ for one in outcomes) == ["Income"] * 3 + ["Refused"] * 2
         assert sim._stores[TAX].number(f"consent {consent}") == 3
 
-    async def test_a_refused_question_uses_nothing_and_a_repeat_counts_once(self, sim: Simulation) -> None:
-        consent = await self.grant(sim, uses=1)
+    async def test_that_nothing_is_found_is_a_use_and_a_repeat_counts_once(self, sim: Simulation) -> None:
+        consent = await self.grant(sim, uses=2)
         tax = sim.node(TAX, Tax)
         with tax.effect():
             tax.db.execute("DELETE FROM income")
@@ -641,7 +650,7 @@ class TestConsents:
         request = [one for one in messages(sim, Request) if one.sender == FIRM][-1]
         Forger(sim, FIRM).send(request.line)
         await sim.sleep(1)
-        assert sim._stores[TAX].number(f"consent {consent}") == 1
+        assert sim._stores[TAX].number(f"consent {consent}") == 2
 
     async def test_a_failed_commit_uses_nothing(
         self, sim: Simulation, monkeypatch: pytest.MonkeyPatch
@@ -661,6 +670,7 @@ class TestConsents:
         code = sim.code("firm/kitami-bank", sim.resident(PERSON))
         forged = Consent(
             "c",
+            TAX,
             "firm/kitami-bank",
             code,
             "loan",
@@ -688,13 +698,14 @@ class TestConsents:
 
     async def test_only_the_portal_publishes_and_never_an_older_list(self, sim: Simulation) -> None:
         await self.grant(sim)
-        listing = sign_list(ConsentList(9, (), ()), sim.keys_of(CITY).signing)
+        listing = sign_difference(Difference(0, 9, sim.now_us(), (), ()), sim.keys_of(CITY).signing)
         with refuses("no_legal_basis"):
             await sim.node(CITY).ask(BROKER, CONSENTS, ConsentsQuery(listing), procedure=CONSENTS_PROCEDURE)
         portal = sim.node(PORTAL, Portal)
         with refuses("key_unknown"):
             await portal.ask(BROKER, CONSENTS, ConsentsQuery(listing), procedure=CONSENTS_PROCEDURE)
-        assert await portal.publish_consents() == 2
+        await self.grant(sim)
+        assert [one.state for one in portal.consents(my_code(sim))] == [ConsentState.IN_FORCE] * 2
 
 
 def _full_disk(*_: object) -> None:

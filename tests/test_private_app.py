@@ -24,6 +24,7 @@ from nodes.municipality.tax import INCOME, IncomeQuery
 from nodes.portal.api import API, API_STATE, ApiGateway, SelfIncome, StateQuery
 from nodes.portal.application import ONLINE, Filing
 from nodes.portal.application_server import FILE, SERVER, FileQuery
+from nodes.portal.consent_file import ConsentState
 from nodes.portal.inbox import Portal
 from scenarios._applicants import TAX_YEAR, TYPED
 from scenarios._private_users import APP, INSIDER, LOAN, UNAPPROVED, Private, holdings, make_private
@@ -193,8 +194,8 @@ class Sabotage:
     def uses_without_end(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         init = ConsentUses.__init__
 
-        def never_used(self: Any, key_of: Any, issues: Any, used: Any) -> None:
-            init(self, key_of, issues, lambda consent: -99)
+        def never_used(self: Any, signers: Any, used: Any) -> None:
+            init(self, signers, lambda consent: -99)
 
         patch.setattr(ConsentUses, "__init__", never_used)
 
@@ -225,10 +226,11 @@ class Sabotage:
     def withdrawn_and_forgotten(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         withdraw = Portal.withdraw
 
-        async def forget(self: Portal, person: str, consent: str) -> None:
-            await withdraw(self, person, consent)
+        async def forget(self: Portal, person: str, consent: str) -> ConsentState:
+            state = await withdraw(self, person, consent)
             with self.effect():
                 self.db.execute("DELETE FROM consent WHERE id = ?", (consent,))
+            return state
 
         patch.setattr(Portal, "withdraw", forget)
 

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from mesh import Caller, EventType, Node, NoticeType, PersonalService, Service, receives, scenario, serves
 from mesh.cli.rendering import render
-from mesh.consent import Consent, ConsentList, sign_consent, sign_list
+from mesh.consent import Consent, Difference, sign_consent, sign_difference
 from mesh.errors import CODES, MeshError, Refused, Unsendable, UsageError
 from mesh.jws import LINE_SIZE_MAX
 from mesh.keys import NodeKeys, SigningKey
@@ -249,13 +249,12 @@ def _deep(depth: int) -> Any:
 
 def _consent(name: str) -> str:
     key = _key()
-    return sign_consent(Consent(name, "firm/x", "c", "p", ("s.v1",), ("i",), 0, 1, 1), key)
+    consent = Consent(name, "gov/x/y", "firm/x", "c", "p", ("s.v1",), ("i",), 0, 1, 1)
+    return sign_consent(consent, key)
 
 
 def _consent_list(count: int) -> str:
-    return sign_list(
-        ConsentList(1, tuple(_consent(f"consent-{n}") for n in range(1)) * count * 4, ()), _key()
-    )
+    return sign_difference(Difference(0, 1, 1, (_consent("consent-1"),) * count * 4, ()), _key())
 
 
 def _key() -> SigningKey:

@@ -19,7 +19,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from mesh import gates, jws
-from mesh.consent import check_scope, read_consent
+from mesh.builtin import CONSENTS
+from mesh.consent import Signers, check_scope
 from mesh.errors import CODES, MeshError
 from mesh.message import Event, Kind, Notice, Permit, Receipt, Refusal, Reply, Request, items_of, parse_time
 from mesh.names import BROKER, matches, member_of
@@ -129,6 +130,7 @@ class Recheck:
         self._pushes: dict[str, Event | Notice] = {}
         """By digest, without what is sealed in them."""
         self._law = trace.law()
+        self._signers = Signers(view.key, self._is_portal)
 
     def transmission(self, sent: Transmission) -> None:
         """Check one transmission; raises `Finding`, which names its index."""
@@ -341,11 +343,15 @@ class Recheck:
         if permit.consent is not None:
             self._check_consent(permit)
 
+    def _is_portal(self, address: str) -> bool:
+        """Whether the law lets that node publish consents."""
+        return self._law is not None and self._law.lets(address, CONSENTS.name)
+
     def _check_consent(self, permit: Permit) -> None:
-        key = self._view.key(jws.parse(permit.consent or "").kid)
-        consent = read_consent(permit.consent or "", key.verify_key)
+        consent, _ = self._signers.read(permit.consent or "", parse_time(permit.time))
         check_scope(
             consent,
+            provider=permit.recipient,
             firm=member_of(permit.requester),
             procedure=permit.procedure or "",
             service=permit.service,

@@ -228,16 +228,20 @@ class Opened:
 
     def broker_rows_about(self, handle: str) -> dict[str, list[Row]]:
         """The broker's rows of every exchange about a resident, by message id; a row that cannot be read is left out."""
+        rows: dict[str, list[Row]] = {}
+        for _, row in self.rows_about(handle, self.broker):
+            rows.setdefault(row.id, []).append(row)
+        return rows
+
+    def rows_about(self, handle: str, of: int | None = None) -> Iterator[tuple[str, Row]]:
+        """Party and row of every exchange about a resident, of one party if its number is given; unreadable ones are left out."""
         about, ledger = frozenset(self.index.about.get(handle, ())), self.index.ledger
         among = compress(
             zip(ledger["number"], ledger["party"], strict=True), map(about.__contains__, ledger["exchange"])
         )
-        rows: dict[str, list[Row]] = {}
-        for stored in self.trace.ledger_rows([number for number, party in among if party == self.broker]):
+        for stored in self.trace.ledger_rows([number for number, party in among if of in (None, party)]):
             with suppress(MeshError):
-                row = read_row(stored.row)
-                rows.setdefault(row.id, []).append(row)
-        return rows
+                yield stored.party, read_row(stored.row)
 
     def transmissions(self, numbers: Sequence[int]) -> list[Transmission]:
         """The transmissions with these numbers, which rise."""

@@ -4,26 +4,29 @@ Rules kept here:
 1. It is a member of its own and knows residents by its own linkage code only.
 2. A letter invites; nothing is granted until the resident applies (DOMAIN.md rule 12).
 3. History is read from the broker when the resident looks, and not kept.
-4. Consents are signed here and published as one rising list. A consent holds the firm's own code, so the
-   portal alone can join the two, for those who consented.
+4. Consents are signed here and published to the brokers. A consent holds the firm's own code, so the portal alone can
+   join the two, for those who consented.
+5. A resident who withdraws is told that it is pending until every broker concerned has confirmed it; it is sent until
+   then.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
 from mesh import Caller, Node, NoticeType, Refused, UsageError, receives
-from mesh.builtin import CONSENTS, HISTORY, ConsentsQuery, Empty, HistoryLine
-from mesh.consent import Consent, ConsentList, sign_consent, sign_list
+from mesh.builtin import HISTORY, Empty, HistoryLine
+from mesh.consent import Consent, Signers, sign_consent
 from mesh.names import BROKER, Zone
 from mesh.service import Date, Name, PersonalService, Q, R
+from nodes.portal.consent_file import CONSENT_SCHEMA, ConsentFile, ConsentState, ResidentConsent
+from nodes.portal.consent_publisher import ConsentPublisher
 
 PORTAL: Final = "gov/portal/inbox"
 HISTORY_PROCEDURE: Final = "portal-history"
-CONSENTS_PROCEDURE: Final = "portal-consents"
 DAY_US: Final = 86_400_000_000
 
 
@@ -44,7 +47,10 @@ class Portal(Node):
     title = "Letters, history and consents"
     title_ja = "お知らせ・やりとり履歴"
     zone = Zone.CLOUD
-    schema = """
+    brokers: ClassVar[tuple[str, ...]] = (BROKER,)
+    """The brokers concerned by its consents."""
+    schema = (
+        """
     CREATE TABLE letter(
       source TEXT NOT NULL, message TEXT NOT NULL, person TEXT NOT NULL, procedure TEXT NOT NULL,
       title TEXT NOT NULL, title_ja TEXT NOT NULL, due TEXT NOT NULL, received_us INTEGER NOT NULL,
@@ -52,11 +58,16 @@ class Portal(Node):
     CREATE TABLE application(
       number INTEGER PRIMARY KEY, person TEXT NOT NULL, recipient TEXT NOT NULL, service TEXT NOT NULL,
       filed_us INTEGER NOT NULL, outcome TEXT NOT NULL);
-    CREATE TABLE consent(
-      number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, person TEXT NOT NULL, firm TEXT NOT NULL,
-      token TEXT NOT NULL, withdrawn INTEGER NOT NULL DEFAULT 0);
-    CREATE TABLE listing(version INTEGER PRIMARY KEY)
     """
+        + CONSENT_SCHEMA
+    )
+
+    def start(self) -> None:
+        """Go on with what some broker has not confirmed yet."""
+        signers = Signers(self.party.view.key, self.address.__eq__)
+        self._consent_file = ConsentFile(self.db, self.brokers, signers.standing)
+        self._consent_publisher = ConsentPublisher(self, self._consent_file, self.brokers)
+        self._consent_publisher.start()
 
     # Letters.
 
@@ -125,6 +136,7 @@ class Portal(Node):
         self,
         person: str,
         *,
+        provider: str,
         firm: str,
         firm_code: str,
         procedure: str,
@@ -135,12 +147,14 @@ class Portal(Node):
     ) -> str:
         """Sign what the resident consents to and publish it; returns the consent's id.
 
-        `firm_code` is the firm's own linkage code of the resident, which the firm brings along when it
-        sends the resident here. The term begins now.
+        `provider` is the node that may answer and counts the uses. `firm_code` is the firm's own linkage code of the
+        resident, which the firm brings along when it sends the resident here. The term begins now; whether it is in
+        force already, `consents` says.
         """
         now_us = self.host.now_us()
         consent = Consent(
             id=self.host.new_id(now_us),
+            provider=provider,
             firm=firm,
             subject=firm_code,
             procedure=procedure,
@@ -152,40 +166,26 @@ class Portal(Node):
         )
         token = sign_consent(consent, self.party.keys.signing)
         with self.effect():
-            self.db.execute(
-                "INSERT INTO consent(id, person, firm, token) VALUES (?, ?, ?, ?)",
-                (consent.id, person, firm, token),
-            )
+            self._consent_file.give(person, consent, token)
         await self.publish_consents()
         return consent.id
 
-    async def withdraw(self, person: str, consent_id: str) -> None:
-        """Withdraw a consent of this resident; from the broker's next decision on it no longer holds."""
+    async def withdraw(self, person: str, consent_id: str) -> ConsentState:
+        """Withdraw a consent of this resident; returns whether that is done, or pending and sent again until it is.
+
+        Once it is done no broker lets the firm ask. `UsageError` for a consent that the resident did not give.
+        """
         with self.effect():
-            changed = self.db.execute(
-                "UPDATE consent SET withdrawn = 1 WHERE id = ? AND person = ?", (consent_id, person)
-            ).rowcount
-        if not changed:
+            known = self._consent_file.withdraw(person, consent_id)
+        if not known:
             raise UsageError("the resident gave no such consent; look at consents(person)")
         await self.publish_consents()
+        return next(one.state for one in self.consents(person) if one.id == consent_id)
 
-    def consents(self, person: str) -> list[sqlite3.Row]:
-        """The resident's consents, the oldest first: id, firm, withdrawn."""
-        return self.db.execute(
-            "SELECT id, firm, withdrawn FROM consent WHERE person = ? ORDER BY number", (person,)
-        ).fetchall()
+    def consents(self, person: str) -> list[ResidentConsent]:
+        """The resident's consents and where each stands, the oldest first."""
+        return self._consent_file.of_person(person, self.host.now_us())
 
-    async def publish_consents(self) -> int:
-        """Send the broker the whole list under the next version; returns the version it goes by."""
-        with self.effect():
-            cursor = self.db.execute("INSERT INTO listing DEFAULT VALUES")
-            version = cursor.lastrowid or 0
-        rows = self.db.execute("SELECT id, token, withdrawn FROM consent ORDER BY number").fetchall()
-        listing = ConsentList(
-            version,
-            tuple(row["token"] for row in rows),
-            tuple(row["id"] for row in rows if row["withdrawn"]),
-        )
-        query = ConsentsQuery(sign_list(listing, self.party.keys.signing))
-        answer = await self.ask(BROKER, CONSENTS, query, procedure=CONSENTS_PROCEDURE)
-        return answer.version
+    async def publish_consents(self) -> None:
+        """Tell every broker concerned what it has not confirmed; returns after it has, or after one attempt."""
+        await self._consent_publisher.publish()

@@ -90,7 +90,8 @@ function titleOf(content) {
 
 /** A consent as it stood when the run ended. */
 function consent(one, meta, name, end_us) {
-  const state = one.withdrawn_us !== null ? "withdrawn" : one.used >= one.uses ? "spent" : one.until_us <= end_us ? "expired" : "given";
+  const ended = one.used >= one.uses ? "spent" : one.until_us <= end_us ? "expired" : one.given_us === null ? "unconfirmed" : "given";
+  const state = one.withdrawn_us !== null ? "withdrawn" : one.withdrawing_us !== null ? "withdrawing" : ended;
   const at = (us) => moment(meta.start_us + us);
   return h("article", { class: `consent ${state}` },
     h("p", {}, h("strong", {}, data(fullName(one.firm))), " ", fullName(one.firm) === one.firm ? null : data(one.firm, "mono id"), " ", h("span", { class: "outcome" }, t(`consent.${state}`), state === "withdrawn" ? ` ${at(one.withdrawn_us)}` : null)),
