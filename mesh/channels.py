@@ -41,8 +41,8 @@ class Sealer:
         self._channels: dict[tuple[str, str], Channel] = {}
         self._made = 0
 
-    def seal(self, plaintext: bytes, recipient: str, key: SealPublicKey) -> str:
-        """The compact JWE for the recipient's key."""
+    def seal(self, document: bytes, recipient: str, key: SealPublicKey) -> str:
+        """The compact JWE of a JSON object for the recipient's key; `message_too_large` above `mesh.padding.SIZE_MAX`."""
         now_us = self._monotonic_us()
         at = (recipient, key.kid)
         channel = self._channels.get(at)
@@ -52,7 +52,7 @@ class Sealer:
             or now_us - channel.born_us >= EPHEMERAL_LIFE_US
         ):
             channel = self._open_channel(at, key, now_us)
-        return channel.seal(plaintext)
+        return channel.seal(document)
 
     def _open_channel(self, at: tuple[str, str], key: SealPublicKey, now_us: int) -> Channel:
         self._channels.pop(at, None)
@@ -74,7 +74,7 @@ class Opener:
         self._known: dict[bytes, tuple[str, AESGCM]] = {}
 
     def open(self, token: str, *, sender: str) -> bytes:
-        """The plaintext of a seal by `sender` for this recipient; otherwise `seal_invalid`, `key_weak`."""
+        """The document under a seal by `sender` for this recipient; otherwise `seal_invalid`, `key_weak`."""
         parts = split(token)
         segment = parts[0]
         known = self._known.pop(segment, None) or self._derive(segment)

@@ -7,7 +7,7 @@ what does not fit its declaration would be found by its recipient only, after it
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -15,7 +15,8 @@ from msgspec import UNSET
 from mesh.errors import MeshError, Unsendable
 from mesh.message import decode, encode
 from mesh.misfit import field_with, largest_field
-from mesh.parsing import DOCUMENT_BYTES_MAX, parse_json
+from mesh.padding import LIMIT
+from mesh.parsing import parse_json
 from mesh.personal_number import personal_numbers_in
 
 
@@ -26,11 +27,7 @@ class Content(bytes):
 
     def largest(self) -> str:
         """Which field takes most of it, for whom it is too large."""
-        return _largest(self.value, len(self))
-
-
-NOTHING: Final = Content()
-"""The content of a message that has none, as an event."""
+        return largest(self.value, len(self))
 
 
 def content_of(value: object, decoder: msgspec.json.Decoder[Any]) -> Content:
@@ -47,7 +44,7 @@ def content_of(value: object, decoder: msgspec.json.Decoder[Any]) -> Content:
         if error.code == "message_malformed":
             detail = _named(field_with(value, lambda part: _fails(part, parse_json)), error.text)
         elif error.code == "message_too_large":
-            detail = f"{_largest(value, len(data))}; a line holds at most {DOCUMENT_BYTES_MAX:,}"
+            detail = f"{largest(value, len(data))}; {LIMIT}"
         raise Unsendable(error.code, detail) from None
     if encode(read) != data and _shape(parse_json(data)) != _shape(parse_json(encode(read))):
         raise Unsendable("schema_invalid", "holds a field that is not declared")
@@ -59,8 +56,8 @@ def content_of(value: object, decoder: msgspec.json.Decoder[Any]) -> Content:
     return content
 
 
-def _largest(value: object, size: int) -> str:
-    """`scan takes 600,002 of 600,013 bytes`."""
+def largest(value: object, size: int) -> str:
+    """Which field of a struct takes most of its bytes, as `scan takes 600,002 of 600,013 bytes`."""
     found = largest_field(value, lambda part: 0 if part is UNSET else len(encode(part)))
     return (
         f"the content has {size:,} bytes"

@@ -95,7 +95,8 @@ _SAME, _LATER, _NEVER = Again.SAME_BYTES, Again.LATER, Again.NEVER
 _R, _P, _B, _N = Fault.REQUESTER, Fault.PROVIDER, Fault.BROKER, Fault.NETWORK
 
 CODES: dict[str, Code] = _table(
-    ("message_too_large", Step.FORM, _R, True, _NEVER, "a line is longer than 1 MiB", "1行が1MiBを超えています",
+    ("message_too_large", Step.FORM, _R, True, _NEVER, "a line is longer than 1 MiB, or what is sealed in it than 512 KiB",
+     "1行が1MiB、または封緘の中身が512KiBを超えています",
      "The sender splits the question or asks for fewer items.",
      "送信者が照会を分割するか、照会する項目を減らします。"),
     ("message_malformed", Step.FORM, _R, True, _NEVER, "not a well-formed message", "メッセージの形式が不正です",

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from mesh import jws
-from mesh.content import NOTHING, Content
+from mesh.content import largest
 from mesh.errors import Unsendable
 from mesh.jws import LINE_SIZE_MAX
 from mesh.keys import SigningKey
@@ -18,12 +18,10 @@ from mesh.message import encode
 from mesh.misfit import misfit
 
 
-def sign_line(
-    message: Any, decoder: msgspec.json.Decoder[Any], key: SigningKey, kind: str, content: Content = NOTHING
-) -> bytes:
+def sign_line(message: Any, decoder: msgspec.json.Decoder[Any], key: SigningKey, kind: str) -> bytes:
     """The signed line of a message, which the decoder of its kind can read.
 
-    `content` is what was sealed into it, if anything. Raises `Unsendable`: schema_invalid or message_too_large.
+    Raises `Unsendable`: schema_invalid, message_malformed or message_too_large.
     """
     try:
         payload = encode(message)
@@ -38,9 +36,9 @@ def sign_line(
         raise Unsendable("schema_invalid", "an attribute cannot be written as JSON") from None
     line = jws.sign(payload, key, typ=kind)
     if len(line) > LINE_SIZE_MAX:
-        about = f"{content.largest()}, and " if isinstance(content, Content) and content else ""
+        about = largest(message, len(payload))
         raise Unsendable(
             "message_too_large",
-            f"{about}the line would have {len(line):,} of at most {LINE_SIZE_MAX:,} bytes",
+            f"{about}; the line would have {len(line):,} of at most {LINE_SIZE_MAX:,} bytes",
         )
     return line

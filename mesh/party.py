@@ -13,7 +13,7 @@ import msgspec
 
 from mesh import jws
 from mesh.channels import Opener, Sealer
-from mesh.content import NOTHING, Content
+from mesh.content import Content
 from mesh.errors import CODES, MeshError, Unsendable
 from mesh.exchange import digest_of
 from mesh.gates import (
@@ -49,6 +49,7 @@ from mesh.message import (
 )
 from mesh.names import BROKER, member_of
 from mesh.outgoing import sign_line
+from mesh.padding import LIMIT, SIZE_MAX
 from mesh.parsing import decode_bounded
 from mesh.personal_number import personal_numbers_in
 from mesh.view import KnownNode, View
@@ -167,9 +168,9 @@ class Party:
             raise MeshError("sender_mismatch", "only a broker gives permits")
         return permit, digest_of(line)
 
-    def sign(self, message: Any, kind: str, content: Content = NOTHING) -> bytes:
+    def sign(self, message: Any, kind: str) -> bytes:
         """The line of one message, signed by this party; `Unsendable` if the first gate would refuse its form or size."""
-        return sign_line(message, _DECODERS[kind], self.keys.signing, kind, content)
+        return sign_line(message, _DECODERS[kind], self.keys.signing, kind)
 
     def lookup_for(self, to: str) -> KnownNode:
         """Whom a message of this party is for; `Unsendable` recipient_unknown if nobody registered the address."""
@@ -181,8 +182,15 @@ class Party:
             raise Unsendable(error.code, to) from None
 
     def seal(self, message_id: str, to: str, data: bytes, recipient: str, key: SealPublicKey) -> str:
-        """Seal content for a key's holder, bound to the message (id, this source, `to`) that carries it."""
-        return self.sealer.seal(_binding(message_id, self.address, to) + data + b"}", recipient, key)
+        """Seal content for a key's holder, bound to the message (id, this source, `to`) that carries it.
+
+        Raises `Unsendable` message_too_large for what is longer than the largest padded size.
+        """
+        document = _binding(message_id, self.address, to) + data + b"}"
+        if len(document) > SIZE_MAX:
+            about = data.largest() if isinstance(data, Content) else f"it has {len(data):,} bytes"
+            raise Unsendable("message_too_large", f"{about}; {LIMIT}")
+        return self.sealer.seal(document, recipient, key)
 
     def seal_subject(self, message_id: str, code: str) -> str:
         """A subject is for the broker alone: whom it goes on to finds its own code in the permit."""
@@ -191,16 +199,19 @@ class Party:
             subject = encode(code)
         except UnicodeEncodeError:
             raise Unsendable("message_malformed", "subject: a lone surrogate has no UTF-8") from None
-        return self.seal(message_id, BROKER, subject, BROKER, key)
+        try:
+            return self.seal(message_id, BROKER, subject, BROKER, key)
+        except Unsendable as error:
+            raise Unsendable(error.code, f"subject: {error.detail}") from None
 
     def unseal(self, token: str, message: Request | Reply | Notice | Event) -> bytes:
         """The content of a seal, if it was made for this very message and party; else `seal_invalid`."""
-        plaintext = self.opener.open(token, sender=message.source)
+        document = self.opener.open(token, sender=message.source)
         binding = _binding(message.id, message.source, self.address)
-        if plaintext.startswith(binding) and plaintext.endswith(b"}"):
+        if document.startswith(binding):
             # The canonical form, as this party would have written it; the content is judged by who reads it.
-            return plaintext[len(binding) : -1]
-        body = decode_body(plaintext)
+            return document[len(binding) : -1]
+        body = decode_body(document)
         if body.id != message.id or body.source != message.source or body.recipient != self.address:
             raise MeshError("seal_invalid", "the seal belongs to another message")
         return bytes(body.data)
@@ -254,15 +265,15 @@ def read_line(line: bytes) -> Any:
 
 
 def _binding(message_id: str, source: str, recipient: str) -> bytes:
-    """How the canonical plaintext of a seal begins: what binds it to its message."""
+    """How the canonical document under a seal begins: what binds it to its message."""
     start = encode(_Binding(message_id, source, recipient))
     return start[:-1] + b',"data":'
 
 
-def decode_body(plaintext: bytes) -> Body:
+def decode_body(document: bytes) -> Body:
     """The body under a seal; `seal_invalid` if it is none."""
     try:
-        return decode_bounded(plaintext, _body_decoder)
+        return decode_bounded(document, _body_decoder)
     except MeshError:
         raise MeshError("seal_invalid", "the sealed body is no body") from None
 

@@ -227,7 +227,7 @@ class Provider:
             traceparent=request.traceparent,
             data=party.seal(reply_id, request.source, content, request.source, requester.seal_key),
         )
-        self._finish(asked, party.sign(reply, Kind.REPLY, content), None, Happening.ANSWER, now_us, turn)
+        self._finish(asked, party.sign(reply, Kind.REPLY), None, Happening.ANSWER, now_us, turn)
 
     def refuse(self, asked: Asked, error: MeshError, now_us: int, turn: Turn) -> None:
         """Sign the handler's refusal, record and keep it, then send it."""

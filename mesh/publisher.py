@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mesh.content import NOTHING, Content
+from mesh.content import Content
 from mesh.dead_letter import DeadLetter
 from mesh.errors import CODES, Again, MeshError
 from mesh.exchange import Happening, Turn, digest_of
@@ -72,7 +72,7 @@ class Publisher:
             dataversion=data_version,
             expiry=format_time(now_us + life_us),
         )
-        self._post(message, Kind.EVENT, NOTHING, subject, now_us, now_us + life_us, turn)
+        self._post(message, Kind.EVENT, subject, now_us, now_us + life_us, turn)
         return message_id
 
     def notify(
@@ -110,20 +110,19 @@ class Publisher:
             expiry=format_time(now_us + life_us),
             data=self._party.seal(message_id, to, content, to, recipient.seal_key),
         )
-        self._post(message, Kind.NOTICE, content, subject, now_us, now_us + life_us, turn)
+        self._post(message, Kind.NOTICE, subject, now_us, now_us + life_us, turn)
         return message_id
 
     def _post(
         self,
         message: Event | Notice,
         kind: str,
-        content: Content,
         subject: str,
         now_us: int,
         expiry_us: int,
         turn: Turn,
     ) -> None:
-        line = self._party.sign(message, kind, content)
+        line = self._party.sign(message, kind)
         digest = digest_of(line)
         row = Row(
             "opened",

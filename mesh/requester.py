@@ -123,7 +123,7 @@ class Requester:
             expiry=format_time(now_us + life_us),
             data=party.seal(message_id, to, content, to, recipient.seal_key),
         )
-        line = party.sign(request, Kind.REQUEST, content)
+        line = party.sign(request, Kind.REQUEST)
         digest = digest_of(line)
         question = Question(message_id, to, service, line, digest)
         question.fire(Happening.ASK)

@@ -6,6 +6,7 @@ Rules kept here:
    blanks are free, as in a JWS.
 2. A channel's 96-bit IV is a rising counter, so key and IV never repeat while its ephemeral key is fresh.
    How long a channel lives, and where fresh ephemerals come from, is in `mesh.channels`.
+3. What is sealed is padded, and what opens has its one padding (`mesh.padding`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from mesh import base64url
 from mesh.errors import MeshError
 from mesh.keys import SealingKey, SealPublicKey, load_seal_key
+from mesh.padding import padded, unpadded
 from mesh.parsing import decode
 
 _NONCE_SIZE = 12
@@ -70,8 +72,9 @@ class Channel:
         self.born_us = born_us
         self.uses = 0
 
-    def seal(self, plaintext: bytes) -> str:
-        """The compact JWE of the plaintext; the counter rises before the cipher runs."""
+    def seal(self, document: bytes) -> str:
+        """The compact JWE of a JSON object, padded; the counter rises before the cipher runs."""
+        plaintext = padded(document)
         nonce = self.uses.to_bytes(_NONCE_SIZE, "big")
         self.uses += 1
         sealed = self._cipher.encrypt(nonce, plaintext, self._aad)
@@ -80,15 +83,15 @@ class Channel:
         return b".".join((self._aad, b"", ends[:_NONCE_TEXT], content, ends[_NONCE_TEXT:])).decode("ascii")
 
 
-def seal(plaintext: bytes, to: SealPublicKey, *, ephemeral: SealingKey, apu: str, apv: str) -> str:
-    """Seal once for `to`. The ephemeral key must be fresh: its counter starts at zero."""
-    return Channel(ephemeral, to, apu=apu, apv=apv).seal(plaintext)
+def seal(document: bytes, to: SealPublicKey, *, ephemeral: SealingKey, apu: str, apv: str) -> str:
+    """Seal a JSON object once for `to`. The ephemeral key must be fresh: its counter starts at zero."""
+    return Channel(ephemeral, to, apu=apu, apv=apv).seal(document)
 
 
 def open_sealed(
     token: str | bytes, key: SealingKey, *, apu: str | None = None, apv: str | None = None
 ) -> bytes:
-    """Open one seal with the recipient's private key.
+    """The document under one seal, opened with the recipient's private key.
 
     `apu` and `apv`, where given, must be the sender and recipient that the header names. Raises `MeshError`:
     seal_invalid, or key_weak for a small-order ephemeral.
@@ -134,13 +137,13 @@ def read_header(segment: bytes, key: SealingKey) -> tuple[str, str, AESGCM]:
 
 
 def decrypt(cipher: AESGCM, parts: list[bytes]) -> bytes:
-    """The plaintext of the parts; `seal_invalid` if any bit of them was changed."""
+    """The document under the seal; `seal_invalid` if any bit of the parts was changed, or its padding is not its own."""
     header, _, nonce, ciphertext, tag = parts
     if len(nonce) != _NONCE_TEXT or len(tag) != _TAG_TEXT:
         raise MeshError("seal_invalid")
     try:
         ends = base64url.decode(nonce + tag)
         sealed = base64url.decode(ciphertext) + ends[_NONCE_SIZE:]
-        return cipher.decrypt(ends[:_NONCE_SIZE], sealed, header)
+        return unpadded(cipher.decrypt(ends[:_NONCE_SIZE], sealed, header))
     except (MeshError, InvalidTag):
         raise MeshError("seal_invalid") from None

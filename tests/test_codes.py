@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from msgspec import UNSET, Struct, UnsetType
 
-from mesh import base64url, jws, provider
+from mesh import base64url, jws, provider, sealing
 from mesh.builtin import CONSENTS, HISTORY, ConsentsQuery, Empty
 from mesh.consent import Consent, Difference, sign_consent, sign_difference
 from mesh.errors import CODES, Again, ManualReview, MeshError, NotFound, Refused, ReplicaMissing, Withheld
@@ -204,7 +204,7 @@ def flipped(line: bytes) -> bytes:
 
 @case("message_too_large", recorded=False)
 async def too_large(world: World) -> bytes:
-    return world.forger.send(world.request(query=b'{"note":"' + CANARY.encode() * 100_000 + b'"}'))
+    return world.forger.send(world.request(traceparent=CANARY * 100_000))
 
 
 @case("message_malformed", recorded=False)
@@ -513,6 +513,27 @@ async def lifted_subject(world: World) -> bytes:
     return world.forger.send(msgspec.structs.replace(world.request(), subject=first.subject))
 
 
+def without_padding(seal: Callable[[], str]) -> str:
+    """A seal of a sender that does not pad."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sealing, "padded", lambda document: document)
+        return seal()
+
+
+@case("seal_invalid", TAX)
+async def query_without_padding(world: World) -> bytes:
+    asked, forger = world.request(), world.forger
+    data = without_padding(lambda: forger.seal(asked.id, TAX, b'{"note":"%b"}' % CANARY.encode()))
+    return forger.send(msgspec.structs.replace(asked, data=data))
+
+
+@case("seal_invalid")
+async def subject_without_padding(world: World) -> bytes:
+    asked, forger = world.request(), world.forger
+    subject = without_padding(lambda: forger.seal(asked.id, BROKER, encode(world.code)))
+    return forger.send(msgspec.structs.replace(asked, subject=subject))
+
+
 @case("seal_invalid", TAX)
 async def no_body(world: World) -> bytes:
     return world.forger.send(world.request(data=CANARY))
@@ -727,7 +748,7 @@ def _ahead(world: World, plan: dict[str, Any]) -> None:
 
 
 FAULTS: dict[str, Edit] = {
-    "message_too_large": lambda w, p: p.update(query=b'"' + b"x" * 2**20 + b'"'),
+    "message_too_large": lambda w, p: p.update(traceparent="x" * 2**20),
     "message_malformed": lambda w, p: p["header"].update(crit="x"),
     "algorithm_unsupported": lambda w, p: p["header"].update(alg="EdDSA"),
     "key_unknown": lambda w, p: p.update(signer=SigningKey.from_seed(bytes(32))),

@@ -193,18 +193,22 @@ def test_others_open_our_jwe(open_: Callable[[str], bytes]) -> None:
     sealer = Sealer(SENDER_NAME, lambda recipient, number: EPHEMERAL, lambda: 0)
     for number in range(3):
         # The second and third reuse the ephemeral key with a counter that has risen.
-        plain = PAYLOAD + b" " * number
-        assert open_(sealer.seal(plain, RECIPIENT_NAME, RECIPIENT.public)) == plain
+        plain = json.dumps({"n": number, "名": "北見市" * 40 * number}, ensure_ascii=False).encode()
+        opened = open_(sealer.seal(plain, RECIPIENT_NAME, RECIPIENT.public))
+        assert opened == plain.ljust((256, 512, 1024)[number])
+        assert json.loads(opened) == json.loads(plain)
 
 
 @pytest.mark.parametrize("seal", [seal_joserfc, seal_jwcrypto])
 def test_we_open_the_jwe_of_others(seal: Seal) -> None:
-    token = seal(dict(OUR_HEADER), PAYLOAD)
+    token = seal(dict(OUR_HEADER), PAYLOAD.ljust(256))
     assert header_of(token).keys() == {*OUR_HEADER, "epk"}
     assert sealing.open_sealed(token, RECIPIENT, apu=SENDER_NAME, apv=RECIPIENT_NAME) == PAYLOAD
     assert Opener(RECIPIENT_NAME, RECIPIENT).open(token, sender=SENDER_NAME) == PAYLOAD
     with pytest.raises(MeshError, match="seal_invalid"):
         sealing.open_sealed(token, SealingKey(X25519PrivateKey.from_private_bytes(bytes(range(7, 39)))))
+    with pytest.raises(MeshError, match="seal_invalid"):
+        sealing.open_sealed(seal(dict(OUR_HEADER), PAYLOAD), RECIPIENT)  # without padding
 
 
 @pytest.mark.parametrize("seal", [seal_joserfc, seal_jwcrypto])
@@ -212,7 +216,7 @@ def test_we_open_the_jwe_of_others(seal: Seal) -> None:
 def test_we_refuse_a_jwe_of_others_that_leaves_a_header_member_out(seal: Seal, missing: str) -> None:
     header = {name: value for name, value in OUR_HEADER.items() if name != missing}
     with pytest.raises(MeshError, match="seal_invalid"):
-        sealing.open_sealed(seal(header, PAYLOAD), RECIPIENT)
+        sealing.open_sealed(seal(header, PAYLOAD.ljust(256)), RECIPIENT)
 
 
 def test_our_jwe_header_is_exactly_as_designed() -> None:

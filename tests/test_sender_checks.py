@@ -26,9 +26,12 @@ from mesh.jws import LINE_SIZE_MAX
 from mesh.keys import NodeKeys, SigningKey
 from mesh.message import Event, Refusal, Request
 from mesh.names import BROKER
+from mesh.padding import SIZE_MAX, padded
+from mesh.party import decode_body, read_line
 from mesh.policy import LegalBasis
 from mesh.requester import Requester
 from mesh.runner import run_scenario
+from mesh.sealing import open_sealed
 from mesh.service import DeclarationError, Name
 from mesh.simulation import STARTS, Simulation
 from mesh.testing import Forger, answers_to, ledger, messages, simulation
@@ -167,12 +170,12 @@ OWN: dict[str, tuple[Callable[[Mesh], Any], str, tuple[str, ...]]] = {
     "ask: size": (
         lambda of: question(of, Query(scan="a" * 600_000)),
         "message_too_large",
-        ("scan takes 600,002 of ", "1,048,576"),
+        ("scan takes 600,002 of ", "524,288"),
     ),
     "ask: document": (
         lambda of: question(of, Query(scan="a" * 2_000_000)),
         "message_too_large",
-        ("scan takes 2,000,002 of ", "1,048,576"),
+        ("scan takes 2,000,002 of ", "524,288"),
     ),
     "ask: procedure": (lambda of: question(of, procedure=LONG), "schema_invalid", ("procedure", "512")),
     "ask: surrogate in the procedure": (
@@ -205,7 +208,7 @@ OWN: dict[str, tuple[Callable[[Mesh], Any], str, tuple[str, ...]]] = {
     "notify: size": (
         lambda of: letter(of, Letter(("あ" * 199,) * 2000)),
         "message_too_large",
-        ("lines takes ", "1,048,576"),
+        ("lines takes ", "524,288"),
     ),
     "notify: range": (lambda of: letter(of, Letter(number=10)), "schema_invalid", ("number", "9")),
     "notify: line": (lambda of: letter(of, Letter((CANARY * 99,))), "schema_invalid", ("lines[0]", "200")),
@@ -228,7 +231,7 @@ OWN: dict[str, tuple[Callable[[Mesh], Any], str, tuple[str, ...]]] = {
     "publish: size": (
         lambda of: of.desk.publish(CHANGED, "s" * 900_000),
         "message_too_large",
-        ("1,048,576",),
+        ("subject", "900,002", "524,288"),
     ),
     "hide: message": (
         lambda of: of.desk.hide(CANARY, (), procedure="p"),
@@ -236,7 +239,7 @@ OWN: dict[str, tuple[Callable[[Mesh], Any], str, tuple[str, ...]]] = {
         ("message", "regex"),
     ),
     "consent": (lambda of: _consent("c" * 65), "schema_invalid", ("id", "64")),
-    "consents": (lambda of: _consent_list(1200), "message_too_large", ("1,048,576",)),
+    "consents": (lambda of: _consent_list(1200), "message_too_large", ("given takes ", "1,048,576")),
 }
 
 
@@ -297,8 +300,8 @@ async def test_an_answer_that_its_requester_would_refuse_is_its_handlers_failure
     case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     says = {
-        "too large": ("message_too_large", "scan takes 600,002 of ", "1,048,576"),
-        "far too large": ("message_too_large", "scan takes 2,000,002 of ", "1,048,576"),
+        "too large": ("message_too_large", "scan takes 600,002 of ", "524,288"),
+        "far too large": ("message_too_large", "scan takes 2,000,002 of ", "524,288"),
         "long name": ("schema_invalid", "name: expected str of length <= 20"),
         "grade": ("schema_invalid", "grade: expected one of the declared values"),
         "wrong type": ("schema_invalid", "name: expected str, got int"),
@@ -390,7 +393,7 @@ async def test_at_every_limit_the_sender_and_the_first_gate_agree(tmp_path: Path
         assert len(of.office.seen()) == 4
 
 
-async def test_the_largest_line_that_leaves_is_the_largest_that_a_gate_lets_in(tmp_path: Path) -> None:
+async def test_the_largest_content_that_leaves_is_the_largest_that_a_seal_holds(tmp_path: Path) -> None:
     with mesh(tmp_path / "x.trace") as of:
         requester = Requester(of.desk.party)
         fits, too_large = 0, 700_000
@@ -404,8 +407,17 @@ async def test_the_largest_line_that_leaves_is_the_largest_that_a_gate_lets_in(t
             except Unsendable:
                 too_large = size
         await question(of, Query("short", scan="a" * fits))
-        longest = max(len(one.line) for one in messages(of.sim, Request))
-        assert LINE_SIZE_MAX - 4 < longest <= LINE_SIZE_MAX
+        (line,) = {one.line for one in messages(of.sim, Request)}
+        assert len(line) <= LINE_SIZE_MAX
+        request = read_line(line)
+        document = open_sealed(request.data, of.sim.keys_of(OFFICE).sealing)
+        assert (len(document), len(padded(document))) == (SIZE_MAX, SIZE_MAX), (
+            "it is the sealed content that is full"
+        )
+        # With one byte more under the seal nobody could seal it.
+        longer = bytes(decode_body(document).data).replace(b"aa", b"aaa", 1)
+        with pytest.raises(MeshError, match="message_too_large"):
+            Forger(of.sim, DESK).seal(request.id, OFFICE, longer)
 
 
 async def test_no_gate_says_in_signed_text_which_field_did_not_fit(tmp_path: Path) -> None:

@@ -57,14 +57,34 @@ def code_of(token: str | bytes, key: SealingKey = KEY, **names: str) -> str | No
     return None
 
 
-@given(st.binary(max_size=300))
-def test_what_is_sealed_opens_for_its_recipient_alone(plaintext: bytes) -> None:
+@given(st.dictionaries(st.text(max_size=9), st.text(max_size=300), max_size=3))
+def test_what_is_sealed_opens_for_its_recipient_alone(value: dict[str, str]) -> None:
     sealer, _ = new_sealer()
-    token = sealer.seal(plaintext, RECIPIENT, KEY.public)
-    assert sealing.open_sealed(token, KEY) == plaintext
-    assert sealing.open_sealed(token.encode(), KEY, apu=SENDER, apv=RECIPIENT) == plaintext
-    assert Opener(RECIPIENT, KEY).open(token, sender=SENDER) == plaintext
+    document = json.dumps(value).encode()
+    token = sealer.seal(document, RECIPIENT, KEY.public)
+    assert sealing.open_sealed(token, KEY) == document
+    assert sealing.open_sealed(token.encode(), KEY, apu=SENDER, apv=RECIPIENT) == document
+    assert Opener(RECIPIENT, KEY).open(token, sender=SENDER) == document
     assert code_of(token, OTHER) == "seal_invalid"
+
+
+def test_seals_of_short_documents_have_one_length() -> None:
+    assert len({len(sealed(b'{"a":"%b"}' % (b"a" * length))) for length in range(249)}) == 1
+    assert len(sealed(b'{"a":"%b"}' % (b"a" * 249))) > len(sealed())
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"{}", b"{}".ljust(255), b"{}".ljust(512), b"{}".ljust(256, b"\n"), b"{".ljust(256)]
+)
+def test_what_is_not_padded_as_it_must_be_is_seal_invalid(
+    wrong: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing, "padded", lambda document: document)
+    token = sealed(wrong)
+    assert code_of(token) == "seal_invalid"
+    with pytest.raises(MeshError, match="seal_invalid"):
+        Opener(RECIPIENT, KEY).open(token, sender=SENDER)
+    assert code_of(sealed(b"{}".ljust(256))) is None
 
 
 def test_sender_and_recipient_are_bound() -> None:
