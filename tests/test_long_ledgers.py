@@ -10,6 +10,7 @@ import pytest
 from msgspec import Struct
 
 from mesh import Caller, LegalBasis, MeshError, Node, Service, Simulation, receives, serves
+from mesh.backoff import OF_PUSHES
 from mesh.exchange import digest_of
 from mesh.ledger import Ledger
 from mesh.merkle import Tree
@@ -217,7 +218,11 @@ async def test_what_is_kept_goes_in_its_time_and_ledger_rows_stay(sim: Simulatio
     assert kept("mesh_ledger") == rows
 
 
-async def test_a_dead_letter_goes_when_nobody_can_send_it_again(sim: Simulation) -> None:
+async def test_a_dead_letter_goes_when_nobody_can_send_it_again(
+    sim: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A month of deliveries every 20 s would be 130,000 lines to nobody.
+    monkeypatch.setattr("mesh.outbox.OF_PUSHES", OF_PUSHES._replace(longest_us=6 * 3_600_000_000))
     sim.crash(COUNTER)
     sim.node(HALL).publish(CLOSED, sim.code("muni/01208", sim.resident("01234567890")))
     await sim.sleep(31 * DAY_S)
