@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any, ClassVar, Final
 
 from msgspec import Struct
@@ -178,6 +179,12 @@ class LifeCycle:
     whole: ClassVar[tuple[str, ...]] = ("state",)
     """The state and the attributes that change with it, and go back with it."""
 
+    _whole_of: ClassVar[attrgetter[Any]] = attrgetter("state")
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._whole_of = attrgetter(*cls.whole)
+
     def __init__(self) -> None:
         self.state = State.NEW
 
@@ -194,7 +201,8 @@ class LifeCycle:
 
     def former(self) -> tuple[Any, ...]:
         """What `restore` puts back."""
-        return tuple([getattr(self, name) for name in self.whole])
+        values: Any = self._whole_of(self)
+        return values if len(self.whole) > 1 else (values,)
 
     def restore(self, former: tuple[Any, ...]) -> None:
         """Be again as it was, or as the database has it."""

@@ -112,9 +112,14 @@ class Walk:
 
     def to(self, check: Check) -> None:
         """The steps so far are passed; this one begins. RuntimeError if the table has another next."""
-        if self.entered >= len(self.steps) or self.steps[self.entered] is not check:
+        entered = self.entered
+        try:
+            is_next = self.steps[entered] is check
+        except IndexError:
+            is_next = False
+        if not is_next:
             raise RuntimeError(f"the table of gates has another step here than {check}")
-        self.entered += 1
+        self.entered = entered + 1
 
     def of(self, kind: str) -> None:
         """The kind is known, and so the row; `message_malformed` for a kind that this gate does not take."""
