@@ -30,14 +30,11 @@ GROWTH_MAX_MIB = 10.0
 MEASURED = "birth"
 
 
-def alive() -> dict[str, int]:
-    """How many objects of a run there are in this process, by class, once garbage is collected."""
+def alive() -> list[Simulation | Host | Node]:
+    """The objects of a run that are in this process once garbage is collected."""
     gc.collect()
-    kinds = Counter(map(type, gc.get_objects()))  # An object's own word, `__class__`, may be anything.
-    return {
-        cls.__name__: sum(count for kind, count in kinds.items() if issubclass(kind, cls))
-        for cls in (Simulation, Host, Node)
-    }
+    # By its true type: an object's own word, `__class__`, may be anything.
+    return [one for one in gc.get_objects() if issubclass(type(one), (Simulation, Host, Node))]
 
 
 def resident_mib() -> float:
@@ -78,8 +75,9 @@ def main(arguments: Sequence[str]) -> int:
         if name not in asked.without:
             print(f"{name} {asked.times} times", file=sys.stderr)
             play(scenario, asked.times)
-            if any((left := alive()).values()):
-                stayed[name] = left
+            if left := alive():
+                stayed[name] = Counter(type(one).__name__ for one in left)
+            del left
     held = not stayed and grown_mib <= GROWTH_MAX_MIB
     if asked.json:
         print(json.dumps({"held": held, "stayed": stayed, "growth_mib": round(grown_mib, 2)}))
