@@ -501,7 +501,7 @@ LONG_NAME = "JOHNSON MARIA DEL CARMEN GUADALUPE DE LA SANTISIMA TRINIDAD Y TODOS
 
 
 async def test_a_long_name_with_digits_moves_unchanged(world: World) -> None:
-    """A register holds the names that people have, and what it holds it passes on."""
+    """The case of a long name that moves: a register holds the names that people have, and passes on what it holds."""
     home = world.people.household("28100", parents=1)
     world.kobe.settle(home)
     register, code = world.kobe.resident, world.kobe.code(home.head)

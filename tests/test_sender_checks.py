@@ -272,6 +272,7 @@ async def _done(write: Callable[[Mesh], Any], of: Mesh) -> None:
 
 @pytest.mark.parametrize("case", OWN)
 async def test_what_the_gate_would_refuse_is_refused_before_it_is_recorded(case: str, tmp_path: Path) -> None:
+    """The cases of an attachment and a letter too large, of a procedure too long, and of a version that rises beyond 32 bits."""
     write, code, says = OWN[case]
     with mesh(tmp_path / "x.trace") as of:
         with pytest.raises(MeshError) as caught:
@@ -299,6 +300,7 @@ async def test_what_the_gate_would_refuse_is_refused_before_it_is_recorded(case:
 async def test_an_answer_that_its_requester_would_refuse_is_its_handlers_failure(
     case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The case of a reply too large, and of every other that does not fit."""
     says = {
         "too large": ("message_too_large", "scan takes 600,002 of ", "524,288"),
         "far too large": ("message_too_large", "scan takes 2,000,002 of ", "524,288"),

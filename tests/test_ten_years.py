@@ -86,6 +86,7 @@ async def years_pass(sim: Simulation, *, years: int = 12) -> None:
 
 
 def test_twelve_years_of_questions_and_pushes_are_answered_and_verify(tmp_path: Path) -> None:
+    """The case of one question a year, and of an office that is first addressed in the last."""
     path = tmp_path / "years.trace"
     result = run_scenario(years_pass, trace=path)
     assert result.error is None

@@ -92,7 +92,7 @@ def test_a_term_ends_as_its_law_says() -> None:
 
 
 def test_each_rule_has_its_term() -> None:
-    """sunday_deadline.py, and its kind: what is filed with a city moves on, what is a state does not."""
+    """The case of a deadline on a Sunday, and its kind: what is filed with a city moves on, what is a state does not."""
     born, monday = date(2026, 5, 16), date(2026, 6, 1)
     assert allowance_rules.due_date(born) == monday
     assert allowance_rules.first_month(born, monday) == date(2026, 6, 1)
@@ -125,7 +125,7 @@ def test_school_years_and_levy_days() -> None:
 )
 @in_virtual_time
 async def test_who_is_75_is_insured_from_the_birthday(born: str, since: str) -> None:
-    """leap_day_elderly.py: 2023 has no 29 February."""
+    """The case of an insured person born on a leap day: 2023 has no 29 February."""
     with simulation(starts="2028-03-01T09:00:00+09:00") as sim:
         sim.add(ElderlyMedical, "muni/01208/elderly-medical")
         office = sim.node("muni/01208/elderly-medical", ElderlyMedical)

@@ -186,7 +186,7 @@ def test_latin_names_are_hepburn():
 
 
 def test_names_are_as_public_lists_write_them():
-    """koumi.py: where a word ends, a word of another language, and a reading on which the sources differ."""
+    """The case of names in Latin letters: where a word ends, a word of another language, and sources that differ."""
     names = {"20303": "Koumi", "14383": "Manazuru", "19208": "Minami-Alps", "28203": "Akashi"}
     assert {code: municipality(code).name for code in names} == names
 

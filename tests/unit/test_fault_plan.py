@@ -133,7 +133,7 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(tmp_path: Path, text: 
 
 
 def test_a_byte_order_mark_is_no_part_of_a_plan(tmp_path: Path) -> None:
-    """plan_bom.toml: some editors put one in front of UTF-8."""
+    """The case of a plan saved with a byte order mark: some editors put one in front of UTF-8."""
     plan = read_plan(written(tmp_path, b"\xef\xbb\xbf" + (TITLES + "[[loss]]\nchance = 0.05\n").encode()))
     assert (plan.title_ja, plan.loss[0].chance) == ("事故", 0.05)
 

@@ -69,6 +69,7 @@ def twins_of(sim: Simulation, city: City) -> Household:
 
 
 async def test_twins_are_two_persons_and_the_first_is_who_an_only_child_was(sim: Simulation) -> None:
+    """The case of twins born into one household."""
     people = Population(sim)
     home = people.household("01208")
     born = date(2026, 5, 20)
@@ -79,7 +80,7 @@ async def test_twins_are_two_persons_and_the_first_is_who_an_only_child_was(sim:
 
 
 async def test_a_notice_is_about_one_of_two_twins(sim: Simulation) -> None:
-    """twins.py --set school=true: the office asks for the name, and takes it however it is typed."""
+    """The case of twins at school: the office asks for the name, and takes it however it is typed."""
     city = assemble(sim, "01208", "resident")
     home = twins_of(sim, city)
     other = home.children[1]

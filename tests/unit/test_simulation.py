@@ -287,7 +287,7 @@ class Network(Node):
 def test_a_test_has_the_guard_that_a_run_has(
     cls: type[Node], in_a_run: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """wall_clock_in_test.py: what fails in a run fails in the test of the same node, and says the same."""
+    """The case of a node that reads the wall clock: what fails in a run fails in the test of the same node, and says the same."""
     codes: list[str] = []
 
     async def story(sim: Simulation) -> None:

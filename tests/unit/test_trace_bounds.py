@@ -82,6 +82,7 @@ def test_an_honest_trace_has_room_for_what_it_holds(trace: Path) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_pages_that_share_their_children_are_damage(trace: Path, table: str) -> None:
+    """The case of a small file whose pages point to the same children, which unfold to more than anybody could read."""
     pages = Pages(trace)
     pages.share(table)
     pages.save()
