@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from mesh import Caller, DeadLetter, LegalBasis, MeshError, Node, NoticeType, receives
+from mesh import Caller, DeadLetter, Event, EventType, LegalBasis, MeshError, Node, NoticeType, receives
 from mesh.broker import Broker
 from mesh.errors import CODES, Again, Step
 from mesh.exchange import Turn
@@ -27,6 +27,7 @@ from mesh.trace.writer import TraceWriter
 from nodes.agency.reconciliation import compare, gather
 
 TOWN, OTHER, CLINIC = "muni/01208/town", "muni/01100/town", "muni/28100/clinic"
+SECOND_CLINIC = "muni/27100/clinic"
 SECOND_US = 1_000_000
 EARLY = (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)
 REFUSABLE = [name for name, code in CODES.items() if name not in ("timeout", "ledger_broken")]
@@ -37,6 +38,7 @@ class Letter(Struct, frozen=True):
 
 
 LETTER = NoticeType("test.letter.v1", Letter, title="Letter", title_ja="手紙")
+MOVED = EventType("test.moved.v1", title="Moved", title_ja="転居")
 
 
 class Town(Node):
@@ -51,6 +53,11 @@ class Town(Node):
 
 class Clinic(Node):
     schema = "CREATE TABLE seen(word TEXT)"
+
+    @receives(MOVED)
+    async def on_moved(self, event: Event, caller: Caller, person: str) -> None:
+        with self.effect():
+            self.db.execute("INSERT INTO seen VALUES ('moved')")
 
     @receives(LETTER)
     async def on_letter(self, body: Letter, caller: Caller, person: str) -> None:
@@ -107,6 +114,17 @@ class World:
             LETTER.name, CLINIC, b'{"word":"brief"}', code, "letters", "word", now_us, turn,
             life_us=life_s * SECOND_US,
         )  # fmt: skip
+        town.host.perform(turn)
+        town._arm()
+        return message_id
+
+    def brief_event(self, life_s: int) -> str:
+        """An event that expires so soon."""
+        town, turn = self.sim.node(TOWN), Turn()
+        code = self.sim.code("muni/01208", self.sim.resident("12345678901"))
+        message_id: str = town._publisher.publish(
+            MOVED.name, code, self.sim.now_us(), turn, life_us=life_s * SECOND_US
+        )
         town.host.perform(turn)
         town._arm()
         return message_id
@@ -239,6 +257,87 @@ async def test_a_broker_that_gives_a_push_up_before_its_time_is_found(world: Wor
         await asyncio.sleep(5)
     assert [code for _, code, _ in world.back()] == ["message_expired"]
     world.honest, world.lie = False, "the broker refuses what it had permitted"
+
+
+@pytest.mark.parametrize("went_out", [True, False])
+async def test_a_broker_that_denies_that_a_push_went_out_or_gives_one_up_unsent_too_early_is_found(
+    world: World, went_out: bool
+) -> None:
+    """Who never sent it closes nothing: so a broker could strike a delivery that it did not like from its ledger."""
+    if not went_out:
+        world.refusing["stuck"] = "seal_invalid"
+        for _ in range(32):
+            world.notify("stuck")
+        await asyncio.sleep(5)
+    with world.sim.offline(CLINIC):
+        message_id = world.brief(60)
+        await asyncio.sleep(61 if went_out else 5)
+        digest = next(row.requestdigest for row in ledger(world.sim, TOWN) if row.id == message_id)
+        broker, now_us = world.broker, world.sim.now_us()
+        line = broker.party.refusal(
+            MeshError("message_expired"), to=TOWN, digest=digest or "", now_us=now_us, about=LETTER.name
+        )
+        turn = Turn()
+        broker.post._send_word(TOWN, line, now_us, turn)
+        broker.host.perform(turn)
+        broker._arm()
+        await asyncio.sleep(5)
+    assert world.back()[-1] == (message_id, "message_expired", BROKER)
+    records = gather({one: ledger(world.sim, one) for one in (TOWN, CLINIC, BROKER)}, world.sim.now_us() + 1)
+    said = [
+        one
+        for record in records
+        for one in compare(record, (TOWN, CLINIC, BROKER))
+        if record.key[1] == message_id
+    ]
+    assert bool(said) is went_out, "the commission does not know when a push expires"
+    world.honest, world.lie = False, "the broker did not record the answer that it passed on"
+
+
+@pytest.mark.parametrize("honest", [True, False])
+async def test_an_event_may_expire_unsent_to_one_subscriber_though_it_went_to_another(
+    world: World, honest: bool
+) -> None:
+    """And of one that did go out, the broker closes what it says of it."""
+    world.sim.add(Clinic, SECOND_CLINIC)
+    world.sim.allow(LegalBasis("muni/*/clinic", "moves", "muni/*/town", MOVED.name))
+    if honest:
+        world.refusing["stuck"] = "seal_invalid"
+        for _ in range(32):
+            world.notify("stuck")
+        await asyncio.sleep(5)
+        message_id = world.brief_event(60)
+        await asyncio.sleep(70)
+        assert world.closed(BROKER)[-1].id == message_id, "the second clinic signed"
+        assert world.back() == [(message_id, "message_expired", BROKER)]
+        assert world.seen() == []
+        return
+    with world.sim.offline(CLINIC):
+        broker = world.broker
+        broker.post._close = lambda *_: None  # type: ignore[method-assign]
+        world.brief_event(60)
+        await asyncio.sleep(70)
+        del broker.post._close
+    assert [code for _, code, _ in world.back()] == ["message_expired"]
+    world.honest, world.lie = False, "did not record"
+
+
+async def test_a_recipient_that_says_so_of_what_never_came_to_it_is_found(world: World) -> None:
+    """Only the broker knows that a push expired before it went out."""
+    world.sim.disturbance.rules.append(drop(BROKER, CLINIC))
+    world.refusing["stuck"] = "seal_invalid"
+    for _ in range(32):
+        world.notify("stuck")
+    message_id = world.brief(60)
+    await asyncio.sleep(61)
+    digest = next(row.requestdigest for row in ledger(world.sim, TOWN) if row.id == message_id)
+    clinic, now_us = world.sim.node(CLINIC)._party, world.sim.now_us()
+    line = clinic.refusal(
+        MeshError("message_expired"), to=TOWN, digest=digest or "", now_us=now_us, about=LETTER.name
+    )
+    world.sim.transmit(CLINIC, BROKER, line)
+    await asyncio.sleep(1)
+    world.honest, world.lie = False, "it did not record its refusal"
 
 
 async def test_of_one_that_expired_before_it_ever_went_out_the_publisher_hears(world: World) -> None:

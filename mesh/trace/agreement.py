@@ -305,8 +305,8 @@ class Agreement:
         code = refusal.said or ""
         if code in ("sender_mismatch", "storage_unavailable"):
             return True
-        if code == "message_expired" and refusal.source == BROKER and refusal.permit is None:
-            return True  # Of a push that expired before it ever went out: there is nothing to close.
+        if code == "message_expired" and self._recheck.may_have_expired_unsent(refusal):
+            return True  # There is nothing to close.
         found = CODES.get(code)
         if found is None or found.step not in _UNRECORDED:
             return False

@@ -129,6 +129,8 @@ class Recheck:
         """Digest and code of what a recipient refused to the broker, whose permit it did not take."""
         self._pushes: dict[str, Event | Notice] = {}
         """By digest, without what is sealed in them."""
+        self._sent_on: dict[str, None] = {}
+        """Digests of pushes that went out to somebody under a permit."""
         self._law = trace.law()
         self._signers = Signers(view.key, self._is_portal)
 
@@ -140,6 +142,8 @@ class Recheck:
             permit = None if sent.permit is None else self._checked(sent.permit, True)
             if head.kind in (Kind.EVENT, Kind.NOTICE) and head.code is None:
                 self._pushes.setdefault(head.digest, msgspec.structs.replace(head.body, subject=""))
+                if permit is not None:
+                    self._sent_on[head.digest] = None
             if sent.sender == self.seen[head.digest].source:
                 self._note_sent(sent, head)
             if sent.fate == Fate.DELIVERED:
@@ -311,6 +315,17 @@ class Recheck:
         return (digest, code) in self._unread or (
             push is not None and self._may_give_up(push, code, to, time_us)
         )
+
+    def may_have_expired_unsent(self, refusal: Seen) -> bool:
+        """Whether the broker may say of a push that it expired before it ever went out.
+
+        An event may have gone out to one subscriber and not to another, and the refusal does not say to whom.
+        """
+        push = self._pushes.get(refusal.about or "")
+        if push is None or refusal.source != BROKER or refusal.permit is not None:
+            return False
+        unsent = isinstance(push, Event) or refusal.about not in self._sent_on
+        return unsent and parse_time(push.expiry) <= refusal.time_us
 
     def _may_give_up(self, push: Event | Notice, code: str, to: str, time_us: int) -> bool:
         """Whether a push is a dead letter by then: past its expiry, or without a row of the law."""

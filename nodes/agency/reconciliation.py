@@ -256,9 +256,16 @@ def _compare_closing(records: Records) -> Iterator[Finding]:
             if not records.is_push and not _within(same.time_us, row.time_us, LIFE_US):
                 yield differing(requester, message, "time_us")
         is_receipt = row.permitdigest is None and row.code is None
-        never_sent = records.is_push and row.permitdigest is None and row.code == "message_expired"
+        never_sent = row.code == "message_expired" and row.permitdigest is None and _may_be_unsent(records)
         if row.replydigest not in known and not is_receipt and not never_sent and not _is_early(row.code):
             yield missing(BROKER, records.key[1], "closed", "回答の中継")
+
+
+def _may_be_unsent(records: Records) -> bool:
+    """Whether a push may not have gone out to everybody; an event's publisher does not say to whom it was to go."""
+    opened = records.of(records.key[0], "opened")
+    is_event = bool(opened) and opened[0].provider == BROKER
+    return records.is_push and (is_event or not records.of(BROKER, "permitted"))
 
 
 def _is_early(code: str | None) -> bool:
