@@ -53,9 +53,11 @@ class Deadlines:
         question.line, question.again, question.settle = b"", False, None
 
     def give_up_all(self) -> None:
-        """The party is going down: whoever waits hears that no answer came."""
-        for question in self._requester.open():
-            self._give_up(question)
+        """The party is going down: whoever waits hears that no answer came, or none that was committed."""
+        for question in self._requester.waited_for():
+            settle, question.settle = question.settle, None
+            if settle is not None:
+                settle(question.last_word())
 
     def _plan(self, question: Question, due_us: int) -> int:
         """Set when it is asked again, or given up if it is not asked again by then; returns when that is."""

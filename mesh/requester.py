@@ -83,9 +83,12 @@ class Requester:
         """Whether a question of these bytes is remembered."""
         return digest in self._questions
 
-    def open(self) -> list[Question]:
-        """The questions whose answer somebody waits for, in the order in which they were asked."""
-        return [one for one in self._questions.values() if one.state == State.OPENED]
+    def waited_for(self) -> list[Question]:
+        """The questions whose answer somebody waits for, in the order in which they were asked.
+
+        One that is closed is among them until that is committed: only then its caller hears.
+        """
+        return [one for one in self._questions.values() if one.settle is not None]
 
     def ask(
         self,
@@ -213,10 +216,9 @@ class Requester:
     def _settle(self, question: Question) -> None:
         """Remember a question that nobody waits for, for as long as there is room."""
         self._settled.append(question)
-        if len(self._settled) > LATE_MAX:
-            oldest = self._settled.popleft()
-            if oldest.state != State.OPENED:  # It is, if its answer could not be committed.
-                self._questions.pop(oldest.digest, None)
+        # Whoever waits for the commit of an answer waits again, if that fails, or hears that the party goes down.
+        while len(self._settled) > LATE_MAX and self._settled[0].settle is None:
+            self._questions.pop(self._settled.popleft().digest, None)
 
 
 def _read_refusal(question: Question, refusal: Refusal) -> Refused:

@@ -172,7 +172,7 @@ class Store:
 
     def kept_answer(self, source: str, message_id: str) -> tuple[str, bytes, bytes] | None:
         """Digest, line and permit of the answer to a question, if it is kept."""
-        if (source, message_id) not in self._kept:
+        if (source, message_id) not in self._kept and not self._has_older:
             return None
         row = self._execute(
             "SELECT digest, line, permit FROM mesh_outcome WHERE id = ? AND source = ? AND permit IS NOT NULL",

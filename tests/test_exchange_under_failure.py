@@ -525,7 +525,7 @@ async def test_unanswered_questions_do_not_pile_up(
                     await asyncio.wait_for(desk.ask(OFFICE, ECHO, Query()), 1)
         held = [value for value in vars(desk._requester).values() if isinstance(value, dict)]
         assert max(map(len, held)) == 8
-        assert not desk._requester.open()
+        assert not desk._requester.waited_for()
 
 
 # The provider.

@@ -155,6 +155,17 @@ async def test_a_kept_answer_survives_a_restart_with_its_permit(town: Simulation
     assert digest_of(last.permit) == last.message.permitdigest
 
 
+def test_a_kept_answer_is_found_in_a_database_that_is_opened_anew(tmp_path: Path) -> None:
+    answer = ("source", "id", "digest", b"line", 10**15, b"permit")
+    store = Store(tmp_path / "kept.sqlite")
+    store.commit([("answer", answer)])
+    store.close()
+    again = Store(tmp_path / "kept.sqlite")
+    assert again.kept_answer("source", "id") == ("digest", b"line", b"permit")
+    assert again.kept_answer("source", "another") is None
+    again.close()
+
+
 class Two:
     """Two brokers at one address; `answers` takes what comes to it."""
 

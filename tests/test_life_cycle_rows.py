@@ -134,7 +134,7 @@ async def world() -> AsyncIterator[World]:
 class TestRequester:
     async def test_an_answer_closes_once_however_often_it_comes(self, world: World) -> None:
         assert await world.ask() == Answer(1)
-        assert world.desk._requester.open() == []
+        assert world.desk._requester.waited_for() == []
         assert await world.again(world.sent(Reply, BROKER, DESK)[0], 3) == [None] * 3
         assert [row.entry for row in ledger(world.sim, DESK)] == ["opened", "closed"]
 
@@ -142,7 +142,7 @@ class TestRequester:
         world.sim.disturbance.rules.append(drop(BROKER, DESK, times=1))
         with pytest.raises(Refused, match="timeout"):
             await world.ask(timeout_s=5, attempts=1)
-        assert world.desk._requester.open() == []
+        assert world.desk._requester.waited_for() == []
         assert world.closed(DESK) == []
         [lost] = world.sent(Reply, BROKER, DESK)
         assert await world.again(lost, 3) == [None] * 3
