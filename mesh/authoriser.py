@@ -14,6 +14,7 @@ from mesh import jws
 from mesh.consent import ConsentBook
 from mesh.errors import MeshError
 from mesh.exchange import digest_of
+from mesh.ledger import Row
 from mesh.linkage import CodeBook
 from mesh.message import (
     Event,
@@ -26,6 +27,7 @@ from mesh.message import (
     decode_content,
     encode,
     format_time,
+    items_of,
 )
 from mesh.names import BROKER, member_of
 from mesh.party import PERMIT_LIFE_US, Party
@@ -90,6 +92,18 @@ class Authoriser:
         return policy.decide(
             request.source, request.procedure or "", request.recipient, request.type, items, now_us
         )
+
+    def demands_consent(self, row: Row) -> bool:
+        """Whether what the ledger says was permitted needed a consent; yes, where the law cannot say."""
+        if row.procedure is None:
+            return False
+        try:
+            items = items_of(row.items or "")
+            return self.policy.decide(
+                row.requester, row.procedure, row.provider or "", row.service or "", items, row.time_us
+            ).consent
+        except MeshError:
+            return True
 
     def subject_of(self, message: Any) -> str:
         """The linkage code under a sealed subject; seal_invalid or schema_invalid."""

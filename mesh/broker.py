@@ -224,7 +224,7 @@ class Broker(Node, engine=True):
             with self.effect():
                 self.consents.take(portal, difference, given, now_us)
             version = difference.version
-        return ConsentsReply(version, now_us)
+        return ConsentsReply(version)
 
     @serves(HISTORY)
     async def _history(self, query: Empty, caller: Caller, person: str) -> HistoryReply:

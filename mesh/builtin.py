@@ -82,10 +82,9 @@ class ConsentsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConsentsReply(Struct, frozen=True):
-    """The broker confirms the version that it goes by from here on, and says what time it is there (µs since 1970)."""
+    """The broker confirms the version that it goes by from here on."""
 
     version: int
-    time_us: int
 
 
 class HistoryLine(Struct, frozen=True, omit_defaults=True):

@@ -55,8 +55,6 @@ class Difference(Struct, frozen=True, forbid_unknown_fields=True):
 
     base: Count
     version: Count
-    time_us: Count
-    """When the portal signed it, µs since 1970."""
     given: tuple[str, ...]
     """Each a JWS by the portal."""
     withdrawn: tuple[Id, ...]
@@ -199,6 +197,11 @@ class ConsentBook:
         if kept.withdrawn:
             raise MeshError("consent_withdrawn")
         return kept.token
+
+    def is_withdrawn(self, consent_id: str) -> bool:
+        """Whether its portal says that a consent was withdrawn."""
+        kept = self._find(consent_id)
+        return kept is not None and kept.withdrawn
 
 
 class ConsentUses:

@@ -3,8 +3,8 @@
 Rules kept here:
 1. A difference is taken whole, in one effect, or not at all.
 2. Nothing of it is in memory: what a question is judged by is what was committed.
-3. A consent is forgotten when its term is over by the own clock and by the newest time that its portal signed, and a
-   month besides: a clock that is wrong for a while forgets nothing that stands.
+3. A consent is forgotten a month after its term, when a list of its portal is taken. A broker whose clock is far off takes
+   none, so it forgets nothing that stands.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ConsentList:
         )
         db.execute(
             "DELETE FROM consent WHERE until_us < ? AND portal = ?",
-            (min(now_us, difference.time_us) - KEEP_US, portal),
+            (now_us - KEEP_US, portal),
         )
         db.execute("INSERT OR REPLACE INTO consent_version VALUES (?, ?)", (portal, difference.version))
 

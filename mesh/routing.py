@@ -23,6 +23,8 @@ from mesh.party import REQUEST_LIFE_US, Admitted, check_time, read_line
 from mesh.policy import LegalBasis
 from mesh.provider import KEEP_US
 
+UNKNOWN = ""
+"""Some consent: which one is in no ledger, and no consent has this id."""
 _KEPT_STEPS = (Step.ZONE, Step.AUTHORISATION)
 
 
@@ -73,6 +75,7 @@ class Routed(LifeCycle):
 
     __slots__ = (
         "answers",
+        "consent",
         "digest",
         "id",
         "permits",
@@ -101,6 +104,8 @@ class Routed(LifeCycle):
         """The digests of the answers that are recorded: each is once, however often it comes."""
         self.refusal: bytes = b""
         """The broker's own no, if that is what it said."""
+        self.consent: str | None = None
+        """The consent under which it was permitted; `UNKNOWN` until its requester comes back after a restart."""
 
 
 class Router:
@@ -140,6 +145,7 @@ class Router:
                     routed = self._enter(row.requester, row.id, digest, row.provider, row.service, until_us)
                 routed.fire(Happening.REQUEST)
                 routed.permits = (row.permitdigest or "", *routed.permits)
+                routed.consent = UNKNOWN if self._authoriser.demands_consent(row) else None
             elif row.entry == "closed" and routed is not None:
                 routed.fire(Happening.ANSWER)
                 routed.answers = (row.replydigest or "", *routed.answers)
@@ -203,6 +209,7 @@ class Router:
             )
         self._fire(routed, Happening.REQUEST, turn)
         routed.permits = (permit_digest, *routed.permits)
+        routed.consent = None if consent is None else request.consent
         row = Row(
             "permitted",
             now_us,
@@ -237,8 +244,8 @@ class Router:
     def on_answer(self, admitted: Admitted, line: bytes, permit_line: bytes, now_us: int, turn: Turn) -> None:
         """Record a provider's reply or refusal and pass it on untouched.
 
-        One that was kept may have been given under another broker's permit, which then comes beside it.
-        Raises `MeshError`: correlation_mismatch for an answer to nothing permitted, or of another party.
+        One that was kept may have been given under another broker's permit, which then comes beside it. What was asked
+        under a consent that was withdrawn in the meantime goes no further: its requester hears so instead. Raises `MeshError`: correlation_mismatch for an answer to nothing permitted, or of another party.
         """
         answer: Reply | Refusal = admitted.message
         admitted.walk.to(REPLY)
@@ -259,10 +266,19 @@ class Router:
         code = answer.code if isinstance(answer, Refusal) else None
         if code is not None and code not in CODES:
             raise MeshError("schema_invalid", "the refusal has no code of the table")
+        if routed.consent == UNKNOWN:
+            raise MeshError("correlation_mismatch", "its requester asks again first, under its consent")
+        withdrawn = routed.consent is not None and self._authoriser.consents.is_withdrawn(routed.consent)
         if admitted.digest in routed.answers:
             # Whoever asked again may lack it; that it came is recorded once.
-            self._fire(routed, Happening.REPEAT, turn)
-            turn.sends.append((routed.requester, line))
+            if not withdrawn:
+                self._fire(routed, Happening.REPEAT, turn)
+                turn.sends.append((routed.requester, line))
+            return
+        if withdrawn:
+            error = MeshError("consent_withdrawn")
+            self._close_refused(routed, Happening.ANSWER, error, now_us, turn, definite=False)
+            routed.answers = (admitted.digest, *routed.answers)
             return
         self._fire(routed, Happening.ANSWER, turn)
         self._close(routed, line, answer.permitdigest, admitted.digest, code, now_us, turn)
@@ -285,9 +301,16 @@ class Router:
             self._close_refused(routed, Happening.UNREACHABLE, error, now_us, turn)
 
     def _close_refused(
-        self, routed: Routed, happening: str, error: MeshError, now_us: int, turn: Turn
+        self,
+        routed: Routed,
+        happening: str,
+        error: MeshError,
+        now_us: int,
+        turn: Turn,
+        *,
+        definite: bool = True,
     ) -> None:
-        """Tell the requester in the broker's own name that this attempt failed."""
+        """Tell the requester in the broker's own name that this attempt failed; `definite` unless it was answered."""
         self._fire(routed, happening, turn)
         permit_digest = routed.permits[0]
         line = self._party.refusal(
@@ -297,7 +320,7 @@ class Router:
             now_us=now_us,
             permit_digest=permit_digest,
             about=routed.service,
-            definite=len(routed.permits) == 1,
+            definite=definite and len(routed.permits) == 1,
         )
         self._close(routed, line, permit_digest, digest_of(line), error.code, now_us, turn)
 

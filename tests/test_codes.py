@@ -150,7 +150,7 @@ class World:
             services=(INCOME.name,), items=("income",), from_us=now_us, until_us=until_us or now_us + DAY_US, uses=9,
         )  # fmt: skip
         given, ended = (sign_consent(consent, key),), ("consent-1",) if withdrawn else ()
-        listing = Difference(version - 1, version, self.sim.now_us(), given, ended)
+        listing = Difference(version - 1, version, given, ended)
         portal = self.sim.node(PORTAL)
         await portal.ask(BROKER, CONSENTS, ConsentsQuery(sign_difference(listing, key)), procedure="consents")
         return "consent-1"

@@ -638,7 +638,7 @@ async def test_a_consent_that_a_revoked_key_signed_is_refused(
             "c-1", OFFICE, "muni/01208", code, "facts", (FACTS.name,), ("age",), now_us, 2**53 - 1, 9
         )
         key = sim.keys_of(PORTAL).signing
-        listing = sign_difference(Difference(0, 1, now_us, (sign_consent(consent, key),), ()), key)
+        listing = sign_difference(Difference(0, 1, (sign_consent(consent, key),), ()), key)
         portal, desk = sim.node(PORTAL), sim.node(DESK)
         await portal.ask(BROKER, CONSENTS, ConsentsQuery(listing), procedure="consents")
 

@@ -572,7 +572,7 @@ class TestConsents:
         for consent, code in ((ended, "consent_expired"), (withdrawn, "consent_withdrawn")):
             with refuses(code):
                 await self.ask(sim, consent)
-        stale = sign_difference(Difference(0, 1, sim.now_us(), (), ()), sim.keys_of(PORTAL).signing)
+        stale = sign_difference(Difference(0, 1, (), ()), sim.keys_of(PORTAL).signing)
         with refuses("registry_stale"):
             await sim.node(PORTAL).ask(BROKER, CONSENTS, ConsentsQuery(stale), procedure=CONSENTS_PROCEDURE)
 
@@ -698,7 +698,7 @@ class TestConsents:
 
     async def test_only_the_portal_publishes_and_never_an_older_list(self, sim: Simulation) -> None:
         await self.grant(sim)
-        listing = sign_difference(Difference(0, 9, sim.now_us(), (), ()), sim.keys_of(CITY).signing)
+        listing = sign_difference(Difference(0, 9, (), ()), sim.keys_of(CITY).signing)
         with refuses("no_legal_basis"):
             await sim.node(CITY).ask(BROKER, CONSENTS, ConsentsQuery(listing), procedure=CONSENTS_PROCEDURE)
         portal = sim.node(PORTAL, Portal)

@@ -257,7 +257,7 @@ def _consent(name: str) -> str:
 
 
 def _consent_list(count: int) -> str:
-    return sign_difference(Difference(0, 1, 1, (_consent("consent-1"),) * count * 4, ()), _key())
+    return sign_difference(Difference(0, 1, (_consent("consent-1"),) * count * 4, ()), _key())
 
 
 def _key() -> SigningKey:

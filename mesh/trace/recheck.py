@@ -131,6 +131,8 @@ class Recheck:
         """By digest, without what is sealed in them."""
         self._sent_on: dict[str, None] = {}
         """Digests of pushes that went out to somebody under a permit."""
+        self._consented: dict[str, None] = {}
+        """Digests of the questions that were permitted under a consent."""
         self._law = trace.law()
         self._signers = Signers(view.key, self._is_portal)
 
@@ -291,6 +293,8 @@ class Recheck:
                 _check_beside(permit, head)
             else:
                 _check_permit(permit.body, head, sent.recipient)
+                if permit.body.consent is not None:
+                    self._consented[head.digest] = None
                 self._check_law(permit.body, head)
         elif head.kind in ASKS and sent.recipient != BROKER:
             raise MeshError("no_legal_basis", "no permit came with the message, and it passed")
@@ -311,6 +315,8 @@ class Recheck:
         """Whether a broker may say at a time, with that code, that a delivery which it had permitted failed."""
         if code == "recipient_unreachable":
             return digest in self._away
+        if code == "consent_withdrawn":
+            return digest in self._consented
         push = self._pushes.get(digest)
         return (digest, code) in self._unread or (
             push is not None and self._may_give_up(push, code, to, time_us)

@@ -4,8 +4,8 @@ Rules kept here:
 1. A withdrawal is pending until every broker concerned has confirmed a version that has it; and a consent is in force
    only from then on, likewise.
 2. A broker is told what changed since the version that it goes by, in parts that fit into a line. What is over is left
-   out: what was withdrawn, what a revoked key signed, and what has ended by the own clock and by the time that the
-   broker signed last.
+   out: what has ended, was withdrawn, or was signed by a revoked key. By a clock that is far off nothing is left out,
+   because no broker takes a list that was made by one.
 3. No version is given twice, so a broker can tell an older list.
 
 Kept in the portal's own tables; every method that writes is called inside the portal's `effect()`.
@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from mesh.consent import Consent, Difference
 from mesh.errors import Unsendable
+from mesh.party import FUTURE_TOLERANCE_US
 from mesh.store import Database
 
 CONSENT_SCHEMA: Final = """
@@ -30,7 +31,7 @@ CREATE TABLE consent(
 CREATE INDEX consent_person ON consent(person);
 CREATE TABLE consent_version(version INTEGER PRIMARY KEY, change INTEGER NOT NULL);
 CREATE TABLE consent_broker(
-  address TEXT PRIMARY KEY, version INTEGER NOT NULL, time_us INTEGER NOT NULL) WITHOUT ROWID;
+  address TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
 """
 PART_BYTES_MAX: Final = 2**18
 """Bytes of tokens and ids in one difference: as JSON, sealed, padded and signed twice they fit into a line."""
@@ -73,7 +74,6 @@ class _Known(NamedTuple):
     version: int
     change: int | None
     """The last change that it has; None for a version that nobody remembers."""
-    time_us: int
 
 
 class ConsentFile:
@@ -138,7 +138,7 @@ class ConsentFile:
     def next_difference(self, broker: str, now_us: int) -> Difference:
         """What a broker lacks, or the first part of it, under a version of its own."""
         known = self._known(broker)
-        over_us = min(now_us, known.time_us)
+        over_us = now_us - FUTURE_TOLERANCE_US  # Until then it may stand by the broker's clock.
         given: list[str] = []
         withdrawn: list[str] = []
         left, change = PART_BYTES_MAX, known.change or 0
@@ -160,23 +160,23 @@ class ConsentFile:
             change = row["change"]
         version = self._next_version()
         self._db.execute("INSERT INTO consent_version VALUES (?, ?)", (version, change))
-        return Difference(known.version, version, now_us, tuple(given), tuple(withdrawn))
+        return Difference(known.version, version, tuple(given), tuple(withdrawn))
 
-    def confirm(self, broker: str, version: int, time_us: int) -> None:
-        """Keep which version a broker goes by, as it said at its own time."""
-        self._db.execute("INSERT OR REPLACE INTO consent_broker VALUES (?, ?, ?)", (broker, version, time_us))
+    def confirm(self, broker: str, version: int) -> None:
+        """Keep which version a broker says that it goes by."""
+        self._db.execute("INSERT OR REPLACE INTO consent_broker VALUES (?, ?)", (broker, version))
         oldest = min(self._known(one).version for one in self._brokers)
         self._db.execute("DELETE FROM consent_version WHERE version < ?", (oldest,))
 
     def _known(self, broker: str) -> _Known:
         row = self._db.execute(
-            "SELECT version, time_us, change FROM consent_broker LEFT JOIN consent_version USING (version)"
+            "SELECT version, change FROM consent_broker LEFT JOIN consent_version USING (version)"
             " WHERE address = ?",
             (broker,),
         ).fetchone()
         if row is None:
-            return _Known(0, 0, 0)
-        return _Known(row["version"], 0 if row["version"] == 0 else row["change"], row["time_us"])
+            return _Known(0, 0)
+        return _Known(row["version"], 0 if row["version"] == 0 else row["change"])
 
     def _newest(self) -> int:
         """The number of the last change."""

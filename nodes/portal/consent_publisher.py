@@ -79,7 +79,7 @@ class ConsentPublisher:
         query = ConsentsQuery(sign_difference(difference, node.party.keys.signing))
         answer = await node.ask(broker, CONSENTS, query, procedure=CONSENTS_PROCEDURE)
         with node.effect():
-            file.confirm(broker, answer.version, answer.time_us)
+            file.confirm(broker, answer.version)
         return answer.version == difference.version
 
     def _plan(self, broker: str, delay_us: int) -> None:
