@@ -105,13 +105,13 @@ class Authoriser:
         except MeshError:
             return True
 
-    def subject_of(self, message: Any) -> str:
-        """The linkage code under a sealed subject; seal_invalid or schema_invalid."""
-        return decode_content(self.party.unseal(message.subject, message), _subject_decoder)
+    def subject_of(self, message: Any, now_us: int) -> str:
+        """The linkage code under a sealed subject; schema_invalid, or what kept the seal closed."""
+        return decode_content(self.party.unseal(message.subject, message, now_us), _subject_decoder)
 
-    def person_of(self, message: Any) -> bytes:
+    def person_of(self, message: Any, now_us: int) -> bytes:
         """Whom a sealed subject means, by the sender's own code; linkage_code_*, or as `subject_of`."""
-        return self.codes.person(self.subject_of(message), member_of(message.source))
+        return self.codes.person(self.subject_of(message, now_us), member_of(message.source))
 
     def was_permitted(
         self,

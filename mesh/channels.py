@@ -9,13 +9,13 @@ Rules kept here:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mesh.errors import MeshError
 from mesh.keys import SealingKey, SealPublicKey
-from mesh.sealing import Channel, decrypt, read_header, split
+from mesh.sealing import Channel, decrypt, key_of, read_header, split
 
 EPHEMERAL_LIFE_US = 3_600_000_000
 EPHEMERAL_USES_MAX = 2**20
@@ -66,28 +66,40 @@ class Sealer:
 
 
 class Opener:
-    """What opens the seals made for one key; remembers the derived keys of recent senders."""
+    """What opens the seals made for one recipient's keys; remembers the derived keys of recent senders."""
 
-    def __init__(self, recipient: str, key: SealingKey) -> None:
+    def __init__(self, recipient: str, key: SealingKey, former: Iterable[SealingKey] = ()) -> None:
         self._recipient = recipient
-        self._key = key
-        self._known: dict[bytes, tuple[str, AESGCM]] = {}
+        self._newest = key.kid
+        self._keys = {one.kid: one for one in (*former, key)}
+        self._known: dict[bytes, tuple[str, AESGCM, str]] = {}
 
-    def open(self, token: str, *, sender: str) -> bytes:
-        """The document under a seal by `sender` for this recipient; otherwise `seal_invalid`, `key_weak`."""
+    def open(self, token: str, *, sender: str, check: Callable[[str], object] | None = None) -> bytes:
+        """The document under a seal by `sender` for this recipient; otherwise `seal_invalid`, `key_weak`.
+
+        `check(kid)` raises what is wrong with a key other than the newest; without it each of them opens.
+        """
         parts = split(token)
         segment = parts[0]
-        known = self._known.pop(segment, None) or self._derive(segment)
+        known = self._known.pop(segment, None) or self._derive(segment, check)
+        if check is not None and known[2] != self._newest:
+            check(known[2])
         if len(segment) <= HEADER_KEPT_MAX:
             self._known[segment] = known
         if known[0] != sender:
             raise MeshError("seal_invalid")
         return decrypt(known[1], parts)
 
-    def _derive(self, segment: bytes) -> tuple[str, AESGCM]:
+    def _derive(self, segment: bytes, check: Callable[[str], object] | None) -> tuple[str, AESGCM, str]:
         if len(self._known) >= CHANNELS_MAX:
             del self._known[next(iter(self._known))]
-        apu, apv, cipher = read_header(segment, self._key)
+        kid = key_of(segment)
+        key = self._keys.get(kid)
+        if key is None:
+            if check is not None:
+                check(kid)
+            raise MeshError("seal_invalid")
+        apu, apv, cipher = read_header(segment, key)
         if apv != self._recipient:
             raise MeshError("seal_invalid")
-        return apu, cipher
+        return apu, cipher, kid

@@ -144,9 +144,7 @@ class Signers:
 
 def check_key(known: KnownKey, consent: Consent, now_us: int) -> None:
     """`MeshError` certificate_* unless the key was valid when the consent was given, and is not revoked by now."""
-    known.check(consent.from_us)
-    if known.revoked_us is not None and now_us >= known.revoked_us:
-        raise MeshError("certificate_revoked")
+    known.check_since(consent.from_us, now_us)
 
 
 class Kept(NamedTuple):

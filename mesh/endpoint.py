@@ -479,8 +479,8 @@ class Endpoint:
     def resume(self) -> None:
         """Take up what the database holds: deliveries under way, pushes not handled yet."""
         self._outbox.load(self.host.store.outbox())
-        for line, permit_line in self.host.store.unhandled():
-            self._spawn_push(self._subscriber.reopen(line, permit_line))
+        for line, permit_line, data in self.host.store.unhandled():
+            self._spawn_push(self._subscriber.reopen(line, permit_line, data))
         self.start()
         self._arm()
         if self.host.ledger.size:

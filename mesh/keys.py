@@ -11,6 +11,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -44,6 +45,10 @@ SMALL_ORDER_U: Final = frozenset(
     }
 )
 """u of the points of curve25519 and of its twist whose order divides 8; a test derives it."""
+
+
+KINDS: Final = ("signing", "sealing", "tls")
+"""What a node's three keys are for; each may change alone."""
 
 
 class Counts:
@@ -227,6 +232,8 @@ class NodeKeys:
     signing: SigningKey
     sealing: SealingKey
     tls: SigningKey
+    former: tuple[SealingKey, ...] = ()
+    """Sealing keys of before that still open what was sealed for them, the newest last."""
 
     @classmethod
     def derived(cls, seed: bytes, address: str, generation: int = 0) -> NodeKeys:
@@ -238,3 +245,14 @@ class NodeKeys:
             SealingKey.from_seed(derive(seed, *own, "sealing")),
             SigningKey.from_seed(derive(seed, *own, "tls")),
         )
+
+    def changed(self, new: NodeKeys, kinds: Collection[str], *, revoked: bool = False) -> NodeKeys:
+        """These keys with new ones of some kinds (`KINDS`) in their place.
+
+        Former sealing keys go on opening what was sealed for them, unless they are revoked.
+        """
+        signing, sealing, tls = (getattr(new if kind in kinds else self, kind) for kind in KINDS)
+        former = () if revoked else self.former
+        if sealing is not self.sealing and not revoked:
+            former = (*former, self.sealing)
+        return NodeKeys(self.address, signing, sealing, tls, former)

@@ -24,6 +24,8 @@ from mesh.exchange import PUBLISHER, RELAY, Happening, LifeCycle, State, Table, 
 from mesh.places import Places
 
 _LIVE = (State.WAITING, State.SENT)
+Stored = tuple[int, str, str, str, bytes, int, int, str | None, str]
+"""Number, sender, recipient, digest, line, expiry_us, added_us, subject and state of a delivery."""
 
 
 class Delivery(LifeCycle):
@@ -31,7 +33,7 @@ class Delivery(LifeCycle):
 
     __slots__ = (
         "added_us", "attempts", "digest", "due_us", "expiry_us", "line", "number", "permits", "sender",
-        "to",
+        "subject", "to",
     )  # fmt: skip
 
     table: ClassVar[Table] = RELAY
@@ -46,6 +48,7 @@ class Delivery(LifeCycle):
         line: bytes,
         expiry_us: int,
         added_us: int,
+        subject: str | None,
         due_us: int,
     ) -> None:
         super().__init__()
@@ -58,6 +61,8 @@ class Delivery(LifeCycle):
         self.expiry_us = expiry_us
         self.added_us = added_us
         """When it was taken over; a push is judged by this time."""
+        self.subject = subject
+        """Whom it is about, by this party's own code: the seal around the sender's may be closed by then."""
         self.due_us = due_us
         """By the monotonic clock."""
         self.attempts = 0
@@ -98,22 +103,34 @@ class Outbox:
         self.dead: dict[int, Delivery] = {}
         self._numbers = 0
 
-    def load(self, rows: Iterable[tuple[int, str, str, str, bytes, int, int, str]]) -> None:
-        """Take up what a restart finds: (number, sender, to, digest, line, expiry_us, added_us, state), as stored."""
+    def load(self, rows: Iterable[Stored]) -> None:
+        """Take up what a restart finds, as stored."""
         mono_us = self._monotonic_us()
-        for number, sender, to, digest, line, expiry_us, added_us, state in rows:
+        for number, sender, to, digest, line, expiry_us, added_us, subject, state in rows:
             self._numbers = max(self._numbers, number)
-            delivery = self._kind(number, sender, to, digest, line, expiry_us, added_us, mono_us)
+            delivery = self._kind(number, sender, to, digest, line, expiry_us, added_us, subject, mono_us)
             self.restore(delivery, (state, 0, mono_us, expiry_us))
 
-    def add(self, sender: str, to: str, digest: str, line: bytes, expiry_us: int, now_us: int) -> Write:
-        """Take a message in; it is due at once."""
+    def add(
+        self,
+        sender: str,
+        to: str,
+        digest: str,
+        line: bytes,
+        expiry_us: int,
+        now_us: int,
+        subject: str | None = None,
+    ) -> Write:
+        """Take a message in; it is due at once. `subject` is whom it is about, by this party's own code."""
         self._numbers += 1
         mono_us = self._monotonic_us()
-        delivery = self._kind(self._numbers, sender, to, digest, line, expiry_us, now_us, mono_us)
+        delivery = self._kind(self._numbers, sender, to, digest, line, expiry_us, now_us, subject, mono_us)
         delivery.fire(Happening.TAKE)
         self._place(delivery)
-        return ("outbox", (delivery.number, sender, to, digest, line, expiry_us, now_us, delivery.state))
+        return (
+            "outbox",
+            (delivery.number, sender, to, digest, line, expiry_us, now_us, subject, delivery.state),
+        )
 
     def purge(self, expired_before_us: int) -> list[Write]:
         """Forget the dead letters that expired before; nobody can send them again any more."""

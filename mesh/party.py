@@ -117,11 +117,15 @@ class Party:
         self.address = address
         self.member = member_of(address)
         self.zone = zone
-        self.keys = keys
         self.view = view
         self.sealer = sealer
-        self.opener = Opener(address, keys.sealing)
         self.new_id = new_id
+        self.take_keys(keys)
+
+    def take_keys(self, keys: NodeKeys) -> None:
+        """Sign and seal with these from here on; former sealing keys open what is still under way."""
+        self.keys = keys
+        self.opener = Opener(self.address, keys.sealing, keys.former)
 
     def admit(
         self, line: bytes, now_us: int, *, key_time_us: int | None = None, walk: Walk | None = None
@@ -204,9 +208,20 @@ class Party:
         except Unsendable as error:
             raise Unsendable(error.code, f"subject: {error.detail}") from None
 
-    def unseal(self, token: str, message: Request | Reply | Notice | Event) -> bytes:
-        """The content of a seal, if it was made for this very message and party; else `seal_invalid`."""
-        document = self.opener.open(token, sender=message.source)
+    def open(self, token: str, sender: str, now_us: int) -> bytes:
+        """The document under a seal by `sender`, for the newest sealing key or any that counts now.
+
+        Raises `MeshError`: seal_invalid, key_weak, and seal_key_revoked for a key of this party that was revoked.
+        """
+
+        def check(kid: str) -> None:
+            self.view.lookup(self.address).check_seal_key(kid, now_us)
+
+        return self.opener.open(token, sender=sender, check=check)
+
+    def unseal(self, token: str, message: Request | Reply | Notice | Event, now_us: int) -> bytes:
+        """The content of a seal, if it was made for this very message and party; else `seal_invalid`, or as `open`."""
+        document = self.open(token, message.source, now_us)
         binding = _binding(message.id, message.source, self.address)
         if document.startswith(binding):
             # The canonical form, as this party would have written it; the content is judged by who reads it.

@@ -66,13 +66,14 @@ class Post:
             # Else the first copy is about to be committed, and its receipt answers this one as well.
             return
         recipients = self._recipients(message, admitted.zone, now_us, admitted.walk)
-        self._authoriser.person_of(message)
+        # Its own code is kept with the delivery: the subject is sealed for a key that may be gone before it leaves.
+        subject = self._own_code(self._authoriser.person_of(message, now_us))
         self._authoriser.rates.count(peer, now_us)
         expiry_us = parse_time(message.expiry)
         self._ids.take(message.source, message.id, admitted.digest)
         for recipient in recipients:
             turn.writes.append(
-                self.outbox.add(message.source, recipient, admitted.digest, line, expiry_us, now_us)
+                self.outbox.add(message.source, recipient, admitted.digest, line, expiry_us, now_us, subject)
             )
         turn.calls.append((self._ids.free, (message.source, message.id)))
         turn.undo.append(lambda _: self._give_back(message, admitted.digest, recipients))
@@ -90,6 +91,9 @@ class Post:
             ("outcome", (message.source, message.id, admitted.digest, receipt_line, expiry_us + KEEP_US))
         )
         turn.sends.append((message.source, receipt_line))
+
+    def _own_code(self, person: bytes) -> str:
+        return self._authoriser.codes.code(self._party.member, person)
 
     def _give_back(self, message: Event | Notice, digest: str, recipients: Iterable[str]) -> None:
         """The takeover could not be committed: the publisher sends the push again."""
@@ -203,7 +207,7 @@ class Post:
         authoriser = self._authoriser
         self._authoriser.recipient(delivery.to, now_us)
         basis = self._basis_for(message, delivery.to, now_us)
-        person = authoriser.person_of(message)
+        person = authoriser.codes.person(delivery.subject or "", self._party.member)
         permit, permit_digest = authoriser.permit(
             message,
             delivery.digest,
@@ -222,7 +226,7 @@ class Post:
             service=message.type,
             procedure=basis.procedure or None,
             items=getattr(message, "items", None),
-            subject=authoriser.codes.code(self._party.member, person),
+            subject=delivery.subject,
             requestdigest=delivery.digest,
             permitdigest=permit_digest,
             undisclosed=basis.undisclosed,

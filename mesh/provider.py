@@ -128,7 +128,7 @@ class Provider:
             self._check_person(permit)
         consent = None if permit.consent is None else self._check_consent(permit.consent, request, now_us)
         walk.to(CONTENT)
-        data = self._party.unseal(request.data, request)
+        data = self._party.unseal(request.data, request, now_us)
         check_no_personal_number(data)
         return Asked(request, admitted.digest, life, permit, permit_line, permit_digest, data, consent)
 

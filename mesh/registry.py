@@ -11,11 +11,13 @@ Rules kept here:
    it, when its key may have been replaced since.
 6. A certificate is renewed when it is used in its last year: the same key gets one over its whole time, so that what
    was signed before stays verifiable. One that was entered by hand is left as it is, and so is what was revoked.
+7. A key belongs to one node. Two exceptions, which the entries themselves name, and so the root's signature: the
+   instances of a broker role share its sealing key, the addresses of one site its TLS key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -24,7 +26,7 @@ from msgspec import Meta, Struct
 from mesh import jws, merkle
 from mesh.errors import MeshError
 from mesh.keys import NodeKeys, SealPublicKey, VerifyKey, load_public_key, load_seal_key
-from mesh.names import Zone, check_address
+from mesh.names import Zone, check_address, is_role, matches
 from mesh.parsing import decode
 
 if TYPE_CHECKING:
@@ -67,6 +69,10 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     services: tuple[str, ...]
     keys: Annotated[tuple[KeyRecord, ...], Meta(min_length=1)]
     events: tuple[str, ...] = ()
+    sealing_role: Annotated[str, Meta(max_length=200)] | None = None
+    """The broker role whose instances share the sealing key."""
+    tls_site: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    """The site whose addresses share the TLS key."""
 
 
 class Head(Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +97,40 @@ def key_record(authority: Authority, keys: NodeKeys, *, from_us: int, until_us: 
     return KeyRecord(public.raw, keys.sealing.public.raw, keys.tls.public.raw, chain, from_us, until_us)
 
 
+class KeyHolders:
+    """Who holds which key, of all entries: a key belongs to one node, unless both entries name why it is shared."""
+
+    def __init__(self) -> None:
+        self._held: dict[bytes, dict[str, tuple[str, str | None]]] = {}
+        """Key → address → what it is for, and the role or site that shares it."""
+
+    def check(self, entry: Entry) -> None:
+        """`MeshError` sender_mismatch for a key of another node, key_weak for one with two purposes."""
+        role = entry.sealing_role
+        if role is not None and not (is_role(role) and matches(role, entry.address)):
+            raise MeshError("sender_mismatch", "a node shares the sealing key of a role that it has")
+        own: dict[bytes, str] = {}
+        for key, use in _uses(entry):
+            if own.setdefault(key, use[0]) != use[0]:
+                raise MeshError("key_weak", "a node has three different keys")
+            for address, other in self._held.get(key, {}).items():
+                if address != entry.address and (other != use or use[1] is None):
+                    raise MeshError("sender_mismatch", "a key belongs to one node")
+
+    def enter(self, entry: Entry) -> None:
+        """Take an entry in that was checked, also in place of an earlier one."""
+        for key, use in _uses(entry):
+            self._held.setdefault(key, {})[entry.address] = use
+
+
+def _uses(entry: Entry) -> Iterator[tuple[bytes, tuple[str, str | None]]]:
+    """Every key of an entry, what it is for, and the role or site that shares it."""
+    for record in entry.keys:
+        yield record.sign, ("signing", None)
+        yield record.seal, ("sealing", entry.sealing_role)
+        yield record.tls, ("tls", entry.tls_site)
+
+
 class Registry:
     """The authority's side. Addresses keep their positions, so that a change costs O(log n).
 
@@ -113,6 +153,7 @@ class Registry:
         self._tree = merkle.FixedTree()
         self._stored: dict[str, tuple[int, bytes]] = {}
         self._address_of: dict[str, str] = {}
+        self._holders = KeyHolders()
         self._renewed_at_us: dict[str, int] = {}
         """When the source is asked again for an entry that it made."""
         self._version = 0
@@ -126,15 +167,14 @@ class Registry:
         """Enter a node, or replace its entry.
 
         `MeshError` schema_invalid or recipient_unknown for an entry that is none; key_weak and
-        message_malformed for its keys; sender_mismatch for a key of another node; key_unknown and
-        certificate_revoked if an earlier key is left out, or its revocation.
+        message_malformed for its keys; sender_mismatch for a key of another node that is not shared by a role or site
+        which both name; key_unknown and certificate_revoked if an earlier key is left out, or its revocation.
         """
         data = _encode(entry)
         entry = decode(data, _entry_decoder)
         address = check_address(entry.address)
         kids = [load_keys(record)[0].kid for record in entry.keys]
-        if any(self._address_of.get(kid, address) != address for kid in kids):
-            raise MeshError("sender_mismatch", "a key belongs to one node")
+        self._holders.check(entry)
         leaf = merkle.leaf_hash(data)
         if (stored := self._stored.get(address)) is None:
             index = self._tree.append(leaf)
@@ -143,6 +183,7 @@ class Registry:
             _check_history(decode(stored[1], _entry_decoder), entry)
             self._tree.replace(index, leaf)
         self._stored[address] = (index, data)
+        self._holders.enter(entry)
         self._renewed_at_us.pop(address, None)
         for kid in kids:
             self._address_of[kid] = address
@@ -155,13 +196,31 @@ class Registry:
         if (stored := self._stored.get(address)) is None:
             raise MeshError("recipient_unknown")
         entry = decode(stored[1], _entry_decoder)
-        keys = tuple(
-            msgspec.structs.replace(
-                key, revoked_us=at_us if key.revoked_us is None else min(key.revoked_us, at_us)
-            )
-            for key in entry.keys
-        )
-        self.put(msgspec.structs.replace(entry, keys=keys))
+        self.put(msgspec.structs.replace(entry, keys=tuple(_revoked(key, at_us) for key in entry.keys)))
+
+    def change_keys(self, address: str, *, revoked_us: int | None = None) -> None:
+        """Take over the keys that the source has for a node now; `MeshError` recipient_unknown.
+
+        The former ones stay listed until they expire, or are revoked from a time on.
+        """
+        self.entry(address)
+        made = None if self._source is None else self._source(address)
+        if made is None:
+            raise MeshError("recipient_unknown")
+        self._put_made(made, revoked_us)
+
+    def _put_made(self, made: Entry, revoked_us: int | None = None) -> None:
+        """Enter what the source made, behind the earlier keys of the node: it is made anew before its certificate ends."""
+        address, newest = made.address, made.keys[-1]
+        if (stored := self._stored.get(address)) is not None:
+            listed = decode(stored[1], _entry_decoder).keys
+            former = [key for key in listed if _same(key) != _same(newest)]
+            if revoked_us is not None:
+                former = [_revoked(key, revoked_us) for key in former]
+            made = msgspec.structs.replace(made, keys=(*former, newest))
+        self.put(made)
+        left_us = newest.until_us - self._now()
+        self._renewed_at_us[address] = self._now() + max(left_us - RENEWED_BEFORE_US, left_us // 2)
 
     def head(self) -> bytes:
         """The current head, a compact JWS. A new one is signed after a change and at half its life."""
@@ -185,9 +244,7 @@ class Registry:
         ):
             made = self._source(address)
             if made is not None:
-                self.put(made)
-                left_us = made.keys[-1].until_us - self._now()
-                self._renewed_at_us[address] = self._now() + max(left_us - RENEWED_BEFORE_US, left_us // 2)
+                self._put_made(made)
         if (stored := self._stored.get(address)) is None:
             return None
         index, data = stored
@@ -218,11 +275,22 @@ def load_keys(record: KeyRecord) -> tuple[VerifyKey, SealPublicKey, VerifyKey]:
     return load_public_key(record.sign), load_seal_key(record.seal), load_public_key(record.tls)
 
 
+def _same(record: KeyRecord) -> tuple[bytes, bytes, bytes]:
+    """Two records are of one generation if they have the same keys."""
+    return record.sign, record.seal, record.tls
+
+
+def _revoked(record: KeyRecord, at_us: int) -> KeyRecord:
+    """The record, revoked from that time on at the latest."""
+    earlier_us = at_us if record.revoked_us is None else min(record.revoked_us, at_us)
+    return msgspec.structs.replace(record, revoked_us=earlier_us)
+
+
 def _check_history(old: Entry, new: Entry) -> None:
-    listed = {record.sign: record for record in new.keys}
+    listed = {_same(record): record for record in new.keys}
     for record in old.keys:
-        if record.sign not in listed:
+        if _same(record) not in listed:
             raise MeshError("key_unknown", "a node's earlier keys stay listed")
-        revoked_us = listed[record.sign].revoked_us
+        revoked_us = listed[_same(record)].revoked_us
         if record.revoked_us is not None and (revoked_us is None or revoked_us > record.revoked_us):
             raise MeshError("certificate_revoked", "a revocation is not taken back")

@@ -159,7 +159,7 @@ class Requester:
         data = b""
         if isinstance(answer, Reply):
             admitted.walk.to(CONTENT)
-            data = party.unseal(answer.data, answer)
+            data = party.unseal(answer.data, answer, now_us)
             check_no_personal_number(data)
         admitted.walk.to(REPLY)
         question = self._questions.get(answer.requestdigest)

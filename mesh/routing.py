@@ -190,7 +190,7 @@ class Router:
         walk.to(AUTHORISATION)
         basis = authoriser.basis_of(request, items, now_us)
         consent = self._consent(request, items, basis, now_us)
-        person = authoriser.person_of(request) if request.subject is not None else None
+        person = authoriser.person_of(request, now_us) if request.subject is not None else None
         authoriser.rates.count(peer, now_us)
         codes = authoriser.codes
         permit, permit_digest = authoriser.permit(
@@ -234,7 +234,7 @@ class Router:
             request.consent,
             provider=request.recipient,
             firm=member_of(request.source),
-            subject=self._authoriser.subject_of(request),
+            subject=self._authoriser.subject_of(request, now_us),
             procedure=request.procedure or "",
             service=request.type,
             items=items,

@@ -120,6 +120,14 @@ def _derive(secret: bytes, apu: bytes, apv: bytes) -> AESGCM:
     return AESGCM(ConcatKDFHash(SHA256(), 32, info).derive(secret))
 
 
+def key_of(segment: bytes) -> str:
+    """The name (`kid`) of the key that a header was made for; `seal_invalid` if it is none."""
+    try:
+        return decode(base64url.decode(segment), _decode_header).kid
+    except MeshError:
+        raise MeshError("seal_invalid") from None
+
+
 def read_header(segment: bytes, key: SealingKey) -> tuple[str, str, AESGCM]:
     """Sender, recipient and cipher of a header that was made for the key."""
     try:

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 from mesh import names
 from mesh.arguments import (
@@ -36,7 +36,7 @@ from mesh.endpoint import last_message
 from mesh.errors import CODES, MeshError, UsageError
 from mesh.faults import Crash, Disturbance, Faults, InForce, Plan
 from mesh.host import Host
-from mesh.keys import NodeKeys, SealingKey, derive
+from mesh.keys import KINDS, NodeKeys, SealingKey, derive
 from mesh.ledger import Ledger
 from mesh.linkage import CodeBook
 from mesh.message import parse_time
@@ -66,6 +66,16 @@ CERTIFICATE_LIFE_US = 3 * 365 * 86_400_000_000
 RENEWED_EVERY_US = CERTIFICATE_LIFE_US - RENEWED_BEFORE_US
 
 AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+class Generation(NamedTuple):
+    """A node's keys since it changed them last."""
+
+    number: int
+    since_us: int
+    keys: NodeKeys
+    sealing: tuple[SealingKey, ...]
+    """Every sealing key that it ever had, for the recording."""
 
 
 class Enrolment:
@@ -115,6 +125,8 @@ class Simulation:
         self._by_system: dict[str, list[str]] = {}
         self._nodes: dict[str, Node] = {}
         self._stores: dict[str, Store] = {}
+        self._changed: dict[str, Generation] = {}
+        """The keys of those who changed them."""
         self._down: dict[str, None] = {}
         self._offline: dict[str, int] = {}
         self._skews_us: dict[str, int] = {}
@@ -250,16 +262,44 @@ class Simulation:
 
     def keys_of(self, address: str) -> NodeKeys:
         """The private keys of a simulated node; they come from the seed."""
-        return NodeKeys.derived(self._root, address)
+        return (
+            self._changed[address].keys if address in self._changed else NodeKeys.derived(self._root, address)
+        )
+
+    def change_keys(self, address: str, *kinds: str, revoked: bool = False) -> None:
+        """Give a node new keys, all three or those named (`signing`, `sealing`, `tls`); it may be up or down.
+
+        The former ones stay listed until they expire: what was signed by them counts, and what was sealed for them
+        opens. With `revoked` they count no more from now on.
+        """
+        self._check_enrolled("change_keys", address)
+        for kind in kinds:
+            if kind not in KINDS:
+                raise UsageError(
+                    f"change_keys: there is no kind of key {kind!r}; there are: {', '.join(KINDS)}"
+                )
+        self.registry.entry(address)  # Those of before, if nobody has asked for them yet.
+        now_us, before = self.now_us(), self.keys_of(address)
+        last = self._changed.get(address, Generation(0, now_us, before, (before.sealing,)))
+        new = NodeKeys.derived(self._root, address, last.number + 1)
+        keys = before.changed(new, kinds or KINDS, revoked=revoked)
+        sealing = last.sealing if keys.sealing is before.sealing else (*last.sealing, keys.sealing)
+        self._changed[address] = Generation(last.number + 1, now_us, keys, sealing)
+        node = self._nodes.get(address)
+        if node is not None:  # Before anybody can seal for them.
+            node.party.take_keys(keys)
+        self.registry.change_keys(address, revoked_us=now_us if revoked else None)
 
     def _make_entry(self, address: str) -> Entry | None:
         enrolment = self._enrolled.get(address)
         if enrolment is None:
             return None
+        changed = self._changed.get(address)
+        since_us = self.start_us if changed is None else changed.since_us
         record = key_record(
             self.authority,
             self.keys_of(address),
-            from_us=self.start_us - 86_400_000_000,
+            from_us=since_us - 86_400_000_000,  # A clock that is behind must not take it for not yet valid.
             until_us=self._certified_until_us(),
         )
         cls = enrolment.cls
@@ -641,7 +681,9 @@ class Simulation:
         self.trace.before_commit = None
         self.trace.registry(self.registry, self.authority.root_der)
         for address in (*self._nodes, *stopped):
-            self.trace.sealing_key(address, self.keys_of(address).sealing)
+            changed = self._changed.get(address)
+            kept = (self.keys_of(address).sealing,) if changed is None else changed.sealing
+            self.trace.sealing_keys(address, kept)
         self.abandon()
 
     def abandon(self) -> None:

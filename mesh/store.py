@@ -28,11 +28,11 @@ CREATE TABLE IF NOT EXISTS mesh_outcome(
   line BLOB NOT NULL, keep_us INTEGER NOT NULL, permit BLOB, UNIQUE(id, source));
 CREATE TABLE IF NOT EXISTS mesh_inbox(
   number INTEGER PRIMARY KEY, source TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL,
-  line BLOB NOT NULL, permit BLOB NOT NULL, receipt BLOB NOT NULL, keep_us INTEGER NOT NULL,
+  line BLOB NOT NULL, permit BLOB NOT NULL, receipt BLOB NOT NULL, keep_us INTEGER NOT NULL, data BLOB NOT NULL,
   done INTEGER NOT NULL DEFAULT 0, UNIQUE(id, source));
 CREATE TABLE IF NOT EXISTS mesh_outbox(
   number INTEGER PRIMARY KEY, sender TEXT NOT NULL, recipient TEXT NOT NULL, digest TEXT NOT NULL, line BLOB NOT NULL,
-  expiry_us INTEGER NOT NULL, added_us INTEGER NOT NULL, stage TEXT NOT NULL);
+  expiry_us INTEGER NOT NULL, added_us INTEGER NOT NULL, subject TEXT, stage TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS mesh_meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- A provider's answer is a ledger row and a kept outcome. As one statement it is a transaction by itself,
 -- which costs half of four statements where commits cannot be shared.
@@ -53,13 +53,14 @@ _WRITES: Final = {
         "INSERT INTO mesh_outcome(source, id, digest, line, keep_us, permit) VALUES (?, ?, ?, ?, ?, ?)"
     ),
     "inbox": (
-        "INSERT INTO mesh_inbox(source, id, digest, line, permit, receipt, keep_us)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)"
-    ),
-    "inbox_done": "UPDATE mesh_inbox SET done = 1 WHERE id = ? AND source = ?",
-    "outbox": (
-        "INSERT INTO mesh_outbox(number, sender, recipient, digest, line, expiry_us, added_us, stage)"
+        "INSERT INTO mesh_inbox(source, id, digest, line, permit, receipt, keep_us, data)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    ),
+    # A body that was handled is its node's own matter from then on.
+    "inbox_done": "UPDATE mesh_inbox SET done = 1, data = x'' WHERE id = ? AND source = ?",
+    "outbox": (
+        "INSERT INTO mesh_outbox(number, sender, recipient, digest, line, expiry_us, added_us, subject, stage)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ),
     "outbox_gone": "DELETE FROM mesh_outbox WHERE number = ?",
     "outbox_dead": "UPDATE mesh_outbox SET stage = ? WHERE number = ?",
@@ -194,15 +195,16 @@ class Store:
         ).fetchone()
         return row is not None and row[0] == 1
 
-    def unhandled(self) -> list[tuple[bytes, bytes]]:
-        """Line and permit of every push that was taken in and not handled yet."""
-        rows = self._execute("SELECT line, permit FROM mesh_inbox WHERE done = 0 ORDER BY number")
-        return [(row[0], row[1]) for row in rows]
+    def unhandled(self) -> list[tuple[bytes, bytes, bytes]]:
+        """Line, permit and opened body of every push that was taken in and not handled yet."""
+        rows = self._execute("SELECT line, permit, data FROM mesh_inbox WHERE done = 0 ORDER BY number")
+        return [(row[0], row[1], row[2]) for row in rows]
 
-    def outbox(self) -> list[tuple[int, str, str, str, bytes, int, int, str]]:
+    def outbox(self) -> list[tuple[int, str, str, str, bytes, int, int, str | None, str]]:
         """Every delivery, as `Outbox.load` takes it."""
         rows = self._execute(
-            "SELECT number, sender, recipient, digest, line, expiry_us, added_us, stage FROM mesh_outbox ORDER BY number"
+            "SELECT number, sender, recipient, digest, line, expiry_us, added_us, subject, stage"
+            " FROM mesh_outbox ORDER BY number"
         )
         return [tuple(row) for row in rows]
 

@@ -115,10 +115,10 @@ class Subscriber:
         data = b""
         if isinstance(message, Notice):
             walk.to(CONTENT)
-            data = self._party.unseal(message.data, message)
+            data = self._party.unseal(message.data, message, now_us)
             check_no_personal_number(data)
             self._read(message.type, data)
-        self._take_in(life, message, line, permit, permit_line, now_us, turn)
+        self._take_in(life, message, line, permit, permit_line, data, now_us, turn)
         return Pushed(life, message, permit, data)
 
     def _check_address(self, message: Event | Notice, kind: str, permit: Permit, digest: str) -> None:
@@ -157,6 +157,7 @@ class Subscriber:
         line: bytes,
         permit: Permit,
         permit_line: bytes,
+        data: bytes,
         now_us: int,
         turn: Turn,
     ) -> None:
@@ -193,7 +194,7 @@ class Subscriber:
         life.fire(Happening.PUSH)
         self._entering[key] = life
         turn.rows.append(row)
-        turn.writes.append(("inbox", (*key, life.digest, line, permit_line, receipt_line, keep_us)))
+        turn.writes.append(("inbox", (*key, life.digest, line, permit_line, receipt_line, keep_us, data)))
         turn.sends.append((BROKER, receipt_line))
         turn.calls.append((life.fire, (Happening.COMMIT,)))
         turn.calls.append((self._entering.pop, (key, None)))
@@ -209,10 +210,12 @@ class Subscriber:
         turn.writes.append(("inbox_done", (pushed.message.id, pushed.message.source)))
         turn.calls.append((pushed.life.fire, (Happening.HANDLE,)))
 
-    def reopen(self, line: bytes, permit_line: bytes) -> Pushed:
-        """A push from the inbox, to be handled after a restart: its own records are not judged again."""
+    def reopen(self, line: bytes, permit_line: bytes, data: bytes) -> Pushed:
+        """A push from the inbox, to be handled after a restart: its own records are not judged again.
+
+        Nor is its body opened again: the key for which that was sealed may be gone.
+        """
         message, permit = read_line(line), read_line(permit_line)
-        data = self._party.unseal(message.data, message) if isinstance(message, Notice) else b""
         life = Receiving(digest_of(line))
         life.restore((State.RECEIVED,))
         return Pushed(life, message, permit, data)

@@ -196,7 +196,8 @@ def keep_record(sim: Simulation, line: bytes) -> None:
     turn = Turn()
     subject = None
     if request.subject is not None:
-        subject = msgspec.json.decode(sim.node(BROKER).party.unseal(request.subject, request), type=str)
+        opened = sim.node(BROKER).party.unseal(request.subject, request, sim.now_us())
+        subject = msgspec.json.decode(opened, type=str)
     row = Row(
         "opened",
         parse_time(request.time),

@@ -10,7 +10,7 @@ Rules kept here:
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import msgspec
@@ -31,11 +31,12 @@ _entry_decoder = msgspec.json.Decoder(Entry)
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A verified signing key of a node, and when it counts, in µs since 1970."""
+    """One generation of a node's verified keys, and when it counts, in µs since 1970."""
 
     address: str
     zone: Zone
     verify_key: VerifyKey
+    seal_key: SealPublicKey
     valid_from_us: int
     valid_until_us: int
     revoked_us: int | None
@@ -46,13 +47,27 @@ class KnownKey:
             raise MeshError("certificate_expired")
         if at_us < self.valid_from_us:
             raise MeshError("certificate_not_yet_valid")
-        if self.revoked_us is not None and at_us >= self.revoked_us:
+        if self.is_revoked(at_us):
             raise MeshError("certificate_revoked")
+
+    def check_since(self, signed_us: int, now_us: int) -> None:
+        """As `check` for what was signed then and still stands: `certificate_revoked` if the key was revoked by now."""
+        self.check(signed_us)
+        if self.is_revoked(now_us):
+            raise MeshError("certificate_revoked")
+
+    def is_revoked(self, at_us: int) -> bool:
+        """Whether it is revoked at that time."""
+        return self.revoked_us is not None and at_us >= self.revoked_us
+
+    def counts(self, at_us: int) -> bool:
+        """Whether it is neither expired nor revoked at that time."""
+        return at_us <= self.valid_until_us and not self.is_revoked(at_us)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownNode:
-    """A verified entry. `keys` are all its signing keys, the newest last, which `verify_key` is of."""
+    """A verified entry. `keys` are all its generations, the newest last, which `verify_key` and the others are of."""
 
     address: str
     member: str
@@ -64,10 +79,22 @@ class KnownNode:
     tls_key: VerifyKey
     keys: tuple[KnownKey, ...]
 
+    def check_seal_key(self, kid: str, at_us: int) -> None:
+        """`MeshError` unless a sealing key of the node counts at that time: seal_key_revoked, or seal_invalid."""
+        same = [key for key in self.keys if key.seal_key.kid == kid]
+        if any(key.counts(at_us) for key in same):
+            return
+        if any(key.is_revoked(at_us) for key in same):
+            raise MeshError("seal_key_revoked")
+        raise MeshError("seal_invalid", "it is sealed for a key that expired, or for nobody's")
+
+    def revoked_by(self, at_us: int) -> int:
+        """How many generations of its keys were revoked by then."""
+        return sum(key.is_revoked(at_us) for key in self.keys)
+
     def is_revoked(self, at_us: int) -> bool:
         """Whether its newest keys are revoked at that time: then nothing may be sealed for it, nor sent to it."""
-        revoked_us = self.keys[-1].revoked_us
-        return revoked_us is not None and at_us >= revoked_us
+        return self.keys[-1].is_revoked(at_us)
 
 
 class RegistrySource(Protocol):
@@ -158,7 +185,8 @@ class _Verified:
             raise MeshError("recipient_unknown", "the registry answered with another node's entry")
         snapshot.nodes[address] = node
         for key in node.keys:
-            snapshot.keys[key.verify_key.kid] = key
+            known = snapshot.keys.get(key.verify_key.kid)
+            snapshot.keys[key.verify_key.kid] = key if known in (None, key) else _joined(known, key)
         return node
 
 
@@ -187,6 +215,16 @@ class View:
             self._follow()
         known = self._snapshot.keys.get(kid)
         return self._find_key(kid) if known is None else known
+
+    def signer(self, token: bytes | str, address: str) -> KnownKey:
+        """Which key of a node, old or new, signed a token; sender_mismatch for another's, or as `key`.
+
+        Its signature and its time are still to be checked.
+        """
+        known = self.key(jws.parse(token).kid)
+        if known.address != address:
+            raise MeshError("sender_mismatch", "it was signed by another party")
+        return known
 
     def lookup(self, address: str) -> KnownNode:
         """The node of this address; `MeshError` recipient_unknown, or what verifying its entry raised."""
@@ -258,6 +296,17 @@ class View:
         return self._verified.prove(self._snapshot, address, proven)
 
 
+def _joined(one: KnownKey, other: KnownKey) -> KnownKey:
+    """A signing key that stayed when another key of its node changed: it counts while either generation does."""
+    revoked = [key.revoked_us for key in (one, other)]
+    return replace(
+        other,
+        valid_from_us=min(one.valid_from_us, other.valid_from_us),
+        valid_until_us=max(one.valid_until_us, other.valid_until_us),
+        revoked_us=None if None in revoked else max(at_us for at_us in revoked if at_us is not None),
+    )
+
+
 def _known_node(data: bytes, root_der: bytes) -> KnownNode:
     """The verified content of an entry; key_unknown if a certificate does not cover its key and time."""
     from mesh.authority import verify_chain
@@ -271,7 +320,15 @@ def _known_node(data: bytes, root_der: bytes) -> KnownNode:
         if certificate.public.raw != record.sign or not covered:
             raise MeshError("key_unknown", "the certificate is for another key or another time")
         known.append(
-            KnownKey(entry.address, entry.zone, signing, record.from_us, record.until_us, record.revoked_us)
+            KnownKey(
+                entry.address,
+                entry.zone,
+                signing,
+                sealing,
+                record.from_us,
+                record.until_us,
+                record.revoked_us,
+            )
         )
     return KnownNode(
         entry.address,

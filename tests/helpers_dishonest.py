@@ -118,7 +118,7 @@ async def _dishonest(sim: Simulation) -> None:
         assert await world.ask(world.anna) == "500"
     authoriser = sim.node(BROKER).authoriser  # type: ignore[attr-defined]
     honest, ben = authoriser.person_of, sim.codes.person(sim.code("gov/digital", world.ben), "gov/digital")
-    authoriser.person_of = lambda message: ben
+    authoriser.person_of = lambda message, now_us: ben
     assert await world.ask(world.anna) == "900"
     authoriser.person_of = honest
     sim.node(RESIDENTS).publish(MOVED, sim.code("muni/01208", world.anna))

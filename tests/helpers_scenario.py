@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import nodes
+from mesh.keys import NodeKeys
+from mesh.registry import KeyHolders
 from mesh.report import Result
 from mesh.runner import run_scenario
 from mesh.scenario import Scenario
@@ -58,6 +61,17 @@ def one_code_for_all(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
     """Issue codes that differ between members in the name in front alone."""
     cipher = sim.codes._make_cipher("everybody")
     sim.codes._cipher = lambda member: cipher  # type: ignore[assignment, method-assign]
+
+
+def one_key_for_two(patch: pytest.MonkeyPatch, of: str, held_by: str) -> None:
+    """Give a node the sealing key of another, by an authority that does not look who has it already."""
+    keys_of = Simulation.keys_of
+
+    def shared(self: Simulation, address: str) -> NodeKeys:
+        return replace(keys_of(self, address), sealing=keys_of(self, address.replace(held_by, of)).sealing)
+
+    patch.setattr(Simulation, "keys_of", shared)
+    patch.setattr(KeyHolders, "check", lambda self, entry: None)
 
 
 def no_history(patch: pytest.MonkeyPatch, sim: Simulation) -> None:

@@ -539,6 +539,20 @@ async def no_body(world: World) -> bytes:
     return world.forger.send(world.request(data=CANARY))
 
 
+@case("seal_key_revoked", TAX)
+async def sealed_for_a_revoked_key(world: World) -> bytes:
+    line = world.forger.line(world.request())
+    world.sim.change_keys(TAX, "sealing", revoked=True)
+    return world.forger.send(line)
+
+
+@case("seal_key_revoked")
+async def subject_sealed_for_a_revoked_key(world: World) -> bytes:
+    line = world.forger.line(world.request())
+    world.sim.change_keys(BROKER, "sealing", revoked=True)
+    return world.forger.send(line)
+
+
 @case("over_broad", TAX)
 async def two_persons(world: World) -> bytes:
     query = json.dumps({"note": CANARY, "subjects": [world.code, world.code]}).encode()

@@ -20,9 +20,7 @@ from openapi_spec_validator import validate
 
 from mesh import jws
 from mesh.asyncapi.document import asyncapi
-from mesh.channels import Opener
 from mesh.cli.app import make_root
-from mesh.keys import SealingKey
 from mesh.loading import modules_of, node_classes, scenarios_of
 from mesh.message import Event
 from mesh.names import BROKER
@@ -32,6 +30,7 @@ from mesh.party import UNKNOWN_TYPE, decode_body
 from mesh.policy import LegalBasis
 from mesh.runner import run_scenario
 from mesh.service import Caller, EventType, NoticeType, PersonalService, Service, receives, serves
+from mesh.trace.opener import opener_of
 from mesh.trace.reader import Trace
 from nodes.data.law import read_law
 
@@ -165,9 +164,9 @@ def test_what_is_under_a_seal_fits_the_schema_of_the_content(
             schema = fields.get(field, {}).get("x-sealed")
             if schema is None or field not in document:
                 continue
-            key = trace.sealing_key(reader)
-            assert key is not None
-            plain = Opener(reader, SealingKey.from_seed(key)).open(document[field], sender=document["source"])
+            opener = opener_of(trace, reader)
+            assert opener is not None
+            plain = opener.open(document[field], sender=document["source"])
             content = json.loads(bytes(decode_body(plain).data))
             if field == "data":
                 assert faults(messages, schema, json.loads(plain)) == []

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mesh import Simulation
-from mesh.keys import NodeKeys
 from mesh.names import BROKER
 from mesh.testing import keep_record, messages
 from scenarios.hostile_mesh import KOBE, Desk, IncomeOffice, run
-from tests.helpers_scenario import Sabotaging, hold, named, one_code_for_all, see_fail
+from tests.helpers_scenario import Sabotaging, hold, named, one_code_for_all, one_key_for_two, see_fail
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -25,13 +23,7 @@ class Sabotage:
 
     @staticmethod
     def a_broker_with_kobes_key(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        keys_of = Simulation.keys_of
-
-        def known(self: Simulation, address: str) -> NodeKeys:
-            sealing = keys_of(self, address.replace(BROKER, KOBE)).sealing
-            return replace(keys_of(self, address), sealing=sealing)
-
-        patch.setattr(Simulation, "keys_of", known)
+        one_key_for_two(patch, KOBE, BROKER)
 
     @staticmethod
     def a_desk_that_tells_more(patch: pytest.MonkeyPatch, sim: Simulation) -> None:

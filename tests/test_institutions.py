@@ -147,7 +147,7 @@ class TestCodes:
     async def test_the_relay_never_hears_a_code(self, sim: Simulation) -> None:
         code = await acquire_code(sim.node(CITY), PERSON)
         heard = [one.message for one in messages(sim) if one.recipient == RELAY]
-        opened = [bytes(sim.node(RELAY).party.unseal(one.data, one)) for one in heard]
+        opened = [bytes(sim.node(RELAY).party.unseal(one.data, one, sim.now_us())) for one in heard]
         assert opened[0] == encode(AcquireQuery(PERSON))
         assert len(opened) == 2
         assert not any(code.encode() in one for one in opened)

@@ -87,7 +87,7 @@ def test_what_no_row_allows_changes_nothing() -> None:
 
 
 def test_a_former_state_comes_back_whole() -> None:
-    life = Delivery(1, "sender", "to", "digest", b"line", 9, 0, 0)
+    life = Delivery(1, "sender", "to", "digest", b"line", 9, 0, None, 0)
     life.fire(Happening.TAKE)
     former = life.former()
     life.fire(Happening.SEND)

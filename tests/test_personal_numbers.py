@@ -69,7 +69,7 @@ def _opened(trace: Trace) -> Iterator[bytes]:
     keys = {
         address: SealingKey.from_seed(raw)
         for (address,) in trace.rows("SELECT address FROM party")
-        if (raw := trace.sealing_key(address)) is not None
+        for raw in trace.sealing_keys(address)
     }
     for sent in {sent.message.number: sent for sent in trace.transmissions()}.values():
         try:

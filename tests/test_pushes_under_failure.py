@@ -661,7 +661,7 @@ def test_what_is_kept_for_long_shields_nothing_from_the_purge(store: Store) -> N
 
 
 def test_pushes_not_handled_yet_outlive_the_purge(store: Store) -> None:
-    rows = [("source", str(number), "digest", b"line", b"permit", b"receipt", 10) for number in range(3)]
+    rows = [("source", str(number), "digest", b"line", b"permit", b"receipt", 10, b"") for number in range(3)]
     store.commit([("inbox", row) for row in rows])
     store.commit([("inbox_done", ("1", "source"))])
     store.purge(50)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh import Event, LegalBasis, NotFound, Refused, Simulation, Withheld
-from mesh.keys import NodeKeys
 from mesh.loading import scenarios_of
 from mesh.testing import messages, simulation
 from nodes import establish
@@ -23,7 +21,7 @@ from nodes.municipality.tax import INCOME, IncomeQuery, TaxOffice
 from nodes.municipality.tax_customised import CustomisedTaxOffice
 from nodes.municipality.tax_layout_2 import INCOME_2, TaxOfficeLayout2
 from nodes.municipality.tax_legacy import LegacyTaxOffice, Record
-from tests.helpers_scenario import Sabotaging, copies_as_of_now, hold, named, see_fail
+from tests.helpers_scenario import Sabotaging, copies_as_of_now, hold, named, one_key_for_two, see_fail
 
 PACKAGES = (STANDARD, CUSTOMISED, SHARED, LATE)
 
@@ -157,13 +155,7 @@ class Sabotage:
 
     @staticmethod
     def one_key_for_both_towns(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        keys_of = Simulation.keys_of
-
-        def shared(self: Simulation, address: str) -> NodeKeys:
-            sealing = keys_of(self, address.replace("muni/01550/tax", "muni/01549/tax")).sealing
-            return replace(keys_of(self, address), sealing=sealing)
-
-        patch.setattr(Simulation, "keys_of", shared)
+        one_key_for_two(patch, "muni/01549/tax", "muni/01550/tax")
 
     @staticmethod
     def a_word_about_the_neighbour(patch: pytest.MonkeyPatch, sim: Simulation) -> None:

@@ -16,7 +16,6 @@ from itertools import islice
 
 import msgspec
 
-from mesh import jws
 from mesh.errors import MeshError
 from mesh.ledger import HEAD_EVERY_US, Head, Row, read_head
 from mesh.merkle import Tree, leaf_hash
@@ -77,10 +76,7 @@ class Ledgers:
             self._compare(party, book)
 
     def _read_head(self, party: str, token: bytes) -> Head:
-        key = self._view.key(jws.parse(token).kid)
-        if key.address != party:
-            raise MeshError("sender_mismatch", "it was signed by another party")
-        return read_head(token, key.verify_key)
+        return read_head(token, self._view.signer(token, party).verify_key)
 
     def row(self, stored: LedgerRow) -> None:
         """Check the next row; raises `Finding`, whose text names party and position."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from mesh.channels import Opener
 from mesh.errors import MeshError
-from mesh.keys import SealingKey
 from mesh.message import Kind
 from mesh.names import BROKER
 from mesh.parsing import parse_json
 from mesh.party import decode_body, read_line
+from mesh.trace.opener import opener_of
 from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS, ASKS
 from mesh.trace.rows import Message, Transmission
@@ -28,10 +27,7 @@ class PersonFilter:
     def __init__(self, trace: Trace, handle: str) -> None:
         self._trace = trace
         self._codes = frozenset(trace.codes_of(handle).values())
-        key = trace.sealing_key(BROKER)
-        self._opener: Opener | None = None
-        if key is not None and len(key) == 32:
-            self._opener = Opener(BROKER, SealingKey.from_seed(key))
+        self._opener = opener_of(trace, BROKER)
         self._about: set[bytes] = set()
         self._strangers: set[bytes] = set()
         """Requests and pushes that were looked at, and are about nobody or somebody else."""

@@ -19,12 +19,12 @@ from typing import Any, Final, NamedTuple
 
 from mesh.channels import Opener
 from mesh.errors import MeshError, UsageError
-from mesh.keys import SealingKey
 from mesh.message import Kind
 from mesh.names import BROKER, is_address, is_role, matches, member_of
 from mesh.parsing import parse_json
 from mesh.party import decode_body, read_line
 from mesh.trace.history import NoCode, shown
+from mesh.trace.opener import opener_of
 from mesh.trace.reader import Trace
 from mesh.trace.rows import Transmission
 
@@ -63,9 +63,7 @@ class Keys:
 
     def _opener(self, reader: str) -> Opener | None:
         if reader not in self._openers:
-            raw = self._trace.sealing_key(reader)
-            known = raw is not None and len(raw) == 32
-            self._openers[reader] = Opener(reader, SealingKey.from_seed(raw or b"")) if known else None
+            self._openers[reader] = opener_of(self._trace, reader)
         return self._openers[reader]
 
 

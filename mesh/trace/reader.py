@@ -29,7 +29,7 @@ from mesh.policy import LegalBasis, Policy
 from mesh.story import Sentence, Spans
 from mesh.trace.opening import UNREADABLE, Damage, Opened, Room, Steps, connect, damaged, one_line
 from mesh.trace.rows import Expectation, LedgerRow, Message, Transmission
-from mesh.trace.schema import FORMAT, NOT_TRIED
+from mesh.trace.schema import FORMAT, NOT_TRIED, SEALING_KEY_SIZE
 
 
 class _Plain(NamedTuple):
@@ -419,10 +419,13 @@ class Trace:
             raise UsageError(f"the trace knows no resident {_printable(handle)}; {known}")
         return codes
 
-    def sealing_key(self, address: str) -> bytes | None:
-        """A simulated node's private sealing key, 32 bytes; None if the trace has none."""
+    def sealing_keys(self, address: str) -> tuple[bytes, ...]:
+        """Every private sealing key that a simulated node had, 32 bytes each; empty if the trace has none."""
         sql = "SELECT key FROM sealing_key WHERE address = ?"
-        return next((key for (key,) in self._beside("sealing_key", sql, tuple[bytes], address)), None)
+        raw = next((key for (key,) in self._beside("sealing_key", sql, tuple[bytes], address)), b"")
+        # A file that somebody altered may have any bytes here: what is no key opens nothing.
+        whole = not len(raw) % SEALING_KEY_SIZE
+        return tuple(raw[at : at + SEALING_KEY_SIZE] for at in range(0, len(raw), SEALING_KEY_SIZE) if whole)
 
     def expectations(self) -> Iterator[Expectation]:
         """What the scenario expected, in order."""

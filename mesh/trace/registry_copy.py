@@ -8,7 +8,7 @@ from mesh import jws
 from mesh.errors import MeshError
 from mesh.merkle import FixedTree, leaf_hash
 from mesh.parsing import decode
-from mesh.registry import TYP, Entry, Head, Proven
+from mesh.registry import TYP, Entry, Head, KeyHolders, Proven
 from mesh.trace.finding import Finding
 from mesh.trace.reader import Trace
 from mesh.view import Shared, View
@@ -53,8 +53,12 @@ class RegistryCopy:
         return self._address_of.get(kid)
 
     def learn(self, view: View) -> None:
-        """Look every entry up, so that its certificates are checked and its keys are known by name."""
-        for address in self._entries:
+        """Look every entry up, so that its certificates are checked and its keys are known by name, and nobody else's."""
+        holders = KeyHolders()
+        for address, (_, data) in self._entries.items():
+            entry = decode(data, _entry_decoder)
+            holders.check(entry)
+            holders.enter(entry)
             for key in view.lookup(address).keys:
                 self._address_of[key.verify_key.kid] = address
 

@@ -43,6 +43,8 @@ CREATE TABLE story(
   number INTEGER PRIMARY KEY, text TEXT NOT NULL, text_ja TEXT NOT NULL, messages TEXT NOT NULL);
 CREATE TABLE sealing_key(address TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
 """
+SEALING_KEY_SIZE: Final = 32
+"""Bytes of one of the keys that `sealing_key.key` has of a node, one behind the other in the order of their time."""
 
 _FORMAT_1: Final = """
 CREATE TABLE transmission(

@@ -264,11 +264,10 @@ class TraceWriter:
             (sentence.text, sentence.text_ja, json.dumps(sentence.messages)),
         )
 
-    def sealing_key(self, address: str, key: SealingKey) -> None:
-        """Keep a simulated node's sealing key, so that its perspective can be opened."""
-        self.db.execute(
-            "INSERT OR REPLACE INTO sealing_key VALUES (?, ?)", (address, key.key.private_bytes_raw())
-        )
+    def sealing_keys(self, address: str, keys: Sequence[SealingKey]) -> None:
+        """Keep every sealing key that a simulated node had, so that its perspective can be opened."""
+        raw = b"".join(key.key.private_bytes_raw() for key in keys)
+        self.db.execute("INSERT OR REPLACE INTO sealing_key VALUES (?, ?)", (address, raw))
 
     def registry(self, registry: RegistryRows, root_der: bytes) -> None:
         """Keep every entry, the head over them and the root certificate."""

@@ -114,9 +114,8 @@ class Reconciliation:
         for party, token in self._trace.heads():
             book = self._books.setdefault(party, _Book())
             try:
-                key = view.key(_kid(token))
-                head = read_head(token, key.verify_key)
-                if key.address != party or head.party != party:
+                head = read_head(token, view.signer(token, party).verify_key)
+                if head.party != party:
                     raise MeshError("sender_mismatch", "a head was signed by another party")
             except MeshError as error:
                 self._add(party, None, None, None, error)
@@ -266,12 +265,6 @@ class _Book:
                 self.covered = size
             else:
                 self.broken.append(head.size)
-
-
-def _kid(token: bytes) -> str:
-    from mesh import jws
-
-    return jws.parse(token).kid
 
 
 def _read(data: bytes) -> Row | None:

@@ -148,7 +148,9 @@ class Commission(Node):
         """A party's records up to a head that it signed now; `ledger_broken`, or `Refused` by the party."""
         known = self._known_head(party)
         answer = await self.ask(party, LEDGER_HEAD, HeadQuery(known.size), procedure=OVERSIGHT)
-        head = read_head(answer.head, self.party.view.lookup(party).verify_key)
+        key = self.party.view.signer(answer.head, party)
+        head = read_head(answer.head, key.verify_key)
+        key.check_since(head.time_us, self.host.now_us())
         if head.party != party:
             raise MeshError("ledger_broken", f"the head that {party} gave is another party's")
         path = [bytes.fromhex(one) for one in answer.path]

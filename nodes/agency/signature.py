@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from mesh import MeshError, Node
+from mesh.keys import VerifyKey
 from nodes.agency.card import Certificate, Signed, read_signed
 from nodes.agency.certificates import CERTIFICATES, CHECKING, STATUS, Status, StatusQuery
 
@@ -17,6 +18,17 @@ _CODES: Final[dict[Status, str]] = {
     "expired": "certificate_expired",
     "revoked": "certificate_revoked",
 }
+
+
+def authority_of(node: Node, certificate: str) -> VerifyKey:
+    """The key of J-LIS that signed a certificate, old or new: a card outlives it.
+
+    Raises `MeshError`: sender_mismatch or key_unknown if it is another's, certificate_revoked.
+    """
+    known = node.party.view.signer(certificate, CERTIFICATES)
+    if known.is_revoked(node.host.now_us()):
+        raise MeshError("certificate_revoked", "the key of J-LIS that signed the certificate was revoked")
+    return known.verify_key
 
 
 async def check_certificate(node: Node, serial: str, at_us: int) -> None:
@@ -34,7 +46,6 @@ async def check_signature(node: Node, signed: Signed, at_us: int) -> tuple[Certi
 
     Raises `MeshError` as `read_signed` and `check_certificate` do.
     """
-    authority = node.party.view.lookup(CERTIFICATES).verify_key
-    certificate, document = read_signed(signed, authority)
+    certificate, document = read_signed(signed, authority_of(node, signed.certificate))
     await check_certificate(node, certificate.serial, at_us)
     return certificate, document

@@ -62,7 +62,7 @@ def seal_filing(node: Node, receipt: str, recipient: str, signed: Signed) -> Fil
 
 def open_filing(node: Node, filing: Filing, sender: str) -> Signed:
     """The signed application under a seal by `sender` for this node; `seal_invalid` for any other."""
-    body = decode_body(node.party.opener.open(filing.sealed, sender=sender))
+    body = decode_body(node.party.open(filing.sealed, sender, node.host.now_us()))
     if (body.id, body.source, body.recipient) != (filing.receipt, sender, node.address):
         raise MeshError("seal_invalid", "the seal belongs to another filing")
     signed = decode(bytes(body.data), _signed_decoder)

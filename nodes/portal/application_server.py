@@ -19,9 +19,8 @@ from mesh.builtin import Empty
 from mesh.message import encode
 from mesh.names import Zone
 from nodes.agency.card import read_certificate
-from nodes.agency.certificates import CERTIFICATES
 from nodes.agency.code_issuer import check_named
-from nodes.agency.signature import check_certificate
+from nodes.agency.signature import authority_of, check_certificate
 from nodes.portal.application import ApiUser, Filing, Receipt, State
 
 SERVER: Final = "gov/portal/application-server"
@@ -119,8 +118,7 @@ class ApplicationServer(Node):
         known = self._filed_us(filing, caller.address)
         if known is not None:
             return FileReply(known)
-        authority = self.party.view.lookup(CERTIFICATES).verify_key
-        serial = read_certificate(filing.certificate, authority).serial
+        serial = read_certificate(filing.certificate, authority_of(self, filing.certificate)).serial
         await check_certificate(self, serial, filed_us)
         with self.effect():
             self.db.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -178,14 +179,15 @@ class Renewing:
     """A registry whose source certifies for `days` at a time, by its clock."""
 
     def __init__(self, at: Setting, days: int) -> None:
-        self.at, self.days, self.made = at, days, 0
+        self.at, self.days, self.made, self.generation = at, days, 0, 0
         self.registry = Registry(at.authority, at.clock, source=self.make)
         self.view = at.new_view(self.registry)
 
     def make(self, address: str) -> Entry:
         self.made += 1
         until_us = self.at.clock.now_us + self.days * DAY_US
-        record = key_record(self.at.authority, node_keys(address), from_us=NOW_US - DAY_US, until_us=until_us)
+        keys = node_keys(address, self.generation)
+        record = key_record(self.at.authority, keys, from_us=NOW_US - DAY_US, until_us=until_us)
         return Entry(address, Zone.MYNUMBER, (), (record,))
 
     def code(self, days: int) -> str | None:
@@ -309,6 +311,124 @@ def test_entries_that_are_none_are_not_registered(at: Setting) -> None:
     assert code_of(put, changed(good, keys=(changed(record, sign=b"short"),))) == "message_malformed"
     assert at.registry.head() is version_before
     assert code_of(put, good) is None
+
+
+def sharing(at: Setting, address: str, kind: str, reason: str | None) -> Entry:
+    """A node with the tax office's key of one kind, in the name of a role or site."""
+    keys = replace(node_keys(address, 7), **{kind: getattr(node_keys(TAX), kind)})
+    record = key_record(at.authority, keys, from_us=NOW_US - DAY_US, until_us=NOW_US + DAY_US)
+    return Entry(address, Zone.MYNUMBER, (), (record,), **named(kind, reason))
+
+
+def named(kind: str, reason: str | None) -> dict[str, str | None]:
+    return {"tls": {"tls_site": reason}, "sealing": {"sealing_role": reason}}.get(kind, {})
+
+
+OTHER_TAX, TAXES = "muni/28100/tax", "muni/*/tax"
+
+
+@pytest.mark.parametrize("kind", ["signing", "sealing", "tls"])
+@pytest.mark.parametrize("generations", [(0,), (0, 1)], ids=["present", "former"])
+def test_a_key_belongs_to_one_node(kind: str, generations: tuple[int, ...], at: Setting) -> None:
+    at.registry.put(at.entry(TAX, *generations))
+    assert code_of(at.registry.put, sharing(at, OTHER_TAX, kind, None)) == "sender_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("kind", "theirs", "own", "code"),
+    [
+        ("sealing", TAXES, TAXES, None),
+        ("sealing", TAXES, None, "sender_mismatch"),
+        ("sealing", None, TAXES, "sender_mismatch"),
+        ("sealing", TAXES, "*/*/tax", "sender_mismatch"),
+        ("sealing", TAXES, "muni/*/health", "sender_mismatch"),
+        ("sealing", TAXES, "the taxes", "sender_mismatch"),
+        ("tls", "data centre 1", "data centre 1", None),
+        ("tls", "data centre 1", None, "sender_mismatch"),
+        ("tls", None, "data centre 1", "sender_mismatch"),
+        ("tls", "data centre 1", "data centre 2", "sender_mismatch"),
+    ],
+)
+def test_two_nodes_share_a_key_if_both_entries_name_why(
+    kind: str, theirs: str | None, own: str | None, code: str | None, at: Setting
+) -> None:
+    at.registry.put(msgspec.structs.replace(at.entry(TAX), **named(kind, theirs)))
+    assert code_of(at.registry.put, sharing(at, OTHER_TAX, kind, own)) == code
+
+
+def test_who_shares_one_kind_of_key_shares_no_other(at: Setting) -> None:
+    at.registry.put(msgspec.structs.replace(at.entry(TAX), sealing_role=TAXES, tls_site="one"))
+    both = {"sealing_role": TAXES, "tls_site": "one"}
+    for number, kind in enumerate(("signing", "sealing", "tls")):
+        entry = msgspec.structs.replace(sharing(at, f"muni/2810{number}/tax", kind, None), **both)
+        assert code_of(at.registry.put, entry) == ("sender_mismatch" if kind == "signing" else None)
+    own = node_keys("muni/13103/tax", 7)
+    # Of one curve are signing and TLS keys: neither may be the other, of another node or of the same.
+    for keys, code in (
+        (replace(own, tls=node_keys(TAX).signing), "sender_mismatch"),
+        (replace(own, signing=node_keys(TAX).tls), "sender_mismatch"),
+    ):
+        record = key_record(at.authority, keys, from_us=NOW_US - DAY_US, until_us=NOW_US + DAY_US)
+        assert code_of(at.registry.put, Entry(keys.address, Zone.MYNUMBER, (), (record,), **both)) == code
+    swapped = replace(node_keys(HEALTH, 1), tls=node_keys(HEALTH).signing)
+    record = key_record(at.authority, swapped, from_us=NOW_US - DAY_US, until_us=NOW_US + DAY_US)
+    health = at.entry(HEALTH)
+    assert (
+        code_of(at.registry.put, msgspec.structs.replace(health, keys=(*health.keys, record))) == "key_weak"
+    )
+
+
+def test_one_key_changes_and_the_others_stay(at: Setting) -> None:
+    """A sealing key is revoked alone: the signing key beside it counts on, and as long as before."""
+    own = replace(node_keys(TAX, 1), signing=node_keys(TAX).signing, tls=node_keys(TAX).tls)
+    record = key_record(at.authority, own, from_us=NOW_US, until_us=NOW_US + 5 * DAY_US)
+    first = at.entry(TAX)
+    old = msgspec.structs.replace(first.keys[0], revoked_us=NOW_US + 7)
+    at.registry.put(msgspec.structs.replace(first, keys=(old, record)))
+    for view in (at.view, at.new_view(shared=Shared())):
+        node = view.lookup(TAX)
+        key = view.key(own.signing.kid)
+        assert (key.valid_from_us, key.valid_until_us, key.revoked_us) == (
+            NOW_US - DAY_US,
+            NOW_US + 9 * DAY_US,
+            None,
+        )
+        assert node.seal_key.kid == own.sealing.kid
+        former = node_keys(TAX).sealing.kid
+        assert code_of(node.check_seal_key, own.sealing.kid, NOW_US + 7) is None
+        assert code_of(node.check_seal_key, own.sealing.kid, NOW_US + 6 * DAY_US) == "seal_invalid"
+        assert code_of(node.check_seal_key, former, NOW_US + 6) is None
+        assert code_of(node.check_seal_key, former, NOW_US + 7) == "seal_key_revoked"
+        assert code_of(node.check_seal_key, node_keys(HEALTH).sealing.kid, NOW_US) == "seal_invalid"
+    late = msgspec.structs.replace(old, revoked_us=NOW_US + 8)
+    for keys in ((late, record), (first.keys[0], record)):
+        assert code_of(at.registry.put, msgspec.structs.replace(first, keys=keys)) == "certificate_revoked"
+    for left_out in ((old,), (record,)):
+        assert code_of(at.registry.put, msgspec.structs.replace(first, keys=left_out)) == "key_unknown"
+    at.registry.revoke(TAX, NOW_US + 9)
+    assert at.view.key(own.signing.kid).revoked_us == NOW_US + 9, "when the last generation that has it is"
+
+
+def test_a_source_s_new_keys_stand_behind_the_former_and_are_renewed(at: Setting) -> None:
+    renewing = Renewing(at, 9)
+    renewing.view.lookup(TAX)
+    renewing.generation = 1
+    renewing.registry.change_keys(TAX)
+    kids = [node_keys(TAX, number).signing.kid for number in (0, 1, 2)]
+    assert [key.verify_key.kid for key in renewing.view.lookup(TAX).keys] == kids[:2]
+    assert renewing.code(6) is None
+    until_us = renewing.view.lookup(TAX).keys[0].valid_until_us
+    at.clock.now_us += 5 * DAY_US
+    renewing.view.catch_up(at.clock.now_us)
+    assert code_of(renewing.view.key(kids[0]).check, at.clock.now_us) == "certificate_expired"
+    assert code_of(renewing.view.key(kids[1]).check, at.clock.now_us) is None, "it was renewed"
+    assert renewing.view.lookup(TAX).keys[0].valid_until_us == until_us, "the former was not"
+    renewing.generation = 2
+    renewing.registry.change_keys(TAX, revoked_us=at.clock.now_us)
+    found = renewing.view.lookup(TAX).keys
+    assert [key.verify_key.kid for key in found] == kids
+    assert [key.revoked_us for key in found] == [at.clock.now_us, at.clock.now_us, None]
+    assert code_of(at.registry.change_keys, TAX) == "recipient_unknown", "nobody has new keys for it"
 
 
 def test_a_stale_registry_is_fetched_again_before_it_is_refused(at: Setting) -> None:

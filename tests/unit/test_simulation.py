@@ -132,7 +132,7 @@ class TestTheEnd:
             assert verify(trace).finding is None
             last = {party: decode_json(jws.parse(token).payload)["size"] for party, token in trace.heads()}
             assert last == {party: len(list(trace.ledger(party))) for party in (BROKER, DESK, OFFICE)}
-            assert all(trace.sealing_key(party) for party in last)
+            assert all(trace.sealing_keys(party) for party in last)
 
     async def test_a_node_that_was_never_made_may_be_down(self) -> None:
         with simulation() as sim:

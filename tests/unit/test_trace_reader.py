@@ -117,7 +117,7 @@ def test_who_only_looks_reads_on_without_a_lost_page_and_is_told(trace: Path, ta
         for rows in (opened.heads(), opened.registry_entries(), opened.residents(), opened.expectations()):
             list(rows)
         opened.registry_head()
-        opened.sealing_key(BROKER)
+        opened.sealing_keys(BROKER)
         assert len(list(opened.transmissions())) == 41
         (note,) = opened.notes
         assert f"is damaged: not all of its table {table} can be read" in note
@@ -173,8 +173,8 @@ def test_what_a_trace_gives(trace: Path) -> None:
         assert opened.registry_head()
         assert list(opened.codes_of("r-000001")) == ["gov/digital", "muni/01208", "muni/28100"]
         assert [one.text_ja for one in opened.expectations()] == ["うまくいった"]
-        assert opened.sealing_key(BROKER)
-        assert opened.sealing_key("muni/00000/none") is None
+        assert len(opened.sealing_keys(BROKER)) == 1
+        assert opened.sealing_keys("muni/00000/none") == ()
         with pytest.raises(UsageError, match="one of them is r-000001"):
             opened.codes_of("r-9")
     assert trace.read_bytes() == before
