@@ -32,6 +32,7 @@ from mesh.policy import Policy
 from mesh.provider import Asked, Provider
 from mesh.publisher import Publisher
 from mesh.recorder import Passage
+from mesh.renewal import Renewal
 from mesh.requester import Requester
 from mesh.reserved import check_names, keep_names
 from mesh.routing import refused_row
@@ -105,9 +106,22 @@ class Endpoint:
         self._signers = Signers(party.view.key, self._is_portal)
         uses = ConsentUses(self._signers, lambda one: host.store.number(f"consent {one}"))
         self._provider = Provider(
-            party, frozenset(self.offers()), host.store.kept_answer, uses, self.always, policy
+            party,
+            frozenset(self.offers()),
+            host.store.kept_answer,
+            uses,
+            self.always,
+            policy,
+            Renewal(party, "answer_anew", self._rows_with),
         )
-        self._subscriber = Subscriber(party, self.kinds, host.store.received, self._read_notice, policy)
+        self._subscriber = Subscriber(
+            party,
+            self.kinds,
+            host.store.received,
+            self._read_notice,
+            policy,
+            Renewal(party, "receipt_anew", self._rows_with),
+        )
         outbox = Outbox(host.random.randrange, host.monotonic_us, Posting)
         self._publisher = Publisher(
             party, outbox, self._rows_with, host.store.kept, policy, self._spawn_hearing

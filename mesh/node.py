@@ -123,7 +123,8 @@ class Node(Endpoint, engine=True):
         `subject` is this node's own linkage code of the person; `items` default to all that the service
         has. The same signed bytes go out again with backoff until an answer comes, or a refusal whose code says
         that more than time is lacking (`mesh.errors.Again`), for as long as `timeout_s`, which bounds the whole
-        question; `attempts` bounds how often, 1 asks once. They live five minutes, and are not sent later. Raises
+        question; `attempts` bounds how often, 1 asks once. They live five minutes, and are not sent later. A question
+        that certainly had no effect, because a key was revoked for which it is sealed, is asked anew for the new one. Raises
         `Refused` with the code of whoever refused last, or `timeout`; `MeshError` for what never left; `UsageError`
         for arguments that could not be meant.
         """
@@ -135,25 +136,45 @@ class Node(Endpoint, engine=True):
         host = self.host
         if not host.alive:  # Nothing would be sent, and no time-out would end the waiting.
             raise RuntimeError(f"{self.address} is down")
-        now_us = host.now_us()
+        until_us = host.monotonic_us() + round(timeout_s * 1_000_000)
+        while True:
+            now_us = host.now_us()
+            try:
+                question, row = self._requester.ask(
+                    to,
+                    service.name,
+                    service.query_content(query),
+                    now_us,
+                    life_us=REQUEST_LIFE_US,
+                    subject=subject,
+                    procedure=procedure,
+                    items=wanted,
+                    consent=consent,
+                    undisclosed=self._policy.hides(
+                        self.address, procedure, to, service.name, items_of(wanted or ""), now_us
+                    ),
+                )
+            except Unsendable as error:
+                self._tell(service.name, error)
+                raise
+            outcome = await self._answer_to(question, row, until_us - host.monotonic_us(), attempts)
+            if not isinstance(outcome, Refused):
+                break
+            if attempts is not None:
+                attempts -= question.attempts
+            if attempts == 0 or not self._requester.may_ask_anew(question, outcome):
+                raise outcome
         try:
-            question, row = self._requester.ask(
-                to,
-                service.name,
-                service.query_content(query),
-                now_us,
-                life_us=REQUEST_LIFE_US,
-                subject=subject,
-                procedure=procedure,
-                items=wanted,
-                consent=consent,
-                undisclosed=self._policy.hides(
-                    self.address, procedure, to, service.name, items_of(wanted or ""), now_us
-                ),
-            )
-        except Unsendable as error:
+            return service.decode_reply(outcome)
+        except MeshError as error:
             self._tell(service.name, error)
             raise
+
+    async def _answer_to(
+        self, question: Question, row: Row, timeout_us: int, attempts: int | None
+    ) -> bytes | Refused:
+        """Send a question, with its row of the ledger, until there is an outcome."""
+        host = self.host
         last_message.set(question.id)
         future = host.future()
         question.settle = partial(_settle, future)
@@ -162,20 +183,14 @@ class Node(Endpoint, engine=True):
         turn.sends.append((BROKER, question.line))
         turn.undo.append(lambda error: self._settle_failed(question, error))
         host.perform(turn)
-        self._deadlines.watch(question, round(timeout_s * 1_000_000), REQUEST_LIFE_US, attempts)
+        self._deadlines.watch(question, timeout_us, REQUEST_LIFE_US, attempts)
         try:
-            outcome = await future
+            outcome: bytes | Refused = await future
         finally:
             self._deadlines.forget(question)
         if question.answer_id:
             last_message.set(question.answer_id)
-        if isinstance(outcome, Refused):
-            raise outcome
-        try:
-            return service.decode_reply(outcome)
-        except MeshError as error:
-            self._tell(service.name, error)
-            raise
+        return outcome
 
     def publish(self, event: EventType, subject: str, *, data_version: int | None = None) -> str:
         """Say that something happened to a subject; returns the message id at once.

@@ -62,7 +62,7 @@ class Post:
         if self._ids.check(message.source, message.id, admitted.digest):
             kept = self._ids.kept(message.source, message.id)
             if kept is not None:
-                turn.sends.append((message.source, kept[1]))
+                turn.sends.append((message.source, self._party.current(kept[1], now_us)))
             # Else the first copy is about to be committed, and its receipt answers this one as well.
             return
         recipients = self._recipients(message, admitted.zone, now_us, admitted.walk)

@@ -28,6 +28,7 @@ from mesh.party import (
     check_time,
 )
 from mesh.policy import Policy
+from mesh.renewal import Renewal
 
 KEEP_US = 600_000_000
 """An outcome is kept until the request's expiry and this much longer."""
@@ -72,7 +73,7 @@ class Provider:
 
     `kept(source, id)` looks up digest, outcome and permit of a question that was answered before; `consents` knows
     how often each was used; `always` names the services about a person, and the items that every answer of
-    them has; `law` is its own copy.
+    them has; `law` is its own copy; `renewal` signs what was kept anew.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Provider:
         consents: ConsentUses,
         always: Mapping[str, frozenset[str]],
         law: Policy,
+        renewal: Renewal,
     ) -> None:
         self._party = party
+        self._renewal = renewal
         self._law = law
         self._consents = consents
         self._always = always
@@ -121,7 +124,7 @@ class Provider:
         walk.to(DUPLICATE)
         life = self._recall(request, admitted.digest)
         if life.state != State.NEW:
-            self._repeat(life, admitted.digest, permit_digest, turn)
+            self._repeat(life, request, admitted.digest, permit_digest, now_us, turn)
             return None
         walk.to(AUTHORISATION)
         if request.type in self._always:
@@ -191,7 +194,9 @@ class Provider:
         kept = self._kept(request.source, request.id)
         return Answering(digest) if kept is None else Answering(*kept)
 
-    def _repeat(self, life: Answering, digest: str, permit_digest: str, turn: Turn) -> None:
+    def _repeat(
+        self, life: Answering, request: Request, digest: str, permit_digest: str, now_us: int, turn: Turn
+    ) -> None:
         """The question comes again: the kept outcome answers it, or the one that its handler will give.
 
         Under another permit it may have come through another broker of the role, which does not know the one that the
@@ -202,7 +207,8 @@ class Provider:
         life.fire(Happening.REQUEST)
         if life.state == State.ANSWERED and life.outcome is not None:
             beside = b"" if digest_of(life.permit) == permit_digest else b"\n" + life.permit
-            turn.sends.append((BROKER, life.outcome + beside))
+            outcome = self._renewal.line(life.outcome, (request.source, request.id), now_us, turn)
+            turn.sends.append((BROKER, outcome + beside))
 
     def answer(self, asked: Asked, content: Content, now_us: int, turn: Turn) -> None:
         """Seal and sign the handler's reply, record and keep it, then send it.

@@ -206,7 +206,7 @@ class Publisher:
         self._check_said(refusal, opened, now_us)
         kept = self._kept(refusal.source, refusal.id)
         if kept is not None:
-            turn.sends.append((BROKER, kept[1]))
+            turn.sends.append((BROKER, self._party.current(kept[1], now_us)))
             return True
         row = Row(
             "closed",

@@ -28,17 +28,27 @@ class Question(LifeCycle):
     """One question: what was sent, and who waits for the answer."""
 
     __slots__ = (
-        "again", "answer_digest", "answer_id", "attempts", "attempts_left", "deadline_us", "digest", "id", "last_us",
-        "line", "overdue", "passing", "refusal", "service", "settle", "to",
+        "again", "answer_digest", "answer_id", "attempts", "attempts_left", "deadline_us", "digest", "id", "keys",
+        "last_us", "line", "overdue", "passing", "refusal", "service", "settle", "to",
     )  # fmt: skip
 
     table: ClassVar[Table] = REQUESTER
     whole: ClassVar[tuple[str, ...]] = ("state", "answer_id", "answer_digest", "passing")
 
-    def __init__(self, message_id: str, to: str, service: str, line: bytes, digest: str) -> None:
+    def __init__(
+        self,
+        message_id: str,
+        to: str,
+        service: str,
+        line: bytes,
+        digest: str,
+        keys: tuple[str, str, str] = ("", "", ""),
+    ) -> None:
         super().__init__()
         self.id = message_id
         self.to = to
+        self.keys = keys
+        """The names of the keys by which it is signed and for which it is sealed, recipient and broker."""
         self.service = service
         self.line = line
         self.digest = digest
@@ -128,7 +138,7 @@ class Requester:
         )
         line = party.sign(request, Kind.REQUEST)
         digest = digest_of(line)
-        question = Question(message_id, to, service, line, digest)
+        question = Question(message_id, to, service, line, digest, self._keys_for(to))
         question.fire(Happening.ASK)
         self._questions[digest] = question
         row = Row(
@@ -159,7 +169,11 @@ class Requester:
         data = b""
         if isinstance(answer, Reply):
             admitted.walk.to(CONTENT)
-            data = party.unseal(answer.data, answer, now_us)
+            try:
+                data = party.unseal(answer.data, answer, now_us)
+            except MeshError as error:
+                self._give_up_unread(answer, error, turn)
+                raise
             check_no_personal_number(data)
         admitted.walk.to(REPLY)
         question = self._questions.get(answer.requestdigest)
@@ -192,6 +206,31 @@ class Requester:
         turn.rows.append(row)
         if question.settle is not None:
             turn.calls.append((question.settle, (outcome,)))
+
+    def _give_up_unread(self, answer: Reply, error: MeshError, turn: Turn) -> None:
+        """The one answer that its provider keeps is sealed for a key of this party that was revoked: no repeat helps."""
+        question = self._questions.get(answer.requestdigest)
+        if (
+            error.code == "seal_key_revoked"
+            and question is not None
+            and answer.source == question.to
+            and question.settle is not None
+        ):
+            said = Refused(error.code, by=self._party.address, message=question.id, definite=False)
+            turn.calls.append((question.settle, (said,)))
+
+    def _keys_for(self, to: str) -> tuple[str, str, str]:
+        party = self._party
+        own = party.keys.signing.kid
+        return own, party.view.lookup(to).seal_key.kid, party.view.lookup(BROKER).seal_key.kid
+
+    def may_ask_anew(self, question: Question, refused: Refused) -> bool:
+        """Whether a question certainly had no effect because a key of it was revoked, and there is a new one by now."""
+        return (
+            refused.code in ("seal_key_revoked", "certificate_revoked")
+            and refused.definite
+            and self._keys_for(question.to) != question.keys
+        )
 
     def _read(self, question: Question, answer: Reply | Refusal, data: bytes) -> bytes | Refused:
         if answer.type != question.service and not isinstance(answer, Refusal):
@@ -235,7 +274,13 @@ def _read_refusal(question: Question, refusal: Refusal) -> Refused:
         refusal.data.text,
         by=refusal.source,
         message=refusal.id,
-        # What its handler said is the one outcome that the provider keeps: every attempt has it.
-        attempts=1 if code.step is Step.PROVIDER else question.attempts,
+        # What its handler said is the one outcome that the provider keeps: every attempt has it. Nor does it come to look at
+        # the seal of what it has answered.
+        attempts=1 if code.step is Step.PROVIDER or _is_unread(question, refusal) else question.attempts,
         definite=refusal.data.definite,
     )
+
+
+def _is_unread(question: Question, refusal: Refusal) -> bool:
+    """Whether who was asked has never opened the question, in no attempt."""
+    return refusal.code == "seal_key_revoked" and refusal.source == question.to

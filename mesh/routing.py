@@ -182,6 +182,8 @@ class Router:
         routed = self._find(request, admitted.digest, now_us)
         if routed is not None and routed.state == State.REFUSED:
             routed.fire(Happening.REQUEST)
+            if party.current(routed.refusal, now_us) is not routed.refusal:
+                raise MeshError(read_line(routed.refusal).code)  # Said anew, and recorded like the first.
             turn.sends.append((request.source, routed.refusal))
             return
         authoriser = self._authoriser
@@ -253,6 +255,9 @@ class Router:
         if routed is None or answer.source != routed.provider:
             raise MeshError("correlation_mismatch")
         if self._is_of_permit(answer, routed):
+            own = self._party.view.lookup(self._party.address)
+            if answer.code == "certificate_revoked" and not own.is_revoked(now_us):
+                return  # It was signed with a key of before: the next attempt gets a permit with the present one.
             self._close_refused(routed, Happening.ANSWER, MeshError(answer.code), now_us, turn)
             return
         if answer.recipient != routed.requester or not (

@@ -52,6 +52,8 @@ _WRITES: Final = {
     "answer": (
         "INSERT INTO mesh_outcome(source, id, digest, line, keep_us, permit) VALUES (?, ?, ?, ?, ?, ?)"
     ),
+    "answer_anew": "UPDATE mesh_outcome SET line = ? WHERE id = ? AND source = ?",
+    "receipt_anew": "UPDATE mesh_inbox SET receipt = ? WHERE id = ? AND source = ?",
     "inbox": (
         "INSERT INTO mesh_inbox(source, id, digest, line, permit, receipt, keep_us, data)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"

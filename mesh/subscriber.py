@@ -26,6 +26,7 @@ from mesh.party import (
     read_line,
 )
 from mesh.policy import Policy
+from mesh.renewal import Renewal
 
 KEEP_US = 7 * 86_400_000_000
 """A push is remembered until its expiry and this much longer."""
@@ -73,8 +74,10 @@ class Subscriber:
         kept: Callable[[str, str], tuple[str, bytes, bytes] | None],
         read: Callable[[str, bytes], object],
         law: Policy,
+        renewal: Renewal,
     ) -> None:
         self._party = party
+        self._renewal = renewal
         self._takes = takes
         self._kept = kept
         self._read = read
@@ -110,7 +113,7 @@ class Subscriber:
         walk.to(DUPLICATE)
         life = self._recall(message, admitted.digest)
         if life.state != State.NEW:
-            self._repeat(life, admitted.digest, permit_line, turn)
+            self._repeat(life, message, admitted.digest, permit_line, now_us, turn)
             return None
         data = b""
         if isinstance(message, Notice):
@@ -138,7 +141,15 @@ class Subscriber:
         kept = self._kept(message.source, message.id)
         return Receiving(digest) if kept is None else Receiving(*kept)
 
-    def _repeat(self, life: Receiving, digest: str, permit_line: bytes, turn: Turn) -> None:
+    def _repeat(
+        self,
+        life: Receiving,
+        message: Event | Notice,
+        digest: str,
+        permit_line: bytes,
+        now_us: int,
+        turn: Turn,
+    ) -> None:
         """The push comes again: the kept receipt answers it, or the one that leaves with the commit.
 
         Under another permit it may have come through another broker of the role: the kept one goes with it.
@@ -148,7 +159,8 @@ class Subscriber:
         life.fire(Happening.PUSH)
         if life.state == State.RECEIVED and life.receipt is not None:
             beside = b"" if life.permit == permit_line else b"\n" + life.permit
-            turn.sends.append((BROKER, life.receipt + beside))
+            receipt = self._renewal.line(life.receipt, (message.source, message.id), now_us, turn)
+            turn.sends.append((BROKER, receipt + beside))
 
     def _take_in(
         self,

@@ -88,9 +88,9 @@ class KnownNode:
             raise MeshError("seal_key_revoked")
         raise MeshError("seal_invalid", "it is sealed for a key that expired, or for nobody's")
 
-    def revoked_by(self, at_us: int) -> int:
-        """How many generations of its keys were revoked by then."""
-        return sum(key.is_revoked(at_us) for key in self.keys)
+    def lapsed(self, at_us: int) -> int:
+        """How many generations of its keys had expired by then, or were revoked: so often it may sign an answer anew."""
+        return sum(not key.counts(at_us) for key in self.keys)
 
     def is_revoked(self, at_us: int) -> bool:
         """Whether its newest keys are revoked at that time: then nothing may be sealed for it, nor sent to it."""

@@ -145,7 +145,7 @@ def differences(sim: Simulation) -> list[Difference]:
     found = []
     for one in messages(sim, Request):
         if one.message.type == CONSENTS.name and one.recipient == BROKER and one.sender == PORTAL:
-            body = sim.node(BROKER).party.unseal(one.message.data, one.message)
+            body = sim.node(BROKER).party.unseal(one.message.data, one.message, sim.now_us())
             token = json.decode(body, type=ConsentsQuery).listing
             assert len(one.line) <= LINE_SIZE_MAX
             found.append(json.decode(_payload(token), type=Difference))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from mesh import (
     Caller,
@@ -21,18 +21,23 @@ from mesh import (
     receives,
     serves,
 )
-from mesh.message import Event, Request
+from mesh.errors import Fault
+from mesh.exchange import digest_of
+from mesh.faults import Fates, drop
+from mesh.ledger import Row
+from mesh.message import Event, Receipt, Reply, Request
 from mesh.names import BROKER
 from mesh.sealing import key_of
 from mesh.service import Word
 from mesh.simulation import STARTS, Simulation
-from mesh.testing import messages, simulation
+from mesh.testing import ledger, messages, simulation
 from mesh.trace.opener import opener_of
 from mesh.trace.people import PersonFilter
 from mesh.trace.perspective import perspective
 from mesh.trace.reader import Trace
 from mesh.trace.verify import verify
 from mesh.trace.writer import TraceWriter
+from nodes.agency.reconciliation import compare, gather
 from tests.helpers_scenario import one_key_for_two
 
 DESK, OFFICE = "muni/01208/desk", "muni/28100/office"
@@ -96,6 +101,11 @@ class Town:
         sim.allow(LegalBasis(OFFICE, "relief", DESK, MOVED.name, ()))
         sim.allow(LegalBasis(DESK, "relief", OFFICE, LETTER.name, ("word",)))
         self.handle = sim.resident("12345678901")
+
+    def begin(self) -> None:
+        """Have everybody up, so that nobody is made in the middle."""
+        for address in (DESK, OFFICE, BROKER):
+            self.sim.node(address)
 
     @property
     def desk(self) -> Node:
@@ -245,3 +255,189 @@ async def test_a_registry_in_which_two_nodes_share_a_key_does_not_verify(
         finding = verify(trace).finding
     assert finding is not None
     assert (finding.code, "belongs to one node" in finding.text) == ("sender_mismatch", True)
+
+
+# Questions and answers under way.
+
+
+async def while_it_is_at(town: Town, sender: str, recipient: str, change: Callable[[], object]) -> Amount:
+    """Ask, and let something happen while the first line from one to the other is on its way."""
+    done: list[None] = []
+
+    def rule(one: str, other: str, line: bytes, now_us: int) -> Fates | None:
+        if (one, other) == (sender, recipient) and not done:
+            done.append(None)
+            change()
+        return None
+
+    town.sim.disturbance.rules.append(rule)
+    return await town.ask()
+
+
+LEGS = [(DESK, BROKER), (BROKER, OFFICE), (OFFICE, BROKER), (BROKER, DESK)]
+LEG = pytest.mark.parametrize(("sender", "recipient"), LEGS, ids=["asked", "permitted", "answered", "closed"])
+
+
+@LEG
+@pytest.mark.parametrize("whose", [DESK, OFFICE, BROKER], ids=["desk", "office", "broker"])
+async def test_an_ordinary_change_at_any_leg_costs_nothing(
+    sender: str, recipient: str, whose: str, town: Town
+) -> None:
+    town.begin()
+    answer = await while_it_is_at(town, sender, recipient, lambda: town.sim.change_keys(whose))
+    assert (answer.amount, town.office.done()) == (3, ["asked"])
+    assert len(messages(town.sim)) == 4, "nothing went a second time"
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipient", "whose", "kind", "code", "asked"),
+    [
+        (DESK, BROKER, OFFICE, "sealing", "seal_key_revoked", 2),
+        (BROKER, OFFICE, OFFICE, "sealing", "seal_key_revoked", 2),
+        (DESK, BROKER, BROKER, "sealing", "seal_key_revoked", 2),
+        (DESK, BROKER, DESK, "signing", "certificate_revoked", 2),
+        (BROKER, OFFICE, DESK, "signing", "certificate_revoked", 2),
+        (BROKER, OFFICE, BROKER, "signing", "certificate_revoked", 1),
+        (BROKER, OFFICE, BROKER, "sealing", None, 1),
+        (OFFICE, BROKER, OFFICE, "signing", "certificate_revoked", 1),
+        (BROKER, DESK, OFFICE, "signing", "certificate_revoked", 1),
+        (BROKER, DESK, BROKER, "signing", None, 1),
+    ],
+)
+async def test_after_a_revocation_a_question_in_flight_is_answered_all_the_same(
+    sender: str, recipient: str, whose: str, kind: str, code: str | None, asked: int, town: Town
+) -> None:
+    def change() -> None:
+        town.sim.change_keys(whose, kind, revoked=True)
+
+    town.begin()
+    assert (await while_it_is_at(town, sender, recipient, change)).amount == 3
+    assert town.office.done() == ["asked"], "one effect"
+    assert {one.code for one in messages(town.sim)} - {None} == ({code} if code else set())
+    assert len({one.message.id for one in messages(town.sim, Request)}) == asked
+
+
+async def test_an_answer_sealed_for_a_revoked_key_of_its_requester_ends_the_question(town: Town) -> None:
+    def change() -> None:
+        town.sim.change_keys(DESK, "sealing", revoked=True)
+
+    town.begin()
+    with pytest.raises(Refused) as caught:
+        await while_it_is_at(town, BROKER, DESK, change)
+    said = caught.value
+    assert (said.code, said.by, said.definite, said.fault) == ("seal_key_revoked", DESK, False, Fault.NETWORK)
+    assert town.sim.loop.now_us < 1_000_000, "at once, and not at the time-out"
+    assert town.office.done() == ["asked"]
+    assert (await town.ask()).amount == 3
+
+
+async def test_who_says_that_a_key_was_revoked_which_was_not_is_not_asked_anew(town: Town) -> None:
+    def lie(self: Office, query: Query, caller: Caller, person: str) -> object:
+        raise MeshError("seal_key_revoked")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(town.office._methods, AMOUNT.name, lambda *_: lie(town.office, *_))
+        said = await refused(town.ask())
+    assert said.code == "seal_key_revoked"
+    assert len({one.message.id for one in messages(town.sim, Request)}) == 1
+
+
+async def test_one_attempt_is_one(town: Town) -> None:
+    town.begin()
+    line = town.ask(attempts=1)
+    asked = asyncio.ensure_future(line)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    town.sim.change_keys(OFFICE, "sealing", revoked=True)
+    assert (await refused(asked)).code == "seal_key_revoked"
+
+
+# What is kept.
+
+
+async def test_a_kept_answer_whose_key_was_revoked_is_signed_anew_once(town: Town) -> None:
+    town.sim.disturbance.rules.append(drop(OFFICE, BROKER, times=1))
+    town.begin()
+    asked = asyncio.ensure_future(town.ask())
+    await asyncio.sleep(0.5)
+    town.sim.change_keys(OFFICE, revoked=True)
+    assert (await asked).amount == 3
+    assert town.office.done() == ["asked"]
+    first, second = [one for one in messages(town.sim, Reply) if one.sender == OFFICE]
+    assert first.line != second.line
+    assert first.message == structs.replace(second.message, time=first.message.time)
+    rows = [row for row in ledger(town.sim, OFFICE) if row.entry == "answered"]
+    assert [row.replydigest for row in rows] == [digest_of(first.line), digest_of(second.line)]
+    # Whoever asks again gets the second, and no third.
+    sent = [one for one in messages(town.sim, Request) if one.recipient == OFFICE][-1]
+    town.sim.transmit(BROKER, OFFICE, sent.line + b"\n" + (sent.permit or b""))
+    await asyncio.sleep(1)
+    assert [one.line for one in messages(town.sim, Reply) if one.sender == OFFICE][2:] == [second.line]
+    assert len([row for row in ledger(town.sim, OFFICE) if row.entry == "answered"]) == 2
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+async def test_a_kept_receipt_whose_key_was_revoked_is_signed_anew(revoked: bool, town: Town) -> None:
+    town.sim.disturbance.rules.append(drop(OFFICE, BROKER, times=2))
+    town.begin()
+    ids = town.push()
+    await asyncio.sleep(0.5)
+    town.sim.change_keys(OFFICE, revoked=revoked)
+    await asyncio.sleep(30)
+    assert sorted(town.office.done()) == ["hello", "moved muni/28100"]
+    assert town.sim.node(BROKER).host.store.outbox() == []
+    lines = [one.line for one in messages(town.sim, Receipt) if one.sender == OFFICE]
+    assert (len(lines), len(set(lines))) == (4, 4 if revoked else 2)
+    found = await commission_of(town)
+    assert (found, len(ids)) == ([], 2)
+
+
+async def commission_of(town: Town) -> list[object]:
+    """What the commission finds in the ledgers."""
+    ledgers = {one: ledger(town.sim, one) for one in (DESK, OFFICE, BROKER)}
+    view = town.desk.party.view
+
+    def lapsed(party: str, at_us: int) -> int:
+        return view.lookup(party).lapsed(at_us)
+
+    records = gather(ledgers, town.sim.now_us() + 1)
+    return [one for record in records for one in compare(record, ledgers, lapsed)]
+
+
+async def test_an_answer_that_is_recorded_twice_without_a_lapsed_key_is_found(town: Town) -> None:
+    await town.ask()
+    ledgers = {one: ledger(town.sim, one) for one in (DESK, OFFICE, BROKER)}
+    [answered] = [row for row in ledgers[OFFICE] if row.entry == "answered"]
+    again = structs.replace(answered, time_us=answered.time_us + 9, replydigest="0" * 64)
+    other = structs.replace(again, subject="muni/28100:" + "A" * 43)
+
+    def findings(row: Row, count: int) -> list[str]:
+        changed = ledgers | {OFFICE: [*ledgers[OFFICE], row]}
+        [record] = gather(changed, town.sim.now_us() + 1)
+        return [one.text for one in compare(record, changed, lambda party, at_us: count)]
+
+    assert findings(again, 1) == []
+    assert len(findings(again, 0)) == 1
+    assert len(findings(other, 1)) == 1
+
+
+async def test_a_broker_s_kept_refusal_whose_key_was_revoked_is_said_anew(town: Town) -> None:
+    town.sim.disturbance.rules.append(drop(BROKER, DESK, times=1))
+    town.begin()
+    asked = asyncio.ensure_future(
+        refused(town.desk.ask(OFFICE, AMOUNT, Query(), subject=town.code, procedure="none"))
+    )
+    await asyncio.sleep(0.5)
+    town.sim.change_keys(BROKER, revoked=True)
+    assert (await asked).code == "no_legal_basis"
+
+
+async def test_a_broker_s_kept_receipt_whose_key_was_revoked_is_signed_anew(town: Town) -> None:
+    town.sim.disturbance.rules.append(drop(BROKER, DESK, times=2))
+    town.begin()
+    town.push()
+    await asyncio.sleep(0.5)
+    town.sim.change_keys(BROKER, revoked=True)
+    await asyncio.sleep(30)
+    assert town.desk.host.store.outbox() == []
+    assert sorted(town.office.done()) == ["hello", "moved muni/28100"]

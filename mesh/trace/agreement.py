@@ -7,7 +7,8 @@ Rules kept here:
    or must be empty in a row of its kind.
 2. A missing `closed` is unfinished, a superseded permit retried; both are counted. Everything else is a
    fault: `MeshError` ledger_broken. No row comes twice: a permit, an outcome, a refusal of a copy and an answer are each
-   recorded once by whom they concern.
+   recorded once by whom they concern. Once more stands an outcome that was signed anew, for each of its party's keys that
+   had expired by then or was revoked.
 3. Of what passed a gate, every permit is in the broker's ledger, and every reply and receipt in that of who gave it: both
    are recorded before they are sent.
 4. What a party says it received must be in the trace, and must have passed its gate. What it recorded and never sent may
@@ -19,6 +20,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from mesh.errors import CODES, MeshError, Step
 from mesh.ledger import Row
@@ -63,8 +66,8 @@ class _Exchange:
         self.kind = kind
         self.permits: dict[str, Row] = {}
         """What the broker recorded of each."""
-        self.answers: dict[str, Row] = {}
-        """By provider."""
+        self.answers: dict[str, list[Row]] = {}
+        """By provider; a second one is the first signed anew."""
         self.closed_by: dict[tuple[str, str], None] = {}
         """(party, provider)."""
         self.closed_with: dict[str | None, None] = {}
@@ -147,16 +150,28 @@ class Agreement:
         permitted = exchange.permits.get(row.permitdigest or "")
         if permitted is None:
             raise MeshError("ledger_broken", "it was answered without a permit")
-        check(party not in exchange.answers, "it was answered twice")
+        former = exchange.answers.get(party, [])
+        check(not former or self._is_anew(party, former, row), "it was answered twice")
         # It is recorded, whatever is wrong with it: nobody else is to be accused of that.
-        exchange.answers[party] = row
+        exchange.answers[party] = [*former, row]
         self._recorded.add(row.replydigest or "")
         check(row.service == permitted.service and task(row) == task(permitted), "it differs from its permit")
         check(row.undisclosed == permitted.undisclosed, "it is hidden in one ledger and not in the other")
         answer = self._claims.answered(party, row)
         if answer is not None:
             self._clocks.said(party, row.time_us, answer.sent_us)
-        _hold(self._marks.answered(party, row))
+        if not former:
+            _hold(self._marks.answered(party, row))
+
+    def _is_anew(self, party: str, former: list[Row], row: Row) -> bool:
+        """Whether an answer is the first one, signed anew because the key of the one before counts no more."""
+        first = former[0]
+        return (
+            len(former) <= self._recheck.lapsed(party, row.time_us)
+            and row.replydigest not in [one.replydigest for one in former]
+            and replace(row, time_us=first.time_us, replydigest=first.replydigest) == first
+            and self._claims.same_but_time(first.replydigest, row.replydigest)
+        )
 
     def _closed(self, party: str, row: Row) -> None:
         check(party in (row.requester, BROKER), "requester and broker close an exchange")
@@ -205,8 +220,9 @@ class Agreement:
             raise MeshError("ledger_broken", "it was closed under a permit that nobody gave")
         provider = permitted.provider or ""
         check(answer is None or answer.source in (provider, BROKER), "somebody answered who was not asked")
-        answered = exchange.answers.get(provider)
-        if answered is not None and answered.replydigest == row.replydigest:
+        given = exchange.answers.get(provider, ())
+        answered = next((one for one in given if one.replydigest == row.replydigest), None)
+        if answered is not None:
             check(answered.permitdigest == row.permitdigest, "its answer was given under another permit")
         elif row.code is None:
             raise MeshError("ledger_broken", "it was closed with an answer that its provider did not record")

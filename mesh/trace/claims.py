@@ -97,6 +97,14 @@ class Claims:
             _check_signed(answer, party, row.time_us)
         return answer
 
+    def same_but_time(self, one: str | None, other: str | None) -> bool:
+        """Whether two answers say the same, each at its own time; as far as both were transmitted."""
+        first, second = self._seen.get(one or ""), self._seen.get(other or "")
+        if first is None or second is None:
+            return True
+        said = self._document(first)
+        return bool(said == msgspec.structs.replace(self._document(second), time=said.time))
+
     def closed(self, party: str, row: Row) -> Seen | None:
         """The answer that ended an exchange; None for one of the broker's own that never left."""
         answer = self._own(row.replydigest, ANSWERS)

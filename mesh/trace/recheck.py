@@ -351,6 +351,10 @@ class Recheck:
             return error.code == code
         return False
 
+    def lapsed(self, party: str, at_us: int) -> int:
+        """How many generations of a party's keys counted no more at that time."""
+        return self._view.lookup(party).lapsed(at_us)
+
     def _is_of_push(self, head: Checked) -> bool:
         """Whether a receipt is a subscriber's for a push, and not a publisher's for word of a dead letter."""
         return head.kind == Kind.RECEIPT and head.body.requestdigest in self._pushes

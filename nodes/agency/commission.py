@@ -89,7 +89,7 @@ class Commission(Node):
         settled = gather(ledgers, before_us)
         findings += runs_back(ledgers)
         for records in settled:
-            findings += compare(records, ledgers)
+            findings += compare(records, ledgers, self._lapsed)
         findings += compare_marks(ledgers, settled)
         self._same.clear()
         for records in settled:
@@ -97,6 +97,10 @@ class Commission(Node):
                 findings += await self._check_person(pair)
         self._keep(findings)
         return findings
+
+    def _lapsed(self, party: str, at_us: int) -> int:
+        """How many generations of a party's keys counted no more at a time."""
+        return self.party.view.lookup(party).lapsed(at_us)
 
     async def check_use(self) -> list[Finding]:
         """Ask every office that asked about many persons in an hour for its cases; returns what has none."""

@@ -8,7 +8,8 @@ Rules kept here:
    state, digests and codes of answers, must be equal between those. No record comes twice.
 3. A missing `closed` is unfinished, no fault. What no second ledger holds is none either: a refusal of bytes
    whose sender was not proven, or of a party that could not write, the broker's for a party that was away,
-   and its receipt for a push.
+   and its receipt for a push. An answer that was signed anew, because the key of the first one counts no more, is a record
+   more.
 4. The one that differs from two others is named; of two that differ, the one that is not the broker.
 5. Nobody lacks a record in a ledger that could not be had: without the broker's, answers wait for the next inspection.
 6. Times are compared with each other, since the commission has no messages: within a ledger they do not run backwards,
@@ -18,10 +19,11 @@ Rules kept here:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mesh.builtin import LEDGER_MARK
 from mesh.errors import CODES, Step
@@ -103,11 +105,18 @@ def gather(ledgers: Mapping[str, Sequence[Row]], before_us: int) -> list[Records
     return [records for records in found.values() if records.time_us < before_us]
 
 
-def compare(records: Records, parties: Iterable[str]) -> Iterator[Finding]:
-    """What does not agree in the records of one exchange; `parties` are those whose ledgers are at hand."""
+def compare(
+    records: Records, parties: Iterable[str], lapsed: Callable[[str, int], int] = lambda party, at_us: 0
+) -> Iterator[Finding]:
+    """What does not agree in the records of one exchange; `parties` are those whose ledgers are at hand.
+
+    `lapsed(party, at_us)` says how many of its keys had expired by a time or were revoked: for each it may have signed its
+    answer anew.
+    """
     at_hand = tuple(parties)
     requester = records.key[0]
     yield from _compare_columns(records)
+    yield from _compare_anew(records, lapsed)
     if requester in at_hand:
         yield from _compare_opening(records)
     if BROKER not in at_hand:
@@ -142,9 +151,12 @@ def compare_marks(ledgers: Mapping[str, Sequence[Row]], found: Iterable[Records]
     }
     done = {
         party: Counter(
-            row.requester
-            for row in rows
-            if row.entry == "answered" and row.service == LEDGER_MARK.name and row.code is None
+            requester
+            for requester, _ in dict.fromkeys(
+                (row.requester, row.id)
+                for row in rows
+                if row.entry == "answered" and row.service == LEDGER_MARK.name and row.code is None
+            )
         )
         for party, rows in ledgers.items()
     }
@@ -198,12 +210,20 @@ def _compare_columns(records: Records) -> Iterator[Finding]:
             seen[key] = None
 
 
+def _compare_anew(records: Records, lapsed: Callable[[str, int], int]) -> Iterator[Finding]:
+    """An answer is recorded once, and once more for each key of its party that counted no more by then."""
+    for party in records.rows:
+        answered = records.of(party, "answered")
+        for number, row in enumerate(answered[1:], start=1):
+            first = replace(row, time_us=answered[0].time_us, replydigest=answered[0].replydigest)
+            if number > lapsed(party, row.time_us) or first != answered[0]:
+                yield repeated(party, records.key[1], row.entry)
+
+
 def _once(row: Row) -> tuple[str | None, ...]:
     """What may be in a ledger once: an opening, a permit, an outcome, an answer."""
     if row.entry == "opened":
         return (row.entry,)
-    if row.entry == "answered":
-        return (row.entry, row.provider)
     return (row.entry, row.provider, row.permitdigest if row.entry == "permitted" else row.replydigest)
 
 
@@ -289,7 +309,7 @@ def _compare_answers(records: Records, provider: str, has_requester: bool) -> It
         yield from _compare_hidden(message, opened, permit, row, is_push=records.is_push)
         if (permit.subject is None) != (row.subject is None):
             yield differing(provider, message, "subject")
-        if not _within(permit.time_us, row.time_us, ANSWER_US):
+        if row is answered[0] and not _within(permit.time_us, row.time_us, ANSWER_US):
             yield differing(provider, message, "time_us")
         yield from _compare_fields(message, opened, permit, row, provider)
     yield from _compare_replies(records, provider, bool(permitted))
