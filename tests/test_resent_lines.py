@@ -104,7 +104,10 @@ class World:
         await self.sim.sleep(5)
         since = messages(self.sim)[before:]
         assert {one.sender for one in since} <= {THIEF, to}, "nobody else hears of it"
-        return [one.refusal for one in since if one.recipient == THIEF]
+        back = [one for one in since if one.recipient == THIEF]
+        said = {(one.message.recipient, one.message.permitdigest) for one in back}
+        assert said <= {(THIEF, None)}, "it is said to him, and not to the owner of the line or its permit"
+        return [one.refusal for one in back]
 
 
 @pytest.fixture
@@ -151,6 +154,19 @@ async def test_a_captured_line_is_refused_to_the_thief_and_leaves_no_row_and_no_
     assert sum(bool(sent.permit) for sent in messages(world.sim) if sent.sender != THIEF) == permits
     [verdict] = [sent.code for sent in messages(world.sim) if sent.sender == THIEF and sent.line == one.line]
     assert verdict == "sender_mismatch"
+
+
+async def test_a_permit_of_another_request_tells_nobody_who_asked(world: World) -> None:
+    """Beside bytes that nobody signed it proves nothing about them: they are refused to who brought them."""
+    await world.play()
+    one = world.captured(Request, OFFICE, BROKER)
+    altered = one.line[:-8] + b"AAAAAAA" + one.line[-1:]
+    before = len(messages(world.sim))
+    world.sim.transmit(BROKER, OFFICE, altered + b"\n" + (one.permit or b""))
+    await world.sim.sleep(5)
+    [back] = [sent for sent in messages(world.sim)[before:] if sent.sender == OFFICE]
+    assert (back.refusal, back.recipient) == ("signature_invalid", BROKER)
+    assert (back.message.recipient, back.message.permitdigest) == (BROKER, None)
 
 
 async def test_a_captured_refusal_is_not_answered_or_two_could_refuse_each_other_for_ever(
