@@ -10,8 +10,21 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from mesh import Caller, DeadLetter, Event, EventType, LegalBasis, MeshError, Node, NoticeType, receives
+from mesh import (
+    Caller,
+    DeadLetter,
+    Event,
+    EventType,
+    LegalBasis,
+    MeshError,
+    Node,
+    NoticeType,
+    Service,
+    receives,
+    serves,
+)
 from mesh.broker import Broker
+from mesh.builtin import Empty
 from mesh.errors import CODES, Again, Step
 from mesh.exchange import Turn
 from mesh.faults import Fates, drop
@@ -38,6 +51,7 @@ class Letter(Struct, frozen=True):
 
 
 LETTER = NoticeType("test.letter.v1", Letter, title="Letter", title_ja="手紙")
+ROOMS = Service("test.rooms.v1", Empty, Empty, title="Rooms", title_ja="会議室")
 MOVED = EventType("test.moved.v1", title="Moved", title_ja="転居")
 
 
@@ -53,6 +67,10 @@ class Town(Node):
 
 class Clinic(Node):
     schema = "CREATE TABLE seen(word TEXT)"
+
+    @serves(ROOMS)
+    async def rooms(self, query: Empty, caller: Caller) -> Empty:
+        return Empty()
 
     @receives(MOVED)
     async def on_moved(self, event: Event, caller: Caller, person: str) -> None:
@@ -420,6 +438,47 @@ async def test_an_old_refusal_does_not_end_what_a_person_sent_again(world: World
         world.refusing.clear()
     await asyncio.sleep(30)
     assert world.seen() == ["bad"]
+
+
+async def test_what_was_never_taken_over_is_no_dead_letter(world: World) -> None:
+    """A refusal that comes a second time is heard once, and one of a question that was answered is none of a push."""
+    town = world.sim.node(TOWN)
+    code = world.sim.code("muni/01208", world.sim.resident("12345678901"))
+    message_id = town.notify(LETTER, CLINIC, Letter("x"), subject=code, procedure="unlawful")
+    await asyncio.sleep(1)
+    [told] = [one.line for one in messages(world.sim, Refusal) if one.recipient == TOWN]
+    world.sim.transmit(BROKER, TOWN, told)
+    await town.ask(CLINIC, ROOMS, Empty())
+    digest = [row.requestdigest for row in ledger(world.sim, TOWN) if row.entry == "opened"][-1]
+    now_us = world.sim.now_us()
+    line = world.broker.party.refusal(
+        MeshError("message_expired"), to=TOWN, digest=digest or "", now_us=now_us, about=ROOMS.name
+    )
+    world.sim.crash(TOWN)
+    world.sim.restart(TOWN)  # So that its requester no longer knows what was asked.
+    world.sim.transmit(BROKER, TOWN, line)
+    await asyncio.sleep(1)
+    assert world.back() == [(message_id, "no_legal_basis", BROKER)]
+    assert [one for one in messages(world.sim, Receipt) if one.sender == TOWN] == []
+    world.honest, world.lie = False, "did not record its refusal"
+
+
+async def test_word_of_a_dead_letter_is_for_its_publisher(world: World) -> None:
+    world.notify("good")
+    await asyncio.sleep(1)
+    digest = next(row.requestdigest for row in ledger(world.sim, TOWN) if row.entry == "opened")
+    line = world.broker.party.refusal(
+        MeshError("message_expired"),
+        to=OTHER,
+        digest=digest or "",
+        now_us=world.sim.now_us(),
+        about=LETTER.name,
+    )
+    world.sim.transmit(BROKER, TOWN, line)
+    await asyncio.sleep(1)
+    assert [one.code for one in messages(world.sim, Refusal)] == ["audience_mismatch"]
+    assert world.back() == []
+    world.honest, world.lie = False, "it did not record its refusal"
 
 
 async def test_nobody_but_the_recipient_and_the_broker_can_tell_of_a_dead_letter(world: World) -> None:
