@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
+
+import msgspec
 
 from mesh.errors import CODES
 from mesh.visible import one_line
@@ -42,6 +44,7 @@ class Refusal:
             "service": self.service,
             "code": self.code,
             "text": self.text,
+            "text_ja": self.text_ja,
             "by": self.by,
             "to": self.to,
             "times": self.times,
@@ -69,6 +72,56 @@ def unexpected_since(refusals: Iterable[Refusal], since: int, until: int | None)
     for one in refusals:
         if not one.expected and since <= one.index and (until is None or one.index < until):
             yield one
+
+
+class Stated(Protocol):
+    """An expectation, as far as it matters here."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it was tried and held."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was tried and did not hold."""
+
+    @property
+    def after(self) -> int:
+        """How many transmissions had begun when it was stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What may have made an expectation fail: the unexpected refusals since the last one before it that held."""
+
+    expectation: int | None
+    """The place of the expectation among all, from 0; None for a scenario that broke off."""
+    refusals: tuple[Refusal, ...]
+
+
+def behind(expectations: Sequence[Stated], refused: Iterable[Refusal], place: int | None) -> Behind:
+    """What stands behind an expectation that failed, or behind the end (None)."""
+    before = expectations if place is None else expectations[:place]
+    since = max((one.after for one in before if one.held), default=0)
+    until = None if place is None else expectations[place].after
+    return Behind(place, tuple(gathered(unexpected_since(refused, since, until))))
+
+
+def all_behind(
+    expectations: Sequence[Stated], refused: Sequence[Refusal], *, broke_off: bool
+) -> list[Behind]:
+    """What stands behind each expectation that failed, and behind a scenario that broke off, if there is anything."""
+    places: list[int | None] = [place for place, one in enumerate(expectations) if one.failed]
+    found = [behind(expectations, refused, place) for place in places + [None] * broke_off]
+    return [one for one in found if one.refusals]
+
+
+def read_behind(said: object) -> list[Behind]:
+    """The same as a trace has kept it; nothing of what reads otherwise, or is not there."""
+    try:
+        return msgspec.convert(said, list[Behind])
+    except msgspec.ValidationError:
+        return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from mesh.papers import Claim, Fallback, Paper, Saved, settle, visits_of
 from mesh.party import UNKNOWN_TYPE
 from mesh.reach import Invitation, Reach
 from mesh.records import CodeOf, Records
-from mesh.refusals import Refusal, gathered, unexpected_since
+from mesh.refusals import Refusal, behind, gathered
 from mesh.service import Declaration
 from mesh.story import Sentence
 from mesh.trace.rows import NOT_TRIED, Expectation
@@ -222,10 +222,7 @@ class Result:
 
     def behind(self, place: int | None) -> list[Refusal]:
         """The unexpected refusals since the last expectation that held, up to one that failed; None for the end."""
-        before = self.expectations if place is None else self.expectations[:place]
-        since = max((one.after for one in before if one.held), default=0)
-        until = None if place is None else self.expectations[place].after
-        return gathered(unexpected_since(self.refused, since, until))
+        return list(behind(self.expectations, self.refused, place).refusals)
 
     @property
     def held(self) -> bool:

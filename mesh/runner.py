@@ -21,7 +21,7 @@ from mesh.errors import UsageError
 from mesh.faults import Effect, Plan
 from mesh.guard import forbid_nondeterminism, is_guarded
 from mesh.ledger import Row, read_row
-from mesh.refusals import marked
+from mesh.refusals import Behind, all_behind, marked
 from mesh.report import Result, UnderFaults
 from mesh.scenario import SEED_MAX, Scenario
 from mesh.simulation import Simulation
@@ -184,7 +184,9 @@ def _play(
             sim.report.count_refusals(writer.refusals_by_service())
             sim.report.entitle(sim.declarations())
             effects = () if sim.faults is None else sim.faults.effects(sim.addresses)
-            writer.epilogue(**_said(sim, scenario, elapsed_us, permitted), **_went_wrong(effects, error))
+            pointed = all_behind(writer.expectations, refused, broke_off=error is not None)
+            said = _said(sim, scenario, elapsed_us, permitted) | _went_wrong(effects, error, pointed)
+            writer.epilogue(**said)
             writer.close(complete=complete, refused=not usable)
     return Result(
         scenario=scenario.name,
@@ -268,9 +270,11 @@ def _said(sim: Simulation, scenario: Scenario, elapsed_us: int, permitted: Itera
     }
 
 
-def _went_wrong(effects: Sequence[Effect], error: str | None) -> dict[str, Any]:
-    """What the run's faults met, and why the scenario broke off; nothing of a run in which neither was."""
+def _went_wrong(effects: Sequence[Effect], error: str | None, pointed: Sequence[Behind]) -> dict[str, Any]:
+    """What the run's faults met, why the scenario broke off, and what stands behind that and what failed; if anything."""
     said: dict[str, Any] = {"effects": [one.as_json() for one in effects]} if effects else {}
+    if pointed:
+        said["behind"] = to_builtins(pointed)
     return said if error is None else said | {"broke_off": error}
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from mesh.message import Kind
 from mesh.names import BROKER
+from mesh.refusals import read_behind
 from mesh.trace.perspective import EVERYTHING, OfParties, OfResident, Perspective
 from mesh.trace.show import attributes_of
 from mesh.viewer.opened import Opened
@@ -38,6 +39,7 @@ def outcome(opened: Opened, name: str = EVERYTHING) -> dict[str, Any]:
         **{name: reported.get(name) for name in names},
         "story": [one.as_json() for one in opened.trace.story()] if view.knows_run else [],
         "expectations": _expectations(opened) if view.knows_run else [],
+        "broke_off": _broke_off(opened) if view.knows_run else None,
         "disclosed": _disclosed(given),
         "answers": _answers(given),
         "latencies": _latencies(opened, view),
@@ -49,7 +51,24 @@ def outcome(opened: Opened, name: str = EVERYTHING) -> dict[str, Any]:
 
 
 def _expectations(opened: Opened) -> list[dict[str, Any]]:
-    return [one.as_json() for one in opened.trace.expectations()]
+    """Each as every page gives it; one that failed points to the refusals behind it."""
+    pointed = _pointed(opened)
+    return [
+        one.as_json() | ({"refusals": pointed.get(place, [])} if one.failed else {})
+        for place, one in enumerate(opened.trace.expectations())
+    ]
+
+
+def _broke_off(opened: Opened) -> dict[str, Any] | None:
+    """Why the scenario broke off, and the refusals behind that; None if it came to its end."""
+    why = opened.trace.broke_off
+    return None if why is None else {"text": why, "refusals": _pointed(opened).get(None, [])}
+
+
+def _pointed(opened: Opened) -> dict[int | None, list[dict[str, Any]]]:
+    """The refusals that the run put behind an expectation that failed, by its place; behind its end under None."""
+    found = read_behind(opened.trace.meta.get("behind"))
+    return {one.expectation: [refusal.as_json() for refusal in one.refusals] for one in found}
 
 
 # What was given.

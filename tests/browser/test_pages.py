@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import Tab, new_tab, record, serving
+from tests.browser.conftest import ROOT, Tab, new_tab, record, serving
 
 TRACE = "/t/child_allowance.trace"
 
@@ -217,6 +220,34 @@ def test_a_run_with_faults_is_started_and_what_failed_is_drawn(tab: Tab, folder:
     for made in folder.glob("*.trace"):
         if made.name != "child_allowance.trace":
             made.unlink()
+
+
+def test_a_failed_expectation_points_to_the_refusals_behind_it(tab: Tab, folder: Path) -> None:
+    """As the report does; in both languages, and each leads to its message."""
+    trace = folder / "away.trace"
+    command = ["run", "child_allowance", "--faults", "city_offline", "--json", "--trace", str(trace)]
+    done = subprocess.run([sys.executable, str(ROOT / "run_sim.py"), *command], capture_output=True, cwd=ROOT)
+    failed = [one for one in json.loads(done.stdout)["runs"][0]["expectations"] if "refusals" in one]
+    page = tab.open("/t/away.trace/outcome")
+    shown = page.locator(".expectations > .broke")
+    for place, one in enumerate(failed):
+        expect(shown.nth(place)).to_contain_text(one["text"])
+        links = shown.nth(place).locator(".behind a")
+        expect(links).to_have_text([f"#{refusal['index']}" for refusal in one["refusals"]])
+    behind = page.locator(".expectations .broke .behind li").first
+    expect(behind).to_have_text(
+        re.compile(
+            r"^refused before: #\d+ tax\.income\.v1 recipient_unreachable the recipient cannot be reached"
+        )
+    )
+    page.click("#language")
+    expect(behind).to_have_text(
+        re.compile(r"^直前の拒否： #\d+ tax\.income\.v1 recipient_unreachable 宛先に到達できません")
+    )
+    number = behind.locator("a").inner_text().removeprefix("#")
+    behind.locator("a").click()
+    expect(page.locator(".row.chosen")).to_contain_text(number)
+    trace.unlink()
 
 
 def test_a_run_that_cannot_start_says_why(tab: Tab) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mesh.refusals import Expected, Refusal, gathered, marked, unexpected_since
+from msgspec import to_builtins
+
+from mesh.refusals import Behind, Expected, Refusal, gathered, marked, read_behind, unexpected_since
 
 ONE = Refusal(3, "tax.income.v1", "no_legal_basis", "no row", by="gov/digital/broker", to="muni/01208/desk")
 
@@ -29,3 +31,10 @@ def test_alike_ones_stand_together_with_the_number_of_the_first() -> None:
 
 def test_no_text_of_a_refusal_breaks_its_line() -> None:
     assert "\n" not in replace(ONE, text="a\nb").as_line()
+
+
+def test_a_trace_keeps_what_stands_behind_a_failure_and_nothing_else_reads_as_that() -> None:
+    kept = [Behind(2, (ONE,)), Behind(None, (replace(ONE, times=3),))]
+    assert read_behind(to_builtins(kept)) == kept
+    for said in (None, 3, {}, [{}], [{"expectation": 0, "refusals": [{"index": "x"}]}]):
+        assert read_behind(said) == []

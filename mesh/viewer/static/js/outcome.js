@@ -30,7 +30,9 @@ export function show({ route, meta, found: { outcome: found } }) {
         h("div", { class: "stack" },
           found.story?.length ? card("outcome.story", "", h("ol", { class: "story" }, found.story.map((one) => h("li", {}, data(either(one.text, one.text_ja)), told(one.messages ?? [], see))))) : null,
           found.refusals?.length ? card("outcome.refusals", "", bars(refusals(found.refusals, see), "refusing")) : null,
-          found.expectations.length ? card("outcome.expectations", "", h("ul", { class: "expectations" }, found.expectations.map((one) => h("li", { class: cameTo(one) }, data(either(one.text, one.text_ja)), untried(one), one.message ? [" ", h("a", { href: see({ q: one.message }), "aria-label": t("outcome.see"), title: t("outcome.see") }, "→")] : null)))) : null),
+          found.expectations.length || found.broke_off ? card("outcome.expectations", "", h("ul", { class: "expectations" },
+            found.expectations.map((one) => h("li", { class: cameTo(one) }, data(either(one.text, one.text_ja)), untried(one), one.message ? [" ", h("a", { href: see({ q: one.message }), "aria-label": t("outcome.see"), title: t("outcome.see") }, "→")] : null, behind(one.refusals, see))),
+            found.broke_off ? h("li", { class: "broke" }, t("runs.brokeoff"), " ", data(found.broke_off.text), behind(found.broke_off.refusals, see)) : null)) : null),
         h("div", { class: "stack" },
           found.papers?.length ? card("outcome.papers", "", papers(found.papers, see)) : null,
           found.fallbacks?.length ? card("outcome.fallbacks", "", h("ul", { class: "plainlist" }, found.fallbacks.map((one) => h("li", {}, fallback(one, see))))) : null,
@@ -75,6 +77,12 @@ function papers(all, see) {
   return bars([...kinds.values()].sort((a, b) => b.count - a.count).map(({ one, count, messages }) => ({
     count, name: [data(either(one.name, one.name_ja)), rests(messages, see), h("small", {}, data(about(one))), one.source ? h("small", { class: "source" }, data(one.source)) : null],
   })));
+}
+
+/** The refusals that nobody expected before an expectation failed, alike ones counted together. */
+function behind(found, see) {
+  return found?.length ? h("ul", { class: "behind" }, found.map((one) => h("li", {},
+    t("outcome.behind"), " ", link(see({ at: one.index }), `#${one.index}`), " ", data(one.service, "quiet"), " ", codeBadge(one.code), " ", data(either(one.text, one.text_ja)), one.times > 1 ? t("outcome.times", { times: number(one.times) }) : null))) : null;
 }
 
 function refusals(found, see) {
