@@ -81,7 +81,7 @@ def _altered_field(value: Any) -> Any:
 def mutants_of(path: Path, root: Path) -> Iterator[Mutant]:
     """All mutants of one file."""
     tree = ast.parse(path.read_text())
-    inside = _functions(tree)
+    inside = functions_of(tree)
     name = str(path.relative_to(root))
     for place, node in enumerate(ast.walk(tree)):
         function = inside.get(node)
@@ -92,7 +92,7 @@ def mutants_of(path: Path, root: Path) -> Iterator[Mutant]:
             yield Mutant(name, getattr(node, "lineno", 0), kind, place, function)
 
 
-def _functions(tree: ast.Module) -> dict[ast.AST, str]:
+def functions_of(tree: ast.Module) -> dict[ast.AST, str]:
     """The function in whose body each node stands, by qualified name; no decorators, no defaults."""
     inside: dict[ast.AST, str] = {}
 
@@ -158,18 +158,22 @@ def apply(mutant: Mutant, root: Path) -> bool:
     path = root / mutant.file
     tree = copy.deepcopy(ast.parse(path.read_text()))
     target = list(ast.walk(tree))[mutant.place]
-    changed = ast.fix_missing_locations(_Change(target, mutant.kind).visit(tree))
+    return put(_Change(target, mutant.kind).visit(tree), path, mutant.function)
+
+
+def put(changed: ast.Module, path: Path, function: str) -> bool:
+    """Give the live functions under a qualified name, and those inside them, the code of a changed file."""
+    changed = ast.fix_missing_locations(changed)
     wanted = {
         (code.co_qualname, code.co_firstlineno): code
         for code in _codes(compile(changed, str(path), "exec", dont_inherit=True))
     }
-    outermost = mutant.function
     done = False
-    for function in _live_functions(str(path), outermost):
-        code = wanted.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
-        if code is not None and code.co_freevars == function.__code__.co_freevars:
-            function.__globals__[ALTER] = altered
-            function.__code__ = code
+    for live in _live_functions(str(path), function):
+        code = wanted.get((live.__code__.co_qualname, live.__code__.co_firstlineno))
+        if code is not None and code.co_freevars == live.__code__.co_freevars:
+            live.__globals__[ALTER] = altered
+            live.__code__ = code
             done = True
     return done
 

@@ -1,0 +1,306 @@
+"""Corners of the core that a run seldom comes to: each is reached here straight, and by one thing only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from mesh import Caller, DeadLetter, EventType, LegalBasis, Node, NotFound, PersonalService, receives, serves
+from mesh.broker import Broker
+from mesh.errors import MeshError, Refused
+from mesh.exchange import Turn
+from mesh.faults import drop
+from mesh.message import Event, Refusal, Request
+from mesh.names import BROKER
+from mesh.service import Word
+from mesh.simulation import STARTS, Simulation
+from mesh.testing import Forger, Transmission, answers_to, keep_record, ledger, messages, simulation
+from mesh.trace.reader import Trace
+from mesh.trace.verify import verify
+from mesh.trace.writer import TraceWriter
+
+DESK, OFFICE, OTHER = "muni/01208/desk", "muni/28100/office", "muni/13101/desk"
+
+
+class Query(Struct, frozen=True, forbid_unknown_fields=True):
+    case: Word = ""
+
+
+class Answer(Struct, frozen=True):
+    number: int
+
+
+LISTED = PersonalService("corner.listed.v1", Query, Answer, title="Listed", title_ja="掲載")
+UNLISTED = PersonalService("corner.unlisted.v1", Query, Answer, title="Unlisted", title_ja="不掲載")
+MOVED = EventType("corner.moved.v1", title="Moved", title_ja="異動")
+
+
+class Desk(Node):
+    """Asks and publishes."""
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        self.heard: list[tuple[str, str]] = [*getattr(self, "heard", []), (letter.code, letter.by)]
+
+
+class Office(Node):
+    """Answers and hears."""
+
+    handled = 0
+
+    @serves(LISTED)
+    async def listed(self, query: Query, caller: Caller, person: str) -> Answer:
+        self.handled += 1
+        if query.case == "slow":
+            await asyncio.sleep(5)
+        if query.case == "missing":
+            raise NotFound
+        return Answer(7)
+
+    @serves(UNLISTED)
+    async def unlisted(self, query: Query, caller: Caller, person: str) -> Answer:
+        self.handled += 1
+        return Answer(8)
+
+    @receives(MOVED)
+    async def moved(self, event: Event, caller: Caller, person: str) -> None:
+        self.handled += 1
+
+
+class World:
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
+        for cls, address in ((Desk, DESK), (Desk, OTHER), (Office, OFFICE)):
+            sim.add(cls, address)
+        sim.allow(LegalBasis("muni/*/desk", "task", OFFICE, LISTED.name, ("number",)))
+        sim.allow(LegalBasis(OFFICE, "hear", DESK, MOVED.name, until_us=sim.start_us + 100_000_000))
+        self.lie: str | None = None
+        """What `verify` finds: forgers keep no books."""
+        self.code = sim.code("muni/01208", sim.resident("00000000019"))
+        self.desk, self.office = sim.node(DESK, Desk), sim.node(OFFICE, Office)
+
+    @property
+    def broker(self) -> Broker:
+        return self.sim.node(BROKER, Broker)
+
+    def ask(self, case: str = "", **options: Any) -> asyncio.Task[Answer]:
+        asking = self.desk.ask(OFFICE, LISTED, Query(case), subject=self.code, procedure="task", **options)
+        return asyncio.create_task(asking, name="asks")
+
+    def sent(self, kind: type[Struct], sender: str, recipient: str) -> list[Transmission]:
+        return [one for one in messages(self.sim, kind) if (one.sender, one.recipient) == (sender, recipient)]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """What `verify` finds in the trace of every test here is what the test says: nothing, unless it has a liar."""
+    path = tmp_path / "corner.trace"
+    with simulation(trace=TraceWriter(path, scenario="corner", seed=1, settings={}, starts=STARTS)) as sim:
+        made = World(sim)
+        yield made
+    with Trace.open(path) as trace:
+        found = verify(trace).finding
+    assert (None if found is None else found.text.rpartition(": ")[2]) == made.lie
+
+
+# What nobody may ask.
+
+
+@pytest.mark.parametrize("procedure", [None, "task"])
+async def test_a_question_about_a_person_to_a_service_without_rows_gets_no_permit(
+    procedure: str | None, world: World
+) -> None:
+    forger = Forger(world.sim, DESK)
+    line = forger.send(
+        forger.request(OFFICE, UNLISTED.name, subject=world.code, procedure=procedure, items="number")
+    )
+    await world.sim.sleep(1)
+    assert [one.refusal for one in answers_to(world.sim, line)] == ["no_legal_basis"]
+    assert [row.entry for row in ledger(world.sim, BROKER)] == ["refused"]
+    assert world.office.handled == 0
+
+
+async def test_of_the_two_things_that_make_a_question_personal_neither_goes_without_the_other(
+    world: World,
+) -> None:
+    """A procedure without a person is a question about nobody; to a service with rows it needs one."""
+    forger, codes = Forger(world.sim, DESK), []
+    for subject, procedure in ((None, "task"), (world.code, None), (None, None)):
+        line = forger.send(
+            forger.request(OFFICE, LISTED.name, subject=subject, procedure=procedure, items="number")
+        )
+        keep_record(world.sim, line)
+        await world.sim.sleep(1)
+        codes.append(next((one.refusal, one.sender) for one in answers_to(world.sim, line)))
+    assert codes == [("no_legal_basis", OFFICE), ("no_legal_basis", BROKER), ("no_legal_basis", BROKER)]
+    assert world.office.handled == 0
+
+
+# Pushes.
+
+
+async def test_an_event_whose_row_ended_while_its_subscriber_was_down_is_one_dead_letter(
+    world: World,
+) -> None:
+    with world.sim.offline(OFFICE):
+        world.desk.publish(MOVED, world.code)
+        await world.sim.sleep(200)
+    await world.sim.sleep(100)
+    assert [(one.to, one.state) for one in world.broker.dead_letters()] == [(OFFICE, "dead")]
+    assert world.desk.heard == [("no_legal_basis", BROKER)]
+    assert world.office.handled == 0
+    assert [row.code for row in ledger(world.sim, BROKER) if row.entry == "closed"] == ["no_legal_basis"]
+
+
+async def test_a_push_that_the_broker_refuses_because_its_registry_is_behind_goes_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = stale_at(world.broker, 3, monkeypatch)
+    world.desk.publish(MOVED, world.code)
+    await world.sim.sleep(60)
+    assert (times[0], world.office.handled) == (0, 1)
+    assert getattr(world.desk, "heard", []) == []
+    said = [one.refusal for one in world.sent(Refusal, BROKER, DESK)]
+    assert said == ["registry_stale"] * 3
+    assert world.desk.host.store.outbox() == []
+
+
+async def test_a_push_that_its_subscriber_refuses_because_its_registry_is_behind_goes_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = stale_at(world.office, 3, monkeypatch)
+    world.desk.publish(MOVED, world.code)
+    await world.sim.sleep(60)
+    assert (times[0], world.office.handled) == (0, 1)
+    assert world.broker.dead_letters() == []
+    assert [one.refusal for one in world.sent(Refusal, OFFICE, BROKER)] == ["registry_stale"] * 3
+    assert world.broker.host.store.outbox() == []
+
+
+def stale_at(node: Node, times: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """So many lines come to a node whose registry is past its next update."""
+    left, check = [times], type(node._party.view).check_fresh
+
+    def check_fresh(view: Any, now_us: int) -> None:
+        if view is node._party.view and left[0]:
+            left[0] -= 1
+            raise MeshError("registry_stale")
+        check(view, now_us)
+
+    monkeypatch.setattr(type(node._party.view), "check_fresh", check_fresh)
+    return left
+
+
+# Copies and answers that come late.
+
+
+@pytest.mark.parametrize("case", ["", "missing"])
+async def test_a_late_copy_of_an_answered_question_may_have_had_its_effect(case: str, world: World) -> None:
+    """Refused by the broker, and by the provider where a permit brings it there."""
+    [answer] = await asyncio.gather(world.ask(case), return_exceptions=True)
+    assert isinstance(answer, Answer if not case else Refused)
+    [request] = world.sent(Request, DESK, BROKER)
+    [passed] = world.sent(Request, BROKER, OFFICE)
+    await world.sim.sleep(700)
+    world.sim.transmit(DESK, BROKER, request.line)
+    world.sim.transmit(BROKER, OFFICE, passed.line + b"\n" + (passed.permit or b""))
+    await world.sim.sleep(1)
+    late = [one.message for one in messages(world.sim, Refusal) if one.refusal == "message_expired"]
+    assert {one.source for one in late} == {BROKER, OFFICE}
+    assert [one.data.definite for one in late] == [False] * len(late)
+    assert world.office.handled == 1
+
+
+async def test_a_late_copy_of_what_never_was_answered_had_none(world: World) -> None:
+    forger = Forger(world.sim, DESK)
+    line = forger.line(
+        forger.request(OFFICE, LISTED.name, subject=world.code, procedure="task", items="number")
+    )
+    permit = Forger(world.sim, BROKER).permit(line, subject="muni/28100:x")
+    await world.sim.sleep(700)
+    world.sim.transmit(DESK, BROKER, line)
+    world.sim.transmit(BROKER, OFFICE, line + b"\n" + permit)
+    await world.sim.sleep(1)
+    said = [
+        (one.message.source, one.message.code, one.message.data.definite)
+        for one in answers_to(world.sim, line)
+    ]
+    assert set(said) == {(BROKER, "message_expired", True), (OFFICE, "message_expired", True)}
+
+
+async def test_an_answer_under_way_when_the_broker_restarts_reaches_who_asked_once(world: World) -> None:
+    asking = world.ask("slow", attempts=1, timeout_s=30)
+    await world.sim.sleep(2)
+    world.sim.crash(BROKER)
+    world.sim.restart(BROKER)
+    assert await asking == Answer(7)
+    assert len(world.sent(Request, DESK, BROKER)) == 1, "nothing was repeated"
+    rows = [(row.entry, row.code) for row in ledger(world.sim, BROKER)]
+    assert rows == [("permitted", None), ("closed", None)]
+    assert world.office.handled == 1
+
+
+async def test_a_refusal_under_way_when_the_broker_restarts_does_too(world: World) -> None:
+    world.sim.disturbance.rules.append(drop(OFFICE, BROKER, times=1))
+    asking = world.ask("missing", attempts=1, timeout_s=30)
+    await world.sim.sleep(2)
+    [lost] = world.sent(Refusal, OFFICE, BROKER)
+    world.sim.crash(BROKER)
+    world.sim.restart(BROKER)
+    world.sim.transmit(OFFICE, BROKER, lost.line)
+    with pytest.raises(Refused) as caught:
+        await asking
+    assert (caught.value.by, caught.value.definite) == (OFFICE, True)
+    assert world.broker.receive(lost.line, OFFICE).code is None
+    assert [row.entry for row in ledger(world.sim, BROKER)] == ["permitted", "closed"]
+
+
+async def test_a_stranger_s_refusal_ends_no_question(world: World) -> None:
+    """Not at the broker, nor at who asked; and nobody answers it."""
+    asking = world.ask("slow", attempts=1, timeout_s=30)
+    await world.sim.sleep(1)
+    [digest] = [row.requestdigest or "" for row in ledger(world.sim, DESK)]
+    before = len(messages(world.sim))
+    stranger = world.sim.node(OTHER)._party
+    for code in ("no_legal_basis", "not_found"):
+        for to in (DESK, BROKER):
+            line = stranger.refusal(MeshError(code), to=to, digest=digest, now_us=world.sim.now_us())
+            for recipient in (DESK, BROKER):
+                world.sim.transmit(OTHER, recipient, line)
+    await world.sim.sleep(1)
+    brought = messages(world.sim)[before:]
+    world.lie = "it did not record its refusal"
+    assert {one.sender for one in brought} == {OTHER}
+    assert None not in [one.code for one in brought]
+    assert await asking == Answer(7)
+
+
+# `verify`.
+
+
+async def test_a_refusal_that_is_recorded_and_was_never_sent_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = world.broker.host
+    perform = host.perform
+
+    def silent(turn: Turn) -> None:
+        if [row.entry for row in turn.rows] == ["refused"]:
+            turn.sends.clear()
+        perform(turn)
+
+    monkeypatch.setattr(host, "perform", silent)
+    [said] = await asyncio.gather(
+        world.desk.ask(
+            OFFICE, LISTED, Query(), subject=world.code, procedure="other", timeout_s=1, attempts=1
+        ),
+        return_exceptions=True,
+    )
+    assert isinstance(said, Refused)
+    assert said.code == "timeout"
+    assert [row.entry for row in ledger(world.sim, BROKER)] == ["refused"]
+    world.lie = "it names a message that was never transmitted"
