@@ -191,12 +191,13 @@ class Broker(Node, engine=True):
         return self.post.dead_letters()
 
     def send_again(self, number: int) -> bool:
-        """Send a dead letter again; False if it is too late for that, or there is none of this number."""
+        """Send a dead letter again; False if it is too late for that, there is none of this number, or no room to write."""
         turn = Turn()
         sent = self.post.send_again(number, self.host.now_us(), turn)
         self.host.perform(turn)
+        failed = self.host.flush()
         self._arm()
-        return sent
+        return sent and failed is None
 
     @serves(SUBSCRIPTION)
     async def _subscription(self, query: SubscribeQuery, caller: Caller) -> SubscribeReply:

@@ -471,8 +471,7 @@ class Endpoint:
         return self._publisher.outbox
 
     def _deliver_due(self, now_us: int, turn: Turn) -> None:
-        ready, expired, writes = self._outbox.take_due(now_us)
-        turn.writes.extend(writes)
+        ready, expired = self._outbox.take_due(now_us, turn)
         for delivery in expired:
             message: Any = read_line(delivery.line)
             letter = DeadLetter(
@@ -521,7 +520,9 @@ class Endpoint:
         """Forget what nobody can repeat or send again any more, by time; and look again when the next of it may go."""
         self._purge_planned = False
         now_us = self.host.now_us()
-        self.host.perform(Turn(writes=self._outbox.purge(now_us - KEEP_US)))
+        turn = Turn()
+        self._outbox.purge(now_us - KEEP_US, turn)
+        self.host.perform(turn)
         kept_us, expiry_us = self.host.store.purge(now_us), self._outbox.next_expiry_us()
         due = [kept_us] if kept_us is not None else []
         if expiry_us is not None:

@@ -282,13 +282,16 @@ class Node(Endpoint, engine=True):
         """Hide an exchange of this node from its person, here and at the others (番号法23条2項).
 
         A row of the law must let this node mark exchanges at the others for the procedure. `UsageError` for an
-        exchange that this node did not ask for.
+        exchange that this node did not ask for; `MeshError` storage_unavailable if it could not be marked here.
         """
         LEDGER_MARK.query_content(MarkQuery(message_id))  # Or it would be marked here and nowhere else.
         self.host.flush()
         if not self._has_asked(message_id, self.address):
             raise UsageError(f"hide takes the id of an exchange that {self.address} asked for")
         self._mark(message_id)
+        failed = self.host.flush()
+        if failed is not None:
+            raise failed
         for address in others:
             await self.ask(address, LEDGER_MARK, MarkQuery(message_id), procedure=procedure)
 

@@ -7,7 +7,8 @@ Rules kept here:
    send again.
 3. How many of a sender's are out at a recipient is limited, and nobody can shut others out (`mesh.places`).
 4. Pauses are counted by the monotonic clock; that a push is past its expiry, the wall clock says.
-5. What is held in memory is what the database has: when a commit fails, `restore` puts back what was.
+5. What is held in memory is what the database has: when a commit fails, `restore` puts back what was, and `put_back` what
+   was given up, after a pause.
 
 Where a delivery stands says its state, by `mesh.exchange.RELAY`, or `PUBLISHER` for a party's own pushes;
 what is kept of it in memory and in the database follows from the state that it reached.
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from mesh.backoff import OF_PUSHES
-from mesh.exchange import PUBLISHER, RELAY, Happening, LifeCycle, State, Table, Write
+from mesh.exchange import PUBLISHER, RELAY, Happening, LifeCycle, State, Table, Turn, Write
 from mesh.places import Places
 
 _LIVE = (State.WAITING, State.SENT)
@@ -132,12 +133,13 @@ class Outbox:
             (delivery.number, sender, to, digest, line, expiry_us, now_us, subject, delivery.state),
         )
 
-    def purge(self, expired_before_us: int) -> list[Write]:
+    def purge(self, expired_before_us: int, turn: Turn) -> None:
         """Forget the dead letters that expired before; nobody can send them again any more."""
-        gone = [number for number, letter in self.dead.items() if letter.expiry_us < expired_before_us]
+        gone = {number: one for number, one in self.dead.items() if one.expiry_us < expired_before_us}
         for number in gone:
             del self.dead[number]
-        return [("outbox_gone", (number,)) for number in gone]
+            turn.writes.append(("outbox_gone", (number,)))
+        turn.undo.append(lambda _: self.dead.update(gone))
 
     def next_expiry_us(self) -> int | None:
         """When the first of all that is stored expires, or did; None when nothing is."""
@@ -152,18 +154,17 @@ class Outbox:
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
-    def take_due(self, now_us: int) -> tuple[list[Delivery], list[Delivery], list[Write]]:
-        """What goes out now; what is past its expiry, and so a dead letter; and the writes of the latter."""
+    def take_due(self, now_us: int, turn: Turn) -> tuple[list[Delivery], list[Delivery]]:
+        """What goes out now, and what is past its expiry, and so a dead letter with the turn's commit."""
         mono_us = self._monotonic_us()
         expired: list[Delivery] = []
         ready: list[Delivery] = []
-        writes: list[Write] = []
         while self._timers and self._timers[0][0] <= mono_us:
             timer = heapq.heappop(self._timers)
             if _is_stale(timer):
                 continue
             delivery = timer[1]
-            if self._is_over(delivery, now_us, expired, writes):
+            if self._is_over(delivery, now_us, expired, turn):
                 continue
             if delivery.state == State.WAITING and not self._places.has_room(delivery.sender, delivery.to):
                 self._places.hold(delivery.sender, delivery.to, delivery.number, delivery)
@@ -172,17 +173,26 @@ class Outbox:
             else:
                 self._send(delivery, now_us, mono_us, ready)
         for delivery in self._places.take_held():
-            if not self._is_over(delivery, now_us, expired, writes):
+            if not self._is_over(delivery, now_us, expired, turn):
                 self._send(delivery, now_us, mono_us, ready)
-        return ready, expired, writes
+        return ready, expired
 
-    def _is_over(self, delivery: Delivery, now_us: int, expired: list[Delivery], writes: list[Write]) -> bool:
+    def _is_over(self, delivery: Delivery, now_us: int, expired: list[Delivery], turn: Turn) -> bool:
         """Whether it is past its expiry, and so a dead letter."""
         if delivery.expiry_us > now_us:
             return False
         expired.append(delivery)
-        writes.append(self.end(delivery, Happening.EXPIRE))
+        turn.writes.append(self.end(delivery, Happening.EXPIRE))
+        turn.undo.append(lambda _: self.put_back(delivery))
         return True
+
+    def put_back(self, delivery: Delivery) -> None:
+        """That a delivery is a dead letter could not be committed: it waits again, and is looked at after a pause.
+
+        The place that it had among those that are out may be another's by now.
+        """
+        self.restore(delivery, (State.WAITING, *delivery.former()[1:]))
+        self._wake(delivery, self._monotonic_us() + OF_PUSHES.pause_us(1, self._randrange))
 
     def _send(self, delivery: Delivery, now_us: int, mono_us: int, ready: list[Delivery]) -> None:
         first = delivery.state == State.WAITING

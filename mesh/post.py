@@ -154,8 +154,7 @@ class Post:
 
     def deliver_due(self, now_us: int, turn: Turn) -> None:
         """Send what is due, each with a permit of its own; what may go no longer is a dead letter."""
-        ready, expired, writes = self.outbox.take_due(now_us)
-        turn.writes.extend(writes)
+        ready, expired = self.outbox.take_due(now_us, turn)
         for delivery in expired:
             self._say_dead(
                 delivery, MeshError("message_expired", f"{delivery.to} did not sign in time"), now_us, turn
@@ -165,8 +164,12 @@ class Post:
                 self._deliver(delivery, now_us, turn)
             except MeshError as error:
                 if error.again is Again.NEVER:
-                    turn.writes.append(self.outbox.end(delivery, Happening.FORBID))
+                    self._forbid(delivery, turn)
                     self._say_dead(delivery, error, now_us, turn)
+
+    def _forbid(self, delivery: Delivery, turn: Turn) -> None:
+        turn.writes.append(self.outbox.end(delivery, Happening.FORBID))
+        turn.undo.append(lambda _: self.outbox.put_back(delivery))
 
     def _say_dead(self, delivery: Delivery, error: MeshError, now_us: int, turn: Turn) -> None:
         """Give a push up in the broker's own name; its publisher hears."""
@@ -232,7 +235,9 @@ class Post:
             undisclosed=basis.undisclosed,
         )
         turn.rows.append(row)
-        delivery.permits = (permit_digest, *delivery.permits[: PERMITS_KEPT - 1])
+        before = delivery.permits
+        delivery.permits = (permit_digest, *before[: PERMITS_KEPT - 1])
+        turn.undo.append(lambda _: setattr(delivery, "permits", before))
         turn.sends.append((delivery.to, delivery.line + b"\n" + permit))
 
     def on_receipt(self, admitted: Admitted, permit_line: bytes, now_us: int, turn: Turn) -> None:

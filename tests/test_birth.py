@@ -8,6 +8,7 @@ import pytest
 
 import nodes
 from mesh import LegalBasis, Simulation, UsageError
+from mesh.exchange import Turn
 from mesh.faults import drop, repeat
 from mesh.names import BROKER
 from mesh.outbox import Outbox
@@ -116,9 +117,9 @@ class Sabotage:
     def no_second_attempt(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
         take_due = Outbox.take_due
 
-        def once(self: Outbox, now_us: int) -> Any:
-            ready, *rest = take_due(self, now_us)
-            return [one for one in ready if one.attempts == 1], *rest
+        def once(self: Outbox, now_us: int, turn: Turn) -> Any:
+            ready, expired = take_due(self, now_us, turn)
+            return [one for one in ready if one.attempts == 1], expired
 
         patch.setattr(Outbox, "take_due", once)
 

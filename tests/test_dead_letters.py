@@ -38,6 +38,7 @@ from mesh.trace.reader import Trace
 from mesh.trace.verify import verify
 from mesh.trace.writer import TraceWriter
 from nodes.agency.reconciliation import compare, gather
+from tests.test_exchange_under_failure import tear
 
 TOWN, OTHER, CLINIC = "muni/01208/town", "muni/01100/town", "muni/28100/clinic"
 SECOND_CLINIC = "muni/27100/clinic"
@@ -496,3 +497,82 @@ async def test_nobody_but_the_recipient_and_the_broker_can_tell_of_a_dead_letter
         await asyncio.sleep(1)
         assert messages(world.sim)[-1 if refused else -2].code == refused
     assert [code for _, code, _ in world.back()] == ["schema_invalid"]
+
+
+# A disk that is full for a while.
+
+
+@pytest.mark.parametrize("times", [1, 5])
+async def test_of_an_expiry_that_could_not_be_committed_the_publisher_hears_all_the_same(
+    times: int, world: World
+) -> None:
+    with world.sim.offline(CLINIC):
+        message_id = world.brief(60)
+        await asyncio.sleep(59)
+        tear(world.broker, times=times)
+        await asyncio.sleep(30)
+    assert world.back() == [(message_id, "message_expired", BROKER)]
+    assert len(world.broker.dead_letters()) == 1
+    assert [row.code for row in world.closed(BROKER)] == ["message_expired"]
+
+
+async def test_of_a_row_that_ended_likewise(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise MeshError("no_legal_basis")
+
+    with world.sim.offline(CLINIC):
+        message_id = world.notify("hello")
+        await asyncio.sleep(5)
+        monkeypatch.setattr(world.broker.post, "_basis_for", refuse)
+        tear(world.broker, times=2)
+        await asyncio.sleep(60)
+    assert world.back() == [(message_id, "no_legal_basis", BROKER)]
+
+
+async def test_a_publisher_whose_own_push_expires_hears_of_it_likewise(world: World) -> None:
+    with world.sim.offline(BROKER):
+        message_id = world.brief(60)
+        await asyncio.sleep(59)
+        tear(world.sim.node(TOWN), times=3)
+        await asyncio.sleep(30)
+    assert world.back() == [(message_id, "message_expired", TOWN)]
+
+
+async def test_no_record_names_a_permit_that_was_not_committed(world: World) -> None:
+    """The last attempt before the expiry could not be recorded, and so never went out."""
+    with world.sim.offline(CLINIC):
+        world.brief(60)
+        await asyncio.sleep(1)
+        recorded = len([row for row in ledger(world.sim, BROKER) if row.entry == "permitted"])
+        tear(world.broker, times=20)
+        await asyncio.sleep(58)
+        node = world.broker
+        del node.host.commit  # type: ignore[attr-defined]
+        await asyncio.sleep(10)
+    permitted = [row.permitdigest for row in ledger(world.sim, BROKER) if row.entry == "permitted"]
+    assert len(permitted) == recorded
+    assert [row.permitdigest for row in world.closed(BROKER)] == [permitted[-1]]
+
+
+async def test_what_could_not_be_purged_is_still_there(world: World) -> None:
+    with world.sim.offline(CLINIC):
+        world.brief(60)
+        await asyncio.sleep(61)
+    outbox, turn = world.broker.post.outbox, Turn()
+    outbox.purge(world.sim.now_us() + SECOND_US, turn)
+    assert (world.broker.dead_letters(), [name for name, _ in turn.writes]) == ([], ["outbox_gone"])
+    for undo in turn.undo:
+        undo(MeshError("storage_unavailable"))
+    assert len(world.broker.dead_letters()) == 1
+
+
+async def test_a_letter_that_could_not_be_sent_again_is_said_to_be_dead_still(world: World) -> None:
+    with world.sim.offline(CLINIC):
+        world.brief(60)
+        await asyncio.sleep(61)
+    (letter,) = world.broker.dead_letters()
+    tear(world.broker)
+    assert not world.broker.send_again(letter.number)
+    assert world.broker.send_again(letter.number)
+    await asyncio.sleep(1)
+    assert world.seen() == ["brief"]

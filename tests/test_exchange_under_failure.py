@@ -671,6 +671,19 @@ async def test_exchanges_are_marked_for_whom_the_law_names_only(
         assert [row.id for row in ledger(sim, OFFICE) if row.entry == "mark"] == [asked]
 
 
+async def test_what_could_not_be_marked_here_is_not_said_to_be_hidden(failures: list[str]) -> None:
+    with simulation() as sim:
+        enrol(sim)
+        desk = sim.node(DESK)
+        await desk.ask(OFFICE, ECHO, Query())
+        (asked,) = {row.id for row in ledger(sim, DESK)}
+        tear(desk)
+        with pytest.raises(MeshError, match="storage_unavailable"):
+            await desk.hide(asked, [], procedure="hide")
+        await desk.hide(asked, [], procedure="hide")
+        assert [row.id for row in ledger(sim, DESK) if row.entry == "mark"] == [asked]
+
+
 async def test_outcomes_committed_together_are_forgotten_like_others(failures: list[str]) -> None:
     with simulation() as sim:
         enrol(sim)

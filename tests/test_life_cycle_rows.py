@@ -297,7 +297,7 @@ class Box:
         when_us = self.outbox.next_due_us()
         assert when_us is not None
         self.now_us = max(self.now_us, when_us)
-        return digests(self.outbox.take_due(self.now_us)[0])
+        return digests(self.outbox.take_due(self.now_us, Turn())[0])
 
     def end(self, number: int, happening: str) -> Any:
         found = self.outbox.find("to", str(number))
@@ -346,8 +346,9 @@ class _OfDeliveries:
         box.due()
         number = 1 if sent else UNRECEIPTED_MAX + 1
         box.now_us = 500_000
-        writes = box.outbox.take_due(500_000)[2]
-        assert ("outbox_dead", ("dead", number)) in writes
+        turn = Turn()
+        box.outbox.take_due(500_000, turn)
+        assert ("outbox_dead", ("dead", number)) in turn.writes
         assert number in box.outbox.dead
         assert box.is_over()
 
@@ -373,9 +374,9 @@ class TestRelay(_OfDeliveries):
             box.add(number)
         assert len(box.due()) == UNRECEIPTED_MAX
         assert box.outbox.revive(1, 10**15) == ("outbox_revived", ("waiting", 10**15, 1))
-        assert box.outbox.take_due(box.now_us)[0] == []
+        assert box.outbox.take_due(box.now_us, Turn())[0] == []
         box.end(5, Happening.RECEIPT)
-        assert digests(box.outbox.take_due(box.now_us)[0]) == ["0"]
+        assert digests(box.outbox.take_due(box.now_us, Turn())[0]) == ["0"]
 
 
 class TestSubscriber:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
 from mesh import places
-from mesh.exchange import Happening, State
+from mesh.errors import MeshError
+from mesh.exchange import Happening, State, Turn
 from mesh.outbox import Delivery, Outbox
 from mesh.places import FRESH_MAX, UNRECEIPTED_MAX, Lane
 
@@ -120,8 +121,9 @@ class OutboxMachine(RuleBasedStateMachine):
         self.was_set = True
 
     def pump(self) -> None:
-        ready, expired, writes = self.box.take_due(self.clock.now_us)
-        self.stored.apply(*writes)
+        turn = Turn()
+        ready, expired = self.box.take_due(self.clock.now_us, turn)
+        self.stored.apply(*turn.writes)
         assert all(delivery.expiry_us <= self.clock.now_us for delivery in expired)
         for delivery in ready:
             assert delivery.state == State.SENT
@@ -153,10 +155,28 @@ class OutboxMachine(RuleBasedStateMachine):
         """Not even if it was put into a turn together with what brings it."""
         self.box.add("p", to, "unkept", b"line", self.clock.now_us + FAR_US, self.clock.now_us)
         if pumped:
-            self.stored.apply(*self.box.take_due(self.clock.now_us)[2])
+            turn = Turn()
+            self.box.take_due(self.clock.now_us, turn)
+            self.stored.apply(*turn.writes)
         self.box.forget(to, "unkept")
         self.box.forget(to, "unkept")
         assert self.box.find(to, "unkept") is None
+
+    @rule()
+    def what_is_due_is_not_committed(self) -> None:
+        due_us = self.box.next_due_us()
+        if due_us is None:
+            return
+        self.clock.mono_us = max(self.clock.mono_us, due_us)
+        turn = Turn()
+        _, expired = self.box.take_due(self.clock.now_us, turn)
+        for undo in reversed(turn.undo):
+            undo(MeshError("storage_unavailable"))
+        for delivery in expired:
+            assert delivery.state == State.WAITING
+            assert delivery.due_us > self.clock.mono_us, "a disk that stays full is not asked without a pause"
+            self.restored[delivery.number] = delivery.due_us
+            self.was_set = True
 
     @rule(one=digests)
     def buried_by_the_law(self, one: tuple[str, str]) -> None:
@@ -253,7 +273,8 @@ class Box:
     def take(self, at_us: int | None = None) -> tuple[list[Delivery], list[Delivery], list[Any]]:
         if at_us is not None:
             self.clock.mono_us = at_us
-        return self.box.take_due(self.clock.now_us)
+        turn = Turn()
+        return *self.box.take_due(self.clock.now_us, turn), turn.writes
 
 
 def test_thirty_two_of_a_sender_are_without_a_receipt() -> None:
@@ -386,7 +407,7 @@ def test_jitter_lengthens_a_pause_by_less_than_a_quarter() -> None:
     asked, clock = list[int](), Clock()
     box = Outbox(lambda limit: asked.append(limit) or limit - 1, clock.monotonic_us)  # type: ignore[func-returns-value]
     box.add("sender", "to", "1", b"line", FAR_US, 0)
-    box.take_due(0)
+    box.take_due(0, Turn())
     assert asked == [SECOND_US // 4]
     assert box.next_due_us() == SECOND_US + SECOND_US // 4 - 1
 
