@@ -51,19 +51,19 @@ class Stored:
                 assert values[0] not in self.rows
                 self.rows[values[0]] = list(values)
             elif name == "outbox_gone":
-                assert self.rows.pop(*values)[7] == "waiting", "only what is under way is receipted"
+                assert self.rows.pop(*values)[8] == "waiting", "only what is under way is receipted"
             elif name == "outbox_dead":
                 stage, number = values
-                assert self.rows[number][7] == "waiting", "a delivery dies once"
-                self.rows[number][7] = stage
+                assert self.rows[number][8] == "waiting", "a delivery dies once"
+                self.rows[number][8] = stage
             else:
                 stage, expiry_us, number = values
                 assert name == "outbox_revived"
-                assert self.rows[number][7] == "dead"
-                self.rows[number][5], self.rows[number][7] = expiry_us, stage
+                assert self.rows[number][8] == "dead"
+                self.rows[number][5], self.rows[number][8] = expiry_us, stage
 
     def numbers(self, stage: str) -> set[int]:
-        return {number for number, row in self.rows.items() if row[7] == stage}
+        return {number for number, row in self.rows.items() if row[8] == stage}
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -359,7 +359,9 @@ def test_a_refusal_for_good_makes_a_dead_letter_and_frees_the_next() -> None:
 
 def test_a_receipt_after_a_restart_frees_the_next() -> None:
     """It answers what the last incarnation sent; here it is held back."""
-    rows = [(number, "sender", "to", str(number), b"line", FAR_US, 0, "waiting") for number in range(1, 35)]
+    rows = [
+        (number, "sender", "to", str(number), b"line", FAR_US, 0, None, "waiting") for number in range(1, 35)
+    ]
     made = Box(0)
     made.box.load(rows)
     made.take()
