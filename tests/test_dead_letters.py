@@ -464,6 +464,27 @@ async def test_what_was_never_taken_over_is_no_dead_letter(world: World) -> None
     world.honest, world.lie = False, "did not record its refusal"
 
 
+async def test_an_event_is_refused_by_who_may_hear_of_it_and_by_nobody_else(world: World) -> None:
+    world.sim.allow(LegalBasis(CLINIC, "moves", "muni/*/town", MOVED.name))
+    world.sim.add(Clinic, SECOND_CLINIC)
+    code = world.sim.code("muni/01208", world.sim.resident("12345678901"))
+    world.sim.node(TOWN).publish(MOVED, code)
+    await asyncio.sleep(1)
+    digest = next(row.requestdigest for row in ledger(world.sim, TOWN) if row.entry == "opened")
+    for address, told in ((SECOND_CLINIC, []), (CLINIC, [CLINIC])):
+        line = world.sim.node(address)._party.refusal(
+            MeshError("schema_invalid"),
+            to=TOWN,
+            digest=digest or "",
+            now_us=world.sim.now_us(),
+            about=MOVED.name,
+        )
+        world.sim.transmit(BROKER, TOWN, line)
+        await asyncio.sleep(1)
+        assert [by for _, _, by in world.back()] == told
+    world.honest = False
+
+
 async def test_word_of_a_dead_letter_is_for_its_publisher(world: World) -> None:
     world.notify("good")
     await asyncio.sleep(1)
