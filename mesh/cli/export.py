@@ -60,7 +60,10 @@ def export_trace_command(
         raise UsageError(f"{form} is no text; name a file: --out run.{form}-trace")
     _check_place(out, file)
     # The rows end before the trace is closed, even when nobody reads the rest of them.
-    with opened(file) as trace, closing(see(trace, wanted, perspective, full=form == "html")) as found:
+    with (
+        opened(file, perspective) as trace,
+        closing(see(trace, wanted, perspective, full=form == "html")) as found,
+    ):
         rows = Readable(islice(found, None if form == "html" else limit))
         pieces = _writer(trace, form, rows, perspective, limit)
         first = next(pieces, b"")  # What is wrong shows before a file is begun.
@@ -133,11 +136,12 @@ def _of_legs(trace: Trace, form: str, rows: Readable, perspective: str | None) -
 
 def _page(trace: Trace, rows: Readable, perspective: str | None, limit: int | None) -> Iterator[bytes]:
     from mesh.page.trace import MESSAGES_MAX, render
+    from mesh.trace.seen import notes_seen
 
     page = render(
         rows,
         meta={name: trace.meta.get(name) for name in ("scenario", "seed", "starts", "faults")},
-        notes=chain(trace.notes, rows.notes),
+        notes=chain(notes_seen(trace, perspective), rows.notes),
         names=trace.names,
         perspective=perspective,
         total=count(trace),

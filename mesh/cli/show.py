@@ -60,7 +60,7 @@ def show_trace_command(
         raise UsageError("--members folds columns; give --sequence too")
     # The rows end before the trace is closed, even when nobody reads the rest of them.
     with (
-        opened(file, lenient=True) as trace,
+        opened(file, perspective, lenient=True) as trace,
         closing(_found(trace, message, wanted, perspective, limit)) as found,
     ):
         first = next(found, None)

@@ -205,7 +205,7 @@ def history_trace_command(file: Path, person: str, as_json: bool) -> None:
     """Print what a resident may see of who asked what about them (やりとり履歴)."""
     from mesh.trace.history import history
 
-    with opened(file) as trace:
+    with opened(file, person) as trace:
         made = history(trace, person)
     if as_json:
         output.say_json(made)

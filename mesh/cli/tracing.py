@@ -58,15 +58,17 @@ def filter_of(values: dict[str, str | None]) -> Filter:
 
 
 @contextmanager
-def opened(file: Path, *, lenient: bool = False) -> Iterator[Trace]:
-    """The trace; what is not as it should be with it is said on stderr, once something of it was read."""
+def opened(file: Path, name: str | None = None, *, lenient: bool = False) -> Iterator[Trace]:
+    """The trace; what who looks must know of it is said on stderr, once something of it was read."""
+    from mesh.trace.perspective import sees_run
     from mesh.trace.reader import Trace
+    from mesh.trace.seen import notes_seen
 
     with Trace.open(file, lenient=lenient) as trace:
         yield trace
-        for note in trace.notes:
+        for note in notes_seen(trace, name):
             output.note(f"note: {note}")
-        if trace.faults is not None:
+        if trace.faults is not None and sees_run(name):
             output.note(f"note: recorded under faults: {trace.faults.name}: {trace.faults.title}")
 
 

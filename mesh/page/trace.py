@@ -3,6 +3,7 @@
 Rules kept here:
 1. As for every page: all that is printed is cleaned and escaped, and nothing is taken from anywhere.
 2. The page allows itself its own style by its digest, and nothing else (Content-Security-Policy).
+3. Seed, faults and how much the run recorded are for who sees the run (`mesh.trace.perspective`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mesh.faults import recorded_plan
 from mesh.page.sequence import Drawing
 from mesh.page.write import TEMPLATES, environment
 from mesh.trace.naming import Names, name_of, parts_of
+from mesh.trace.perspective import sees_run
 from mesh.trace.rows import NOT_TRIED
 
 MARK = "<!doctype html>\n<!-- trace of the public service mesh simulator -->\n"
@@ -42,13 +44,15 @@ def render(
     """The page about rows as `mesh.trace.seen` has them in full; `total` is how many the trace has."""
     source = iter(rows)
     shown = list(islice(source, limit))
+    run = sees_run(perspective)
     style = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "trace.css"))
     template = environment().get_template("trace.html")
     return MARK + template.render(
         rows=shown,
         drawing=Drawing.of(shown),
         meta=meta,
-        faults=recorded_plan(meta.get("faults")),
+        faults=recorded_plan(meta.get("faults")) if run else None,
+        run=run,
         notes=list(notes),
         named=partial(name_of, names),
         parts=partial(parts_of, names),

@@ -8,6 +8,8 @@ Rules kept here:
    by itself, so that no gap tells how much that is.
 4. On the wire lines pass inside TLS: who, to whom, when and how long is all that an outsider has.
 5. Parties that collude see what each of them sees.
+6. Whether a text is for somebody `shows` decides, and nothing else: terminal, exports, pages and the viewer's answers
+   ask it. What only the run as a whole knows is for who looks at the whole run.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from mesh.channels import Opener
 from mesh.errors import MeshError, UsageError
 from mesh.message import Kind
-from mesh.names import BROKER, is_address, is_role, matches, member_of
+from mesh.names import BROKER, COMMISSION, is_address, is_role, matches, member_of
 from mesh.parsing import parse_json
 from mesh.party import decode_body, read_line
 from mesh.trace.history import NoCode, shown
@@ -30,6 +33,33 @@ from mesh.trace.rows import Transmission
 
 EVERYTHING: Final = "everything"
 WIRE: Final = "wire"
+
+
+class Text(StrEnum):
+    """What there is to read of a recorded run, as far as it is decided apart. `of` is what `shows` is told of it."""
+
+    RUN = "run"
+    """What only the run as a whole knows: what was expected, its story, the outcome that it reports, its settings, seed
+    and faults, why it broke off, how much it recorded, and whom a code means. `of` is nothing."""
+    PERSON = "person"
+    """A resident's own page: history, letters, consents. `of` is their handle."""
+    LINE = "line"
+    """What stands in a line and its permit, and their bytes, digests and lengths. `of` is the transmission."""
+    ARRIVAL = "arrival"
+    """What became of it at the other end: when it arrived, what its gate checked, and the code. `of` as before."""
+    BASIS = "basis"
+    """The row of the law by which it was permitted. `of` as before."""
+    RECORD = "record"
+    """A ledger. `of` is whose."""
+    COMPARISON = "comparison"
+    """All records laid side by side. `of` is nothing."""
+    OUTCOME = "outcome"
+    """What came of the questions and pushes that they have. `of` is nothing."""
+
+
+def sees_run(name: str | None) -> bool:
+    """Whether who looks has the run as a whole: nobody in particular, or a perspective by that name."""
+    return name is None or name == EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +100,13 @@ class Keys:
 class Perspective:
     """What everybody sees together: the view of who looks at the whole run. The others see less."""
 
-    knows_run = True
-    """Whether it has what only the run as a whole knows: who a code means, what was saved, what was expected."""
-
     def __init__(self, trace: Trace, name: str) -> None:
         self.name = name
         self._keys = Keys(trace)
+
+    def shows(self, what: Text, of: Transmission | str | None = None) -> bool:
+        """Whether a text is for who looks; of a transmission that `see` gives them."""
+        return True
 
     def condition(self) -> tuple[str, tuple[Any, ...]]:
         """SQL over t (transmission) and m (message), with its values: what may be seen; `see` decides."""
@@ -111,10 +142,23 @@ class Perspective:
         )
 
 
+class Recorded(Perspective):
+    """The file as it stands, for nobody in particular: nothing is opened."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(trace, EVERYTHING)
+
+    def see(self, sent: Transmission) -> Seen:
+        """Everything, sealed as it travelled."""
+        return Seen(sent)
+
+    def reads_seal_of(self, reader: str, author: str) -> bool:
+        """No seal."""
+        return False
+
+
 class OfParties(Perspective):
     """What one or several parties see together."""
-
-    knows_run = False
 
     def __init__(self, trace: Trace, name: str, parties: frozenset[str]) -> None:
         super().__init__(trace, name)
@@ -126,13 +170,29 @@ class OfParties(Perspective):
         given = "(SELECT value FROM json_each(?))"
         return f"(t.sender IN {given} OR t.recipient IN {given})", (json.dumps(self._numbers),) * 2
 
+    def shows(self, what: Text, of: Transmission | str | None = None) -> bool:
+        """What stands in their lines and ledgers; what became of a line is for whom it came to."""
+        match what:
+            case Text.LINE | Text.BASIS | Text.OUTCOME:
+                return True
+            case Text.ARRIVAL:
+                return isinstance(of, Transmission) and self._arrived(of)
+            case Text.RECORD:
+                return of in self.parties
+            case Text.COMPARISON:
+                return any(matches(f"{COMMISSION}/*", one) for one in self.parties)
+            case _:
+                return False
+
     def see(self, sent: Transmission) -> Seen | None:
         """What they sent, and what arrived."""
         if sent.sender in self.parties:
             return self._read(sent)
-        # What was dropped on the way, or never arrived, its recipient does not have.
-        arrived = sent.fate == "delivered" and sent.recipient in self.parties
-        return self._read(sent) if arrived else None
+        return self._read(sent) if self._arrived(sent) else None
+
+    def _arrived(self, sent: Transmission) -> bool:
+        """What was dropped on the way, or never arrived, its recipient does not have."""
+        return sent.fate == "delivered" and sent.recipient in self.parties
 
     def reads_seal_of(self, reader: str, author: str) -> bool:
         """What was sealed for one of them, or by one of them."""
@@ -142,7 +202,9 @@ class OfParties(Perspective):
 class OnTheWire(Perspective):
     """What an outsider has who listens everywhere."""
 
-    knows_run = False
+    def shows(self, what: Text, of: Transmission | str | None = None) -> bool:
+        """Nothing that could be read."""
+        return False
 
     def see(self, sent: Transmission) -> Seen | None:
         """That a line passed."""
@@ -160,8 +222,6 @@ class Entry(NamedTuple):
 class OfResident(Perspective):
     """What a resident sees of what concerns them: one transmission for each line of their history."""
 
-    knows_run = False
-
     def __init__(self, trace: Trace, name: str, entries: Sequence[Entry] | None = None) -> None:
         """`entries` are what the resident's history shows, if that is known; finding it reads a whole ledger."""
         super().__init__(trace, name)
@@ -174,6 +234,10 @@ class OfResident(Perspective):
     def condition(self) -> tuple[str, tuple[Any, ...]]:
         """What is about the resident, hidden exchanges left out."""
         return "t.number IN (SELECT value FROM json_each(?))", (json.dumps(self.numbers),)
+
+    def shows(self, what: Text, of: Transmission | str | None = None) -> bool:
+        """Their own page, and by which law; the portal shows nobody bytes, ids or lengths (番号法23条)."""
+        return what in (Text.BASIS, Text.OUTCOME) or (what == Text.PERSON and of == self.name)
 
     def see(self, sent: Transmission) -> Seen | None:
         """Who asked whom for which items, and letters in full."""

@@ -161,6 +161,14 @@ class Trace:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person must know before believing the trace, each in one line; empty as it should be."""
+        if self.broke_off is None:
+            return self.notes_of_file
+        whole, short = f"{self.name}: the scenario broke off: {self.broke_off}", self._broke_off
+        return tuple(whole if one == short else one for one in self.notes_of_file)
+
+    @property
+    def notes_of_file(self) -> tuple[str, ...]:
+        """The same, without what happened in the run: why its scenario broke off."""
         lost = (
             f"{self.name} is {self.short or 'damaged'}: not all of its table {table} can be read"
             for table in self._lost
@@ -209,7 +217,11 @@ class Trace:
         elif not self.complete:
             yield f"{name} was interrupted; what was recorded until then can be read"
         if self.broke_off is not None:
-            yield f"{name}: the scenario broke off: {self.broke_off}"
+            yield self._broke_off
+
+    @property
+    def _broke_off(self) -> str:
+        return f"{self.name}: the scenario broke off"
 
     def _damage(self, where: str = "", index: int | None = None) -> Damage:
         """The error of a row that cannot be read."""

@@ -4,18 +4,29 @@ Rules kept here:
 1. Who sent a line does not see what became of it at the other end: only an answer tells, or that nobody was there.
 2. On the wire, and for a resident who reads a history, there are no bytes to look at.
 3. A resident's rows are the lines of their history, from who asked to who was asked, with numbers of their own.
+4. What is said of a file besides its rows is a text like others: what only the run knows is not for a party.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any, Final
 
 from mesh.errors import CODES, UsageError
 from mesh.message import Kind
 from mesh.recorder import Fate
-from mesh.trace.perspective import WIRE, OfParties, OfResident, Perspective, Seen, perspective
+from mesh.trace.perspective import (
+    WIRE,
+    OfResident,
+    Perspective,
+    Recorded,
+    Seen,
+    Text,
+    perspective,
+    sees_run,
+)  # fmt: skip
 from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS, ASKS
 from mesh.trace.rows import Transmission
@@ -52,7 +63,7 @@ def see(
     `subject`, `content` and `bytes` besides; docs/JSONL.md says what each is. With `full` it has what `show.full` has,
     too. Raises `UsageError` for who is not in the trace, and as `show.rows` does.
     """
-    view = None if name is None else perspective(trace, name)
+    view = Recorded(trace) if name is None else perspective(trace, name)
     if name == WIRE and wanted not in (None, Filter()):
         raise UsageError(
             f"on the {WIRE} nothing can be read, so nothing can be filtered by; leave the filters out"
@@ -61,15 +72,23 @@ def see(
 
 
 def _rows(
-    trace: Trace, wanted: Filter | None, view: Perspective | None, start: int, *, full: bool
+    trace: Trace, wanted: Filter | None, view: Perspective, start: int, *, full: bool
 ) -> Generator[dict[str, Any], None, None]:
+    code = None if wanted is None or isinstance(view, Recorded) else wanted.code
+    if code is not None and wanted is not None:
+        wanted = replace(
+            wanted, code=None
+        )  # The gate's code at the other end finds nothing for who does not see it.
     for sent in selected(trace, wanted, view, start=start):
-        one = Seen(sent) if view is None else view.see(sent)
-        if one is not None:
-            yield row_seen(one, view) | (_details_seen(trace, one, view) if full else {})
+        one = view.see(sent)
+        if one is None:
+            continue
+        row = row_seen(one, view)
+        if code is None or code in (row["code"], row["says"]):
+            yield row | (details_seen(trace, one, view) if full else {})
 
 
-def row_seen(one: Seen, view: Perspective | None = None) -> dict[str, Any]:
+def row_seen(one: Seen, view: Perspective) -> dict[str, Any]:
     """One transmission as a row, without what cannot be seen of it."""
     sent = one.sent
     row = row_of(sent) | {
@@ -87,15 +106,18 @@ def row_seen(one: Seen, view: Perspective | None = None) -> dict[str, Any]:
         "digest": digest,
         "asked": digest if kind in ASKS else _text(attributes, "requestdigest") if kind in ANSWERS else None,
     }
-    if view is None:
-        # Nobody looks, so nothing is opened.
+    if isinstance(view, Recorded):
         row["sealed"] = [part for part in ("data", "subject") if _text(attributes, part) is not None]
     if isinstance(view, OfResident):
         return row | _of_history(one, row["source"], view)
-    if isinstance(view, OfParties) and sent.recipient not in view.parties:
-        fate = sent.fate if sent.fate == Fate.UNREACHABLE else SENT
-        row |= {"fate": fate, "refused": False, "code": sent.message.code, "arrived_us": None}
+    if not view.shows(Text.ARRIVAL, sent):
+        row |= {"fate": fate_sent(sent.fate), "refused": False, "code": sent.message.code, "arrived_us": None}
     return row
+
+
+def fate_sent(fate: str) -> str:
+    """What of the fate of a line its sender sees."""
+    return fate if fate == Fate.UNREACHABLE else SENT
 
 
 def _permitted_procedure(sent: Transmission) -> str | None:
@@ -135,7 +157,7 @@ def full_seen(trace: Trace, which: str, name: str) -> list[dict[str, Any]]:
         raise UsageError(
             f"{name} does not have message {which}; see what they have with `trace show --as {name}`"
         )
-    return [row_seen(one, view) | _details_seen(trace, one, view) for one in seen]
+    return [row_seen(one, view) | details_seen(trace, one, view) for one in seen]
 
 
 def _numbered(trace: Trace, which: str, view: OfResident) -> list[Transmission]:
@@ -145,16 +167,28 @@ def _numbered(trace: Trace, which: str, view: OfResident) -> list[Transmission]:
     return named(trace, str(view.numbers[int(which[:18])]))
 
 
-def _details_seen(trace: Trace, one: Seen, view: Perspective | None) -> dict[str, Any]:
+def details_seen(trace: Trace, one: Seen, view: Perspective) -> dict[str, Any]:
+    """What `show.details` has of a transmission, as far as it is for who looks."""
     made = details(trace, one.sent)
-    if not one.readable or isinstance(view, OfResident):
-        # Of an exchange in their history residents know what the row has, and no more.
-        return made | {
-            "header": {}, "attributes": {}, "permit_attributes": None, "checks": [], "expectations": [],
-        }  # fmt: skip
-    if isinstance(view, OfParties) and one.sent.recipient not in view.parties:
-        return made | {"checks": []}
+    for text, names in _DETAILS.items():
+        if not view.shows(text, one.sent):
+            made |= {name: _NOTHING[name] for name in names}
     return made
+
+
+_DETAILS: Final = {
+    Text.LINE: ("header", "attributes", "permit_attributes"),
+    Text.ARRIVAL: ("checks",),
+    Text.RUN: ("expectations",),
+}
+_NOTHING: Final[dict[str, Any]] = {
+    "header": {}, "attributes": {}, "permit_attributes": None, "checks": [], "expectations": [],
+}  # fmt: skip
+
+
+def notes_seen(trace: Trace, name: str | None) -> tuple[str, ...]:
+    """What a person must know of the file before believing it, as far as it is for who looks."""
+    return trace.notes if sees_run(name) else trace.notes_of_file
 
 
 def _text(attributes: dict[str, Any], name: str) -> str | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from mesh.names import COMMISSION
-from mesh.trace.perspective import OfParties, OnTheWire, Perspective
+from mesh.trace.perspective import OfParties, Perspective, Text
 from mesh.viewer.folder import Missing
 
 
@@ -26,26 +26,24 @@ class Absent(Missing):
 
 def check_resident(view: Perspective, handle: str) -> None:
     """`Absent` unless the page of a resident is for who looks."""
-    if not view.knows_run and view.name != handle:
+    if not view.shows(Text.PERSON, handle):
         raise Absent(f"the page of {handle} is theirs alone, and not for {view.name}", "resident")
 
 
 def check_commission(view: Perspective) -> None:
     """`Absent` unless the comparison of all records is for who looks."""
-    parties = view.parties if isinstance(view, OfParties) else frozenset[str]()
-    if not view.knows_run and not any(one.startswith(f"{COMMISSION}/") for one in parties):
+    if not view.shows(Text.COMPARISON):
         raise Absent(f"only {COMMISSION} compares everybody's records, and not {view.name}", "commission")
 
 
 def check_joins(view: Perspective, *bodies: Perspective) -> None:
     """`Absent` unless who looks has the records of all these bodies."""
-    own = view.parties if isinstance(view, OfParties) else frozenset[str]()
-    wanted = (one.parties for one in bodies if isinstance(one, OfParties))
-    if not view.knows_run and not all(parties <= own for parties in wanted):
+    wanted = (party for one in bodies if isinstance(one, OfParties) for party in one.parties)
+    if not all(view.shows(Text.RECORD, one) for one in wanted):
         raise Absent(f"{view.name} has its own records, and not those of both", "joins")
 
 
 def check_outcome(view: Perspective) -> None:
     """`Absent` for who cannot read a line."""
-    if isinstance(view, OnTheWire):
+    if not view.shows(Text.OUTCOME):
         raise Absent("from lines that cannot be read nothing follows about what came of them", "outcome")

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 from mesh.errors import CODES, UsageError
 from mesh.faults import recorded_effects
 from mesh.scenario import Scenario
+from mesh.trace.perspective import sees_run
 from mesh.trace.reader import Trace
 from mesh.viewer.absent import check_commission, check_joins, check_outcome, check_resident
 from mesh.viewer.asking import Asked, Page, listed, whole
@@ -21,7 +22,7 @@ from mesh.viewer.opened import Opened, member
 from mesh.viewer.outcome import outcome
 from mesh.viewer.overview import network, present, timeline
 from mesh.viewer.resident import resident
-from mesh.viewer.rows import PAGE_MAX, Filters, page, position
+from mesh.viewer.rows import PAGE_MAX, Filters, page, position, select
 from mesh.viewer.wording import note_in_japanese
 
 POLL_S: Final = 0.05
@@ -58,22 +59,25 @@ async def answer(path: Path, address: str, scenarios: Mapping[str, Scenario]) ->
 
 
 def _meta(opened: Opened, asked: Asked) -> dict[str, Any]:
-    trace, names = opened.trace, opened.index.names
+    """What a trace says of itself: all of it, or what of it somebody can know."""
+    trace, run = opened.trace, sees_run(asked.as_)
+    notes, shown = opened.notes_for(asked.as_), _whole(opened) if run else present(opened, asked.as_)
+    addresses = shown["parties"]
     return {
         "name": opened.name,
         **titles(trace, asked.scenarios),
-        "seed": trace.meta.get("seed"),
-        "settings": trace.meta.get("settings"),
-        "faults": _faults(trace),
-        "broke_off": trace.broke_off,
+        "seed": trace.meta.get("seed") if run else None,
+        "settings": trace.meta.get("settings") if run else None,
+        "faults": _faults(trace) if run else None,
+        "broke_off": trace.broke_off if run else None,
         "starts": trace.meta.get("starts"),
         "start_us": trace.start_us,
-        "messages": opened.messages,
+        "messages": opened.messages if run else len(select(opened, Filters(as_=asked.as_))),
         "complete": trace.complete,
         "live": trace.live,
         "listed": opened.index.listed,
-        "notes": opened.notes,
-        "notes_ja": list(map(note_in_japanese, opened.notes)),
+        "notes": notes,
+        "notes_ja": list(map(note_in_japanese, notes)),
         "parties": [
             {
                 "number": number,
@@ -82,15 +86,27 @@ def _meta(opened: Opened, asked: Asked) -> dict[str, Any]:
                 "zone": opened.zones.get(address),
             }
             for number, address in trace.parties.items()
+            if address in addresses
         ],
-        "names": _titles(opened.names),
-        "residents": list(opened.residents),
-        "services": _names(names["service"]),
+        "names": _titles(opened.names_of(addresses)),
+        "residents": shown["residents"],
+        "services": shown["services"],
         "titles": {key: _titles(dict(trace.titles(key))) for key in ("services", "procedures")}
         | {"codes": _titles({name: (code.text, code.text_ja) for name, code in CODES.items()})},
+        "codes": shown["codes"],
+        "kinds": shown["kinds"],
+        "fates": shown["fates"],
+    }
+
+
+def _whole(opened: Opened) -> dict[str, Any]:
+    """What `present` says, of everything: without a look at every transmission."""
+    names = opened.index.names
+    return {
+        "parties": list(opened.trace.parties.values()),
+        "residents": list(opened.residents),
         "codes": [one for one in CODES if one in {*names["code"], *names["refused"]}],
-        "kinds": _names(names["kind"]),
-        "fates": _names(names["fate"]),
+        **{f"{column}s": sorted({*names[column]} - {""}) for column in ("service", "kind", "fate")},
     }
 
 
@@ -106,10 +122,6 @@ def _faults(trace: Trace) -> dict[str, Any] | None:
     said = [one.said for one in effects or trace.faults.faults]
     told = [{"text": text, "text_ja": text_ja} for text, text_ja in said]
     return trace.faults.as_json() | {"faults": told}
-
-
-def _names(names: list[str]) -> list[str]:
-    return sorted(one for one in names if one)
 
 
 def _progress(opened: Opened, _asked: Asked) -> dict[str, Any]:
@@ -156,8 +168,14 @@ def _bodies(asked: Asked) -> tuple[str, str]:
     return asked.query.get("first", ""), asked.query.get("second", "")
 
 
-def _commission(opened: Opened, _asked: Asked) -> dict[str, Any]:
+def _commission(opened: Opened, asked: Asked) -> dict[str, Any]:
     state = opened.review.state()
+    if not sees_run(asked.as_):
+        # The commission has codes; whom they mean only the run knows.
+        state["records"] = [
+            one | {"rows": [row | {"person": None} for row in one["rows"]]}
+            for one in state.get("records", ())
+        ]
     return state | {"index": {"done": state["done"], "share": state["share"]}}
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from mesh.errors import MeshError
 from mesh.ledger import read_row
 from mesh.names import BROKER, CODE_ISSUER
-from mesh.trace.perspective import EVERYTHING, OfParties
+from mesh.trace.perspective import EVERYTHING, OfParties, Text
 from mesh.viewer.chunks import NONE
 from mesh.viewer.opened import Opened, member
 
@@ -54,7 +54,7 @@ def joining(opened: Opened, first: str, second: str, name: str = EVERYTHING) -> 
         "joined": pairs[:JOINED_MAX],
         "count": len(pairs),
         "joinable": len(joinable),
-        "known_to_both": len(known) if view.knows_run else None,
+        "known_to_both": len(known) if view.shows(Text.RUN) else None,
         "translators": translators,
     }
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from mesh.errors import CODES
-from mesh.trace.perspective import EVERYTHING, OfParties, OfResident, Perspective, Seen
+from mesh.trace.perspective import OfResident, Perspective, Seen, Text
 from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS, ASKS
-from mesh.trace.show import checks, parts, text
+from mesh.trace.seen import details_seen
+from mesh.trace.show import parts, text
 from mesh.viewer.absent import Absent
 from mesh.viewer.copying import copies
 from mesh.viewer.folder import Missing
@@ -34,7 +35,7 @@ def message(opened: Opened, number: int, name: str) -> dict[str, Any]:
     found = opened.transmissions([behind])
     seen = view.see(found[0]) if found else None
     if seen is None:
-        if view.knows_run or isinstance(view, OfResident):
+        if view.shows(Text.RUN) or isinstance(view, OfResident):
             raise Missing(f"there is no message {number}")
         if not opened.index.done:
             return {}  # Which is nearest is not known yet.
@@ -63,7 +64,7 @@ def _neighbours(opened: Opened, number: int, view: Perspective) -> dict[str, int
         return {"previous": at - 1 if at else None, "next": at + 1 if at < last else None}
     if not opened.index.listed:
         last = opened.count - 1
-        if not view.knows_run:
+        if not view.shows(Text.RUN):
             return {"previous": None, "next": None}
         return {"previous": number - 1 if number else None, "next": number + 1 if number < last else None}
     places, column = select(opened, Filters(as_=view.name)), opened.index.columns["number"]
@@ -91,24 +92,24 @@ _UNREADABLE: Final[dict[str, Any]] = {
 
 _TIED: Final = ("person", "digests", "exchange", "sight", "ledger")
 """What ties a message to others; it is not known before the whole trace was read."""
-_OF_RESIDENT: Final = ("basis", "person", "exchange", "content", "sight")
-"""What residents know of an exchange in their history besides its row."""
+_OF_LINE: Final = (
+    "header", "attributes", "permit_header", "permit_attributes", "subject", "jws", "permit_jws", "digests",
+    "copy", "permit_copy",
+)  # fmt: skip
+"""What a resident has of no exchange in their history: the portal shows what was, never the bytes (番号法23条)."""
 
 
 def _readable(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
     trace, sent = opened.trace, seen.sent
     line, permit = sent.message.line, None if sent.permit is None else sent.permit.line
-    header, attributes = parts(line)
+    attributes = parts(line)[1]
     permit_header, permitted = (None, None) if permit is None else parts(permit)
+    stated = details_seen(trace, seen, view)
     related = list(_exchange(opened, sent.number, view))
     records, person = list(_ledger(opened, sent.number, view)), _person(opened, sent.number, view)
-    made = {
-        "header": header,
-        "attributes": attributes,
+    made = stated | {
         "permit_header": permit_header,
-        "permit_attributes": permitted,
-        "basis": _basis(trace, permitted),
-        "checks": checks(sent),
+        "basis": _basis(trace, permitted) if view.shows(Text.BASIS, sent) else None,
         "content": seen.content,
         "subject": seen.subject,
         "person": person,
@@ -118,16 +119,11 @@ def _readable(opened: Opened, seen: Seen, view: Perspective) -> dict[str, Any]:
         "exchange": [row(opened, one, view) for one in related],
         "sight": sight(opened, view, Exchange(related, records, person)) if related else None,
         "ledger": records,
-        "expectations": _expectations(trace, sent.message.id) if view.name == EVERYTHING else [],
         "copy": copies(line, permit, key_of(trace, line)),
         "permit_copy": _NO_COPY if permit is None else copies(permit, None, key_of(trace, permit)),
     }
-    if isinstance(view, OfResident):
-        # The portal shows a resident that it was and what was written to them, never the bytes (番号法23条).
-        return {name: made[name] if name in _OF_RESIDENT else none for name, none in _UNREADABLE.items()}
-    if isinstance(view, OfParties) and sent.recipient not in view.parties:
-        # Who sent a line does not see what became of it at the other end.
-        made["checks"] = []
+    if not view.shows(Text.LINE, sent):
+        made |= {name: _UNREADABLE[name] for name in _OF_LINE}
     return made
 
 
@@ -165,17 +161,10 @@ def _code(name: str | None) -> dict[str, Any] | None:
 
 
 def _person(opened: Opened, number: int, view: Perspective) -> str | None:
-    """Whom it is about: a handle that only the simulation knows, so only who sees everything."""
-    if isinstance(view, OfResident):
-        return view.name
+    """Whom it is about: a handle that only the simulation and its resident know."""
     exchange = opened.index.exchange_of(number)
-    if view.name != EVERYTHING or exchange is None:
-        return None
-    return next((person for person, about in opened.index.about.items() if exchange in about), None)
-
-
-def _expectations(trace: Trace, id_: str | None) -> list[dict[str, Any]]:
-    return [one.as_json() for one in trace.expectations() if one.message is not None and one.message == id_]
+    about = (person for person, some in opened.index.about.items() if exchange in some)
+    return next((one for one in about if view.shows(Text.RUN) or view.shows(Text.PERSON, one)), None)
 
 
 # What belongs together.
@@ -184,11 +173,11 @@ def _expectations(trace: Trace, id_: str | None) -> list[dict[str, Any]]:
 def _ledger(opened: Opened, number: int, view: Perspective) -> Iterator[dict[str, Any]]:
     """The ledger rows about the exchange: everybody's, or one's own."""
     exchange = opened.index.exchange_of(number)
-    if exchange is None or isinstance(view, OfResident):
+    if exchange is None:
         return
     for at in opened.index.ledger_rows_of(exchange)[:RELATED_MAX]:
         stored = opened.trace.ledger_row(at)
-        if not isinstance(view, OfParties) or stored.party in view.parties:
+        if view.shows(Text.RECORD, stored.party):
             yield record(opened, stored)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from functools import cached_property
 from itertools import compress
@@ -25,6 +25,7 @@ from mesh.trace.perspective import OfParties, OfResident, OnTheWire, Perspective
 from mesh.trace.reader import Trace
 from mesh.trace.recheck import ASKS
 from mesh.trace.rows import Transmission
+from mesh.trace.seen import notes_seen
 from mesh.trace.show import parts
 from mesh.viewer import child
 from mesh.viewer.index import Index, Mask, both, either
@@ -132,10 +133,9 @@ class Opened:
         share = 1.0 if self.index.listed else len(self.index) / max(self.count, 1)
         return {"done": self.index.listed, "share": round(share, 3)}
 
-    @property
-    def notes(self) -> list[str]:
-        """What a person should know of the file before believing what is missing."""
-        notes = list(self.trace.notes)
+    def notes_for(self, name: str) -> list[str]:
+        """What somebody should know of the file before believing what is missing."""
+        notes = list(notes_seen(self.trace, name))
         if self.index.note is not None:
             notes.append(self.index.note)
         return notes
@@ -282,10 +282,8 @@ class Opened:
         """The broker's number; 0 if it took no part."""
         return self._numbers.get(BROKER, 0)
 
-    @property
-    def names(self) -> dict[str, tuple[str, str]]:
-        """What those who took part and their members are called, as the trace says."""
-        addresses = self.trace.parties.values()
+    def names_of(self, addresses: Collection[str]) -> dict[str, tuple[str, str]]:
+        """What some who took part and their members are called, as the trace says."""
         taking_part = dict.fromkeys((*addresses, *map(member, addresses)))
         return {one: self.trace.names[one] for one in taking_part if one in self.trace.names}
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from mesh.message import Kind
 from mesh.names import BROKER
 from mesh.refusals import read_behind
-from mesh.trace.perspective import EVERYTHING, OfParties, OfResident, Perspective
+from mesh.trace.perspective import EVERYTHING, OfParties, OfResident, Perspective, Text
 from mesh.trace.show import attributes_of
 from mesh.viewer.opened import Opened
 from mesh.viewer.rows import text_of
@@ -31,22 +31,23 @@ def outcome(opened: Opened, name: str = EVERYTHING) -> dict[str, Any]:
     `unknown` names what only the run as a whole knows, where somebody else looks.
     """
     view = opened.perspective(name)
+    run = view.shows(Text.RUN)
     said = opened.trace.meta.get("outcome")
-    reported = said if isinstance(said, dict) and view.knows_run else {}
+    reported = said if isinstance(said, dict) and run else {}
     names = (*_REPORTED, "elapsed_us")
     given = _given(opened, view)
     return {
         **{name: reported.get(name) for name in names},
-        "story": [one.as_json() for one in opened.trace.story()] if view.knows_run else [],
-        "expectations": _expectations(opened) if view.knows_run else [],
-        "broke_off": _broke_off(opened) if view.knows_run else None,
+        "story": [one.as_json() for one in opened.trace.story()] if run else [],
+        "expectations": _expectations(opened) if run else [],
+        "broke_off": _broke_off(opened) if run else None,
         "disclosed": _disclosed(given),
         "answers": _answers(given),
         "latencies": _latencies(opened, view),
         "refusals": _refusals(opened, view),
         "services": opened.trace.meta.get("services") or {},
-        "missing": [name for name in names if name not in reported] if view.knows_run else [],
-        "unknown": [] if view.knows_run else [*names, "story", "expectations"],
+        "missing": [name for name in names if name not in reported] if run else [],
+        "unknown": [] if run else [*names, "story", "expectations"],
     }
 
 

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from mesh.errors import CODES
 from mesh.names import BROKER
-from mesh.trace.perspective import OfParties, OfResident, OnTheWire
+from mesh.recorder import Fate
+from mesh.trace.perspective import OfParties, OfResident, OnTheWire, Text
 from mesh.trace.recheck import ASKS
+from mesh.trace.seen import fate_sent
 from mesh.trace.show import attributes_of
 from mesh.viewer.index import Places, both
 from mesh.viewer.opened import Opened, member
@@ -46,7 +48,7 @@ def network(opened: Opened, name: str, from_us: int, to_us: int | None) -> dict[
     starts = map(sender, map(index.place_of, map(exchange, asked)))
     pairs = Counter(zip(starts, map(recipient, asked), strict=True))
     ends = list(opened.trace.parties.values())
-    if not view.knows_run:
+    if not view.shows(Text.RUN):
         near = {*map(sender, places), *map(recipient, places)}
         ends = [address for number, address in opened.trace.parties.items() if number in near]
     return {
@@ -79,9 +81,15 @@ def present(opened: Opened, name: str) -> dict[str, Any]:
         # Whom a history names, which is not by whom its messages passed.
         rows = page(opened, Filters(as_=name), 0, PAGE_MAX)["rows"]
         met = {row[end] for row in rows for end in ("from", "to")}
+        found["fates"] = sorted({row["fate"] for row in rows})
     elif isinstance(view, OfParties):
         own, recipient = frozenset(opened.numbers_of(view.parties)), index.columns["recipient"].__getitem__
-        codes += named("refused", (place for place in places if recipient(place) in own))
+        fate = index.columns["fate"].__getitem__
+        came = frozenset(n for n, name in enumerate(index.names["fate"]) if name == Fate.DELIVERED)
+        arrived = [place for place in places if recipient(place) in own and fate(place) in came]
+        codes += named("refused", arrived)
+        left = map(fate_sent, named("fate", set(places).difference(arrived)))
+        found["fates"] = sorted({*named("fate", arrived), *left})
         residents = []
     else:
         codes, residents = codes + named("refused"), list(opened.residents)

@@ -8,7 +8,7 @@ from typing import Any
 from mesh.message import Kind
 from mesh.recorder import Fate
 from mesh.trace.history import NoCode, history
-from mesh.trace.perspective import EVERYTHING, OfResident
+from mesh.trace.perspective import EVERYTHING, OfResident, Text
 from mesh.trace.recheck import ASKS
 from mesh.trace.rows import Transmission
 from mesh.trace.show import attributes_of
@@ -22,8 +22,8 @@ def resident(opened: Opened, handle: str, name: str = EVERYTHING, *, hidden: boo
     view = opened.perspective(name)
     return {
         "person": handle,
-        "rows": _rows(opened, handle, hidden=hidden and view.knows_run),
-        "letters": list(_letters(opened, handle, own=not view.knows_run)),
+        "rows": _rows(opened, handle, hidden=hidden and view.shows(Text.RUN)),
+        "letters": list(_letters(opened, handle, own=not view.shows(Text.RUN))),
         "consents": consents_of(opened, handle),
         "end_us": opened.index.columns["sent_us"][-1] if len(opened.index) else 0,
     }

@@ -98,6 +98,7 @@ _NOTES: Final = tuple(
         (r"(.*) is still being written; .*", "{0}は書き込みの途中です。これまでに確定した部分を表示します。"),
         (r"(.*) was interrupted; .*", "{0}は中断されました。中断までの記録を表示します。"),
         (r"(.*): the scenario broke off: (.*)", "{0}：シナリオが途中で停止しました：{1}"),
+        (r"(.*): the scenario broke off", "{0}：シナリオが途中で停止しました。"),
         (
             r"(.*?) is .*: not all of its table (\w+) can be read",
             "{0}は破損しています。表{1}の一部は読めません。",

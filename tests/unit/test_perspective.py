@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from mesh.errors import UsageError
+from mesh.errors import CODES, UsageError
 from mesh.message import Kind
 from mesh.names import BROKER
 from mesh.trace.history import history
 from mesh.trace.perspective import Seen, perspective
 from mesh.trace.reader import Trace
+from mesh.trace.seen import see
+from mesh.trace.show import Filter
 from tests.conftest import Shipped
 
 OFFICE, TAX = "muni/01208/child-allowance", "muni/28100/tax"
@@ -96,6 +98,14 @@ def test_what_is_hidden_from_a_resident_is_absent(trace: Trace) -> None:
     for handle in protected:
         services = {row["service"] for row in hidden[handle]}
         assert not [one for one in seen(trace, handle) if one.sent.message.service in services]
+
+
+@pytest.mark.parametrize("name", [OFFICE, TAX, BROKER, "muni/01208", "r-000003", "everything"])
+def test_a_code_finds_the_rows_that_show_it(trace: Trace, name: str) -> None:
+    rows = list(see(trace, name=name))
+    for code in CODES:
+        shown = [row["index"] for row in rows if code in (row["code"], row["says"])]
+        assert [row["index"] for row in see(trace, Filter(code=code), name)] == shown
 
 
 def test_colluding_parties_see_what_each_of_them_sees(trace: Trace) -> None:
