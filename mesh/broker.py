@@ -113,6 +113,14 @@ class Broker(Node, engine=True):
         """A broker pushes nothing of its own: `UsageError`."""
         _passes_on("notify")
 
+    def dead_letters(self, *_: Any, **__: Any) -> NoReturn:
+        """A broker pushes nothing of its own: `UsageError`; what it gave up of others' is `given_up`."""
+        _passes_on("dead_letters")
+
+    def send_again(self, *_: Any, **__: Any) -> NoReturn:
+        """A broker pushes nothing of its own: `UsageError`; others' deliveries go again by `deliver_again`."""
+        _passes_on("send_again")
+
     def hide(self, *_: Any, **__: Any) -> NoReturn:
         """A broker has no exchange of its own to hide: `UsageError`."""
         _passes_on("hide")
@@ -146,7 +154,8 @@ class Broker(Node, engine=True):
             self._admitted = admitted = self._party.admit(line, now_us, walk=walk)
             check_peer(admitted, peer)
         except MeshError as error:
-            self._refuse_unknown(line, error, peer, now_us, turn)
+            if not self.post.on_copy(line, error, peer, now_us, turn):
+                self._refuse_unknown(line, error, peer, now_us, turn)
             raise
         try:
             self._pass_on(admitted, line, permit_line, peer, now_us, turn)
@@ -186,11 +195,11 @@ class Broker(Node, engine=True):
     def _deliver_due(self, now_us: int, turn: Turn) -> None:
         self.post.deliver_due(now_us, turn)
 
-    def dead_letters(self) -> list[Delivery]:
+    def given_up(self) -> list[Delivery]:
         """Pushes that were given up: refused for good, unlawful by now, or past their expiry."""
         return self.post.dead_letters()
 
-    def send_again(self, number: int) -> bool:
+    def deliver_again(self, number: int) -> bool:
         """Send a dead letter again; False if it is too late for that, there is none of this number, or no room to write."""
         turn = Turn()
         sent = self.post.send_again(number, self.host.now_us(), turn)

@@ -27,7 +27,7 @@ from mesh.ledger import Row, read_row
 from mesh.message import Kind, Notice, Permit, items_of, parse_time
 from mesh.names import BROKER
 from mesh.outbox import Outbox, Posting
-from mesh.party import UNKNOWN_TYPE, Admitted, Party, Resent, check_peer, read_line
+from mesh.party import UNKNOWN_TYPE, Admitted, Party, Resent, check_peer
 from mesh.policy import Policy
 from mesh.provider import Asked, Provider
 from mesh.publisher import Publisher
@@ -123,9 +123,7 @@ class Endpoint:
             Renewal(party, "receipt_anew", self._rows_with),
         )
         outbox = Outbox(host.random.randrange, host.monotonic_us, Posting)
-        self._publisher = Publisher(
-            party, outbox, self._rows_with, host.store.kept, policy, self._spawn_hearing
-        )
+        self._publisher = Publisher(party, outbox, self._rows_with, host.store, policy, self._spawn_hearing)
         self._deadlines = Deadlines(host, self._requester)
         self._pump_timer: asyncio.TimerHandle | None = None
         self._pump_us = 0
@@ -473,15 +471,7 @@ class Endpoint:
     def _deliver_due(self, now_us: int, turn: Turn) -> None:
         ready, expired = self._outbox.take_due(now_us, turn)
         for delivery in expired:
-            message: Any = read_line(delivery.line)
-            letter = DeadLetter(
-                message.id,
-                message.type,
-                self.address,
-                "message_expired",
-                "the broker did not sign for it in time",
-            )
-            turn.calls.append((self._spawn_hearing, (letter,)))
+            self._publisher.expire(delivery, now_us, turn)
         turn.sends.extend((delivery.to, delivery.line) for delivery in ready)
 
     # Coming up, and what a commit entails.

@@ -34,6 +34,7 @@ from mesh.builtin import (
     RowsQuery,
     RowsReply,
 )
+from mesh.dead_letter import DeadLetter
 from mesh.endpoint import Endpoint, current_work, last_message
 from mesh.errors import MeshError, NotFound, Refused, Unsendable, UsageError
 from mesh.exchange import Turn
@@ -241,6 +242,33 @@ class Node(Endpoint, engine=True):
                 data_version=data_version,
             ),
         )
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """The pushes of this node that were given up and not sent again, the oldest first; of an event, one by recipient.
+
+        They are listed until 30 days after the node heard of them; what is then is in its ledger alone.
+        """
+        return self.host.store.letters()
+
+    def send_again(self, message_id: str) -> str:
+        """Send a dead letter of this node again; returns the id under which it goes.
+
+        The same message, if it has not expired and no key of it was revoked: whoever had it already has no second effect.
+        Otherwise a new message with a new id, which says the same. Of an event, everybody who did not sign for it gets the
+        same message, and everybody the new one. `UsageError` if no dead letter has the id; `MeshError` for what can no
+        longer be sent.
+        """
+        check_text("send_again", "the id of a dead letter", message_id)
+        turn = Turn()
+        try:
+            again = self._publisher.send_again(message_id, self.host.now_us(), turn)
+        except Unsendable as error:
+            self._tell(message_id, error)
+            raise
+        if again is None:
+            raise UsageError(f"{self.address} has no dead letter {message_id!r}; dead_letters() lists them")
+        self._post(turn, again)
+        return again
 
     @contextlib.contextmanager
     def effect(self) -> Iterator[None]:

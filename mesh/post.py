@@ -62,6 +62,7 @@ class Post:
         if self._ids.check(message.source, message.id, admitted.digest):
             kept = self._ids.kept(message.source, message.id)
             if kept is not None:
+                self._revive(message, admitted.digest, turn)
                 turn.sends.append((message.source, self._party.current(kept[1], now_us)))
             # Else the first copy is about to be committed, and its receipt answers this one as well.
             return
@@ -91,6 +92,30 @@ class Post:
             ("outcome", (message.source, message.id, admitted.digest, receipt_line, expiry_us + KEEP_US))
         )
         turn.sends.append((message.source, receipt_line))
+
+    def on_copy(self, line: bytes, error: MeshError, peer: str, now_us: int, turn: Turn) -> bool:
+        """Whether a push comes again from its source that was taken over while its key still counted: it gets its receipt.
+
+        To refuse it would tell its publisher that it died.
+        """
+        if error.code not in ("certificate_revoked", "certificate_expired"):
+            return False
+        try:
+            message = read_line(line)
+        except MeshError:  # Nothing but its key was looked at.
+            return False
+        if not isinstance(message, Event | Notice) or peer != message.source:
+            return False
+        kept = self._ids.kept(message.source, message.id)
+        if kept is None or kept[0] != digest_of(line):
+            return False
+        turn.sends.append((message.source, self._party.current(kept[1], now_us)))
+        return True
+
+    def _revive(self, message: Event | Notice, digest: str, turn: Turn) -> None:
+        """Its publisher sends a push again: the deliveries of it that were given up go out again."""
+        for delivery in [one for one in self.outbox.dead.values() if one.digest == digest]:
+            self._send_again(delivery, parse_time(message.expiry), turn)
 
     def _own_code(self, person: bytes) -> str:
         return self._authoriser.codes.code(self._party.member, person)
@@ -336,10 +361,14 @@ class Post:
             return False
         # The last permit is in force for its life, and the recipient still remembers when it ends.
         until_us = parse_time(read_line(delivery.line).expiry) + KEEP_US - PERMIT_LIFE_US
-        former = delivery.former()
-        write = self.outbox.revive(number, until_us) if now_us < until_us else None
-        if write is None:
+        if now_us >= until_us:
             return False
-        turn.writes.append(write)
-        turn.undo.append(lambda _: self.outbox.restore(delivery, former))
+        self._send_again(delivery, until_us, turn)
         return True
+
+    def _send_again(self, delivery: Delivery, until_us: int, turn: Turn) -> None:
+        former = delivery.former()
+        write = self.outbox.revive(delivery.number, until_us)
+        if write is not None:
+            turn.writes.append(write)
+            turn.undo.append(lambda _: self.outbox.restore(delivery, former))

@@ -288,7 +288,8 @@ class Simulation:
         node = self._nodes.get(address)
         if node is not None:  # Before anybody can seal for them.
             node.party.take_keys(keys)
-        self.registry.change_keys(address, revoked_us=now_us if revoked else None)
+        # What happened in this very microsecond came before.
+        self.registry.change_keys(address, revoked_us=now_us + 1 if revoked else None)
 
     def _make_entry(self, address: str) -> Entry | None:
         enrolment = self._enrolled.get(address)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from mesh.dead_letter import DeadLetter
 from mesh.errors import MeshError
 from mesh.exchange import Write
 
@@ -33,6 +34,11 @@ CREATE TABLE IF NOT EXISTS mesh_inbox(
 CREATE TABLE IF NOT EXISTS mesh_outbox(
   number INTEGER PRIMARY KEY, sender TEXT NOT NULL, recipient TEXT NOT NULL, digest TEXT NOT NULL, line BLOB NOT NULL,
   expiry_us INTEGER NOT NULL, added_us INTEGER NOT NULL, subject TEXT, stage TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS mesh_push(
+  id TEXT PRIMARY KEY, line BLOB NOT NULL, subject TEXT NOT NULL, content BLOB NOT NULL, keep_us INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS mesh_letter(
+  number INTEGER PRIMARY KEY, message TEXT NOT NULL, push TEXT NOT NULL, by_whom TEXT NOT NULL, code TEXT NOT NULL,
+  text TEXT NOT NULL, UNIQUE(message, by_whom));
 CREATE TABLE IF NOT EXISTS mesh_meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- A provider's answer is a ledger row and a kept outcome. As one statement it is a transaction by itself,
 -- which costs half of four statements where commits cannot be shared.
@@ -67,6 +73,10 @@ _WRITES: Final = {
     "outbox_gone": "DELETE FROM mesh_outbox WHERE number = ?",
     "outbox_dead": "UPDATE mesh_outbox SET stage = ? WHERE number = ?",
     "outbox_revived": "UPDATE mesh_outbox SET stage = ?, expiry_us = ? WHERE number = ?",
+    "push": "INSERT INTO mesh_push VALUES (?, ?, ?, ?, ?)",
+    "push_kept": "UPDATE mesh_push SET keep_us = max(keep_us, ?) WHERE id = ?",
+    "letter": "INSERT OR REPLACE INTO mesh_letter(message, push, by_whom, code, text) VALUES (?, ?, ?, ?, ?)",
+    "letters_gone": "DELETE FROM mesh_letter WHERE message = ?",
     "key": "INSERT OR IGNORE INTO mesh_key VALUES (?, ?)",
     "tree": "INSERT OR REPLACE INTO mesh_tree VALUES (1, ?, ?)",
     "consent_use": "INSERT INTO mesh_meta VALUES ('consent ' || ?, 1) ON CONFLICT DO UPDATE SET value = value + 1",
@@ -202,6 +212,18 @@ class Store:
         rows = self._execute("SELECT line, permit, data FROM mesh_inbox WHERE done = 0 ORDER BY number")
         return [(row[0], row[1], row[2]) for row in rows]
 
+    def push(self, message_id: str) -> tuple[bytes, str, bytes] | None:
+        """Line, subject and content of a push of the party's own, for as long as it can be sent again."""
+        row = self._execute(
+            "SELECT line, subject, content FROM mesh_push WHERE id = ?", (message_id,)
+        ).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
+
+    def letters(self) -> list[DeadLetter]:
+        """The dead letters of the party's own pushes that were not sent again, the oldest first."""
+        rows = self._execute("SELECT message, push, by_whom, code, text FROM mesh_letter ORDER BY number")
+        return [DeadLetter(*row) for row in rows]
+
     def outbox(self) -> list[tuple[int, str, str, str, bytes, int, int, str | None, str]]:
         """Every delivery, as `Outbox.load` takes it."""
         rows = self._execute(
@@ -257,8 +279,11 @@ class Store:
         for row in gone.fetchall():
             self._kept.pop((row[0], row[1]), None)
         self._write("DELETE FROM mesh_inbox WHERE keep_us < ? AND done = 1", (now_us,))
+        self._write("DELETE FROM mesh_push WHERE keep_us < ?", (now_us,))
+        self._write("DELETE FROM mesh_letter WHERE message NOT IN (SELECT id FROM mesh_push)")
         left = self._execute(
-            "SELECT min(keep_us) FROM (SELECT keep_us FROM mesh_outcome UNION ALL SELECT keep_us FROM mesh_inbox)"
+            "SELECT min(keep_us) FROM (SELECT keep_us FROM mesh_outcome UNION ALL SELECT keep_us FROM mesh_inbox"
+            " UNION ALL SELECT keep_us FROM mesh_push)"
         ).fetchone()
         return None if left[0] is None else int(left[0])
 

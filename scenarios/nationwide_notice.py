@@ -162,7 +162,7 @@ def check_letters(sim: Simulation, everybody: list[Sender]) -> None:
     waiting = [one.address for one in everybody if sim.node(one.address, NoticeOffice).unsigned()]
     sim.expect(
         "No letter was given up, and none waits anywhere",
-        broker.dead_letters() == [] and broker.host.store.outbox() == [] and waiting == [],
+        broker.given_up() == [] and broker.host.store.outbox() == [] and waiting == [],
         text_ja="配達を断念したものも、滞留しているものもない",
     )
 

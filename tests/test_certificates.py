@@ -150,6 +150,22 @@ async def test_a_certificate_counts_only_from_the_authority(town: Town):
         read_signed(signed, town.sim.keys_of(town.desk.address).signing.public)
 
 
+@pytest.mark.parametrize("revoked", [False, True])
+async def test_a_card_outlives_the_key_that_certified_it_unless_that_is_revoked(revoked: bool, town: Town):
+    signed = town.card.sign(Form("nursery"), PASSWORD)
+    town.sim.change_keys(CERTIFICATES, revoked=revoked)
+    await town.sim.sleep(1)
+    if not revoked:
+        certificate, _ = await check_signature(town.desk, signed, town.sim.now_us())
+        assert certificate.serial == town.card.serial
+    else:
+        with pytest.raises(MeshError, match="certificate_revoked"):
+            await check_signature(town.desk, signed, town.sim.now_us())
+    new = issue_card(town.sim, town.father, PASSWORD).sign(Form("nursery"), PASSWORD)
+    certificate, _ = await check_signature(town.desk, new, town.sim.now_us())
+    assert certificate.serial != town.card.serial
+
+
 async def test_a_card_wants_its_password_and_locks_after_five_wrong_ones(town: Town):
     def attempt(password: str) -> Any:
         return town.card.sign(Form("x"), password)

@@ -150,7 +150,7 @@ async def test_an_event_whose_row_ended_while_its_subscriber_was_down_is_one_dea
         world.desk.publish(MOVED, world.code)
         await world.sim.sleep(200)
     await world.sim.sleep(100)
-    assert [(one.to, one.state) for one in world.broker.dead_letters()] == [(OFFICE, "dead")]
+    assert [(one.to, one.state) for one in world.broker.given_up()] == [(OFFICE, "dead")]
     assert world.desk.heard == [("no_legal_basis", BROKER)]
     assert world.office.handled == 0
     assert [row.code for row in ledger(world.sim, BROKER) if row.entry == "closed"] == ["no_legal_basis"]
@@ -176,7 +176,7 @@ async def test_a_push_that_its_subscriber_refuses_because_its_registry_is_behind
     world.desk.publish(MOVED, world.code)
     await world.sim.sleep(60)
     assert (times[0], world.office.handled) == (0, 1)
-    assert world.broker.dead_letters() == []
+    assert world.broker.given_up() == []
     assert [one.refusal for one in world.sent(Refusal, OFFICE, BROKER)] == ["registry_stale"] * 3
     assert world.broker.host.store.outbox() == []
 

@@ -25,11 +25,11 @@ from mesh import (
 )
 from mesh.broker import Broker
 from mesh.builtin import Empty
-from mesh.errors import CODES, Again, Step
+from mesh.errors import CODES, Again, Step, UsageError
 from mesh.exchange import Turn
 from mesh.faults import Fates, drop
 from mesh.ledger import Row
-from mesh.message import Notice, Receipt, Refusal
+from mesh.message import Notice, Receipt, Refusal, parse_time
 from mesh.names import BROKER
 from mesh.service import Word
 from mesh.simulation import STARTS, Simulation
@@ -171,7 +171,7 @@ async def test_a_refusal_for_good_is_a_dead_letter_at_once_of_which_the_publishe
     world.refusing["bad"] = "schema_invalid"
     message_id = world.notify("bad")
     await asyncio.sleep(0.5)
-    [letter] = world.broker.dead_letters()
+    [letter] = world.broker.given_up()
     assert (letter.to, letter.attempts) == (CLINIC, 1)
     assert world.back() == [(message_id, "schema_invalid", CLINIC)]
     assert [row.code for row in world.closed(TOWN)] == [None, "schema_invalid"]
@@ -179,7 +179,7 @@ async def test_a_refusal_for_good_is_a_dead_letter_at_once_of_which_the_publishe
     sent = len(messages(world.sim))
     await asyncio.sleep(100_000)
     assert len(messages(world.sim)) == sent, "nothing goes on"
-    assert world.broker.dead_letters() == [letter]
+    assert world.broker.given_up() == [letter]
 
 
 async def test_forty_unreadable_letters_of_one_sender_hold_up_nobody(world: World) -> None:
@@ -190,7 +190,7 @@ async def test_forty_unreadable_letters_of_one_sender_hold_up_nobody(world: Worl
     world.notify("theirs", OTHER)
     await asyncio.sleep(1)
     assert sorted(world.seen()) == ["mine", "theirs"]
-    assert len(world.broker.dead_letters()) == len(world.back()) == 40
+    assert len(world.broker.given_up()) == len(world.back()) == 40
 
 
 async def test_forty_letters_that_nobody_signs_for_hold_up_no_other_sender(world: World) -> None:
@@ -213,7 +213,7 @@ async def test_what_stays_wrong_ends_a_delivery(code: str, world: World) -> None
     world.refusing["odd"], world.honest = code, CODES[code].step not in EARLY
     message_id = world.notify("odd")
     await asyncio.sleep(1)
-    assert (len(world.broker.dead_letters()), world.back()) == (1, [(message_id, code, CLINIC)])
+    assert (len(world.broker.given_up()), world.back()) == (1, [(message_id, code, CLINIC)])
 
 
 @pytest.mark.parametrize("code", [one for one in REFUSABLE if CODES[one].again is not Again.NEVER])
@@ -221,7 +221,7 @@ async def test_what_time_or_somebody_may_mend_ends_none(code: str, world: World)
     world.refusing["odd"], world.honest = code, CODES[code].step not in EARLY
     world.notify("odd")
     await asyncio.sleep(3600)
-    assert (world.broker.dead_letters(), world.back()) == ([], [])
+    assert (world.broker.given_up(), world.back()) == ([], [])
     world.refusing.clear()
     await asyncio.sleep(30)
     assert world.seen() == ["odd"]
@@ -246,7 +246,7 @@ async def test_of_an_expiry_the_publisher_hears(world: World) -> None:
         message_id = world.brief(60)
         await asyncio.sleep(61)
         assert world.back() == [(message_id, "message_expired", BROKER)]
-    assert len(world.broker.dead_letters()) == 1
+    assert len(world.broker.given_up()) == 1
 
 
 async def test_of_an_expiry_after_a_restart_of_the_broker_it_hears_too(world: World) -> None:
@@ -431,11 +431,11 @@ async def test_an_old_refusal_does_not_end_what_a_person_sent_again(world: World
     await asyncio.sleep(1)
     [old] = [one.line for one in messages(world.sim, Refusal) if one.sender == CLINIC]
     with world.sim.offline(CLINIC):
-        assert world.broker.send_again(world.broker.dead_letters()[0].number)
+        assert world.broker.deliver_again(world.broker.given_up()[0].number)
         await asyncio.sleep(1)
         world.sim.transmit(CLINIC, BROKER, old)
         await asyncio.sleep(1)
-        assert world.broker.dead_letters() == []
+        assert world.broker.given_up() == []
         world.refusing.clear()
     await asyncio.sleep(30)
     assert world.seen() == ["bad"]
@@ -533,7 +533,7 @@ async def test_of_an_expiry_that_could_not_be_committed_the_publisher_hears_all_
         tear(world.broker, times=times)
         await asyncio.sleep(30)
     assert world.back() == [(message_id, "message_expired", BROKER)]
-    assert len(world.broker.dead_letters()) == 1
+    assert len(world.broker.given_up()) == 1
     assert [row.code for row in world.closed(BROKER)] == ["message_expired"]
 
 
@@ -581,19 +581,157 @@ async def test_what_could_not_be_purged_is_still_there(world: World) -> None:
         await asyncio.sleep(61)
     outbox, turn = world.broker.post.outbox, Turn()
     outbox.purge(world.sim.now_us() + SECOND_US, turn)
-    assert (world.broker.dead_letters(), [name for name, _ in turn.writes]) == ([], ["outbox_gone"])
+    assert (world.broker.given_up(), [name for name, _ in turn.writes]) == ([], ["outbox_gone"])
     for undo in turn.undo:
         undo(MeshError("storage_unavailable"))
-    assert len(world.broker.dead_letters()) == 1
+    assert len(world.broker.given_up()) == 1
 
 
 async def test_a_letter_that_could_not_be_sent_again_is_said_to_be_dead_still(world: World) -> None:
     with world.sim.offline(CLINIC):
         world.brief(60)
         await asyncio.sleep(61)
-    (letter,) = world.broker.dead_letters()
+    (letter,) = world.broker.given_up()
     tear(world.broker)
-    assert not world.broker.send_again(letter.number)
-    assert world.broker.send_again(letter.number)
+    assert not world.broker.deliver_again(letter.number)
+    assert world.broker.deliver_again(letter.number)
     await asyncio.sleep(1)
     assert world.seen() == ["brief"]
+
+
+# What its publisher sends again.
+
+
+def letters(world: World) -> list[tuple[str, str, str]]:
+    return [(one.message, one.code, one.by) for one in world.sim.node(TOWN).dead_letters()]
+
+
+def lines_of(world: World, message_id: str) -> set[bytes]:
+    return {one.line for one in messages(world.sim, Notice) if one.message.id == message_id}
+
+
+async def test_a_publisher_lists_its_dead_letters_and_sends_the_same_bytes_again(world: World) -> None:
+    world.refusing["bad"] = "schema_invalid"
+    ids = [world.notify("bad one"), world.notify("bad two")]
+    await asyncio.sleep(1)
+    assert letters(world) == [(one, "schema_invalid", CLINIC) for one in ids]
+    world.sim.crash(TOWN)
+    world.sim.restart(TOWN)
+    assert letters(world) == [(one, "schema_invalid", CLINIC) for one in ids], "also after a restart"
+    town = world.sim.node(TOWN)
+    assert town.send_again(ids[0]) == ids[0]
+    await asyncio.sleep(1)
+    assert letters(world)[1:] == [(ids[0], "schema_invalid", CLINIC)], "refused once more"
+    world.refusing.clear()
+    for one in ids:
+        assert town.send_again(one) == one
+        assert town.send_again(one) == one, "in one turn it is sent once"
+    await asyncio.sleep(1)
+    assert sorted(world.seen()) == ["bad one", "bad two"]
+    assert [len(lines_of(world, one)) for one in ids] == [1, 1]
+    assert (letters(world), world.broker.given_up()) == ([], [])
+    with pytest.raises(UsageError, match=f"{TOWN} has no dead letter '{ids[0]}'"):
+        town.send_again(ids[0])
+
+
+async def test_what_expired_is_sent_again_as_a_new_message(world: World) -> None:
+    with world.sim.offline(CLINIC):
+        old = world.brief(60)
+        await asyncio.sleep(61)
+        assert letters(world) == [(old, "message_expired", BROKER)]
+    new = world.sim.node(TOWN).send_again(old)
+    await asyncio.sleep(1)
+    assert new != old
+    assert (world.seen(), letters(world)) == (["brief"], [])
+    [sent] = {
+        one.message.id: one.message for one in messages(world.sim, Notice) if one.message.id == new
+    }.values()
+    assert parse_time(sent.expiry) - parse_time(sent.time) == 60 * SECOND_US, (
+        "it lives as long as the first did"
+    )
+
+
+async def test_what_expired_before_the_broker_signed_is_sent_again_too(world: World) -> None:
+    world.sim.disturbance.rules.append(drop(TOWN, BROKER))
+    old = world.brief(60)
+    await asyncio.sleep(61)
+    assert letters(world) == [(old, "message_expired", TOWN)]
+    world.sim.disturbance.rules.clear()
+    assert world.sim.node(TOWN).send_again(old) != old
+    await asyncio.sleep(1)
+    assert world.seen() == ["brief"]
+    assert world.sim.node(TOWN).host.store.outbox() == []
+
+
+async def test_what_the_broker_had_refused_is_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise MeshError("no_legal_basis")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.broker.post, "on_push", refuse)
+        message_id = world.notify("hello")
+        await asyncio.sleep(1)
+    assert letters(world) == [(message_id, "no_legal_basis", BROKER)]
+    assert world.sim.node(TOWN).send_again(message_id) == message_id
+    await asyncio.sleep(1)
+    assert world.seen() == ["hello"]
+    assert world.sim.node(TOWN).host.store.outbox() == []
+
+
+@pytest.mark.parametrize("kind", ["sealing", "signing"])
+async def test_what_is_sealed_for_or_signed_by_a_revoked_key_is_sent_again_as_a_new_message(
+    kind: str, world: World
+) -> None:
+    """The bytes could not arrive: a delivery whose seal nobody opens, and a push that no broker believes."""
+    whose, away = (CLINIC, CLINIC) if kind == "sealing" else (TOWN, BROKER)
+    with world.sim.offline(away):
+        old = world.notify("hello")
+        await asyncio.sleep(2)
+        world.sim.change_keys(whose, kind, revoked=True)
+    await asyncio.sleep(30)
+    code = "seal_key_revoked" if kind == "sealing" else "certificate_revoked"
+    assert letters(world) == [(old, code, CLINIC if kind == "sealing" else BROKER)]
+    assert world.sim.node(TOWN).send_again(old) != old
+    await asyncio.sleep(1)
+    assert world.seen() == ["hello"]
+
+
+async def test_what_was_sent_again_when_the_receipt_was_lost_is_delivered_once(world: World) -> None:
+    world.refusing["bad"] = "schema_invalid"
+    message_id = world.notify("bad")
+    await asyncio.sleep(1)
+    world.refusing.clear()
+    world.sim.disturbance.rules.append(drop(BROKER, TOWN, times=2))
+    world.sim.node(TOWN).send_again(message_id)
+    await asyncio.sleep(60)
+    assert world.seen() == ["bad"]
+    assert world.sim.node(TOWN).host.store.outbox() == []
+    assert world.broker.host.store.outbox() == []
+
+
+async def test_what_can_be_sent_again_is_forgotten_in_time(world: World) -> None:
+    """A push that arrived seven days after its expiry; a dead letter thirty days after it was heard of."""
+    town = world.sim.node(TOWN)
+
+    def kept() -> int:
+        return int(town.db.execute("SELECT count(*) FROM mesh_push").fetchone()[0])
+
+    world.refusing["bad"] = "schema_invalid"
+    world.brief(60)
+    await asyncio.sleep(10)
+    world.refusing["brief"] = "schema_invalid"
+    message_id = world.brief(60)
+    await asyncio.sleep(8 * 86_400)
+    assert (kept(), [one for one, _, _ in letters(world)]) == (1, [message_id])
+    await asyncio.sleep(23 * 86_400)
+    assert (kept(), letters(world)) == (0, [])
+    with pytest.raises(UsageError, match="no dead letter"):
+        town.send_again(message_id)
+
+
+async def test_a_broker_has_no_dead_letters_of_its_own(world: World) -> None:
+    for call in (world.broker.dead_letters, lambda: world.broker.send_again("x")):
+        with pytest.raises(UsageError, match="is not for a broker"):
+            call()

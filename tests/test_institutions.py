@@ -262,6 +262,21 @@ class TestCommission:
         heads = commission.db.execute("SELECT party FROM head ORDER BY party").fetchall()
         assert [row["party"] for row in heads] == sorted([*parties, BROKER])
 
+    async def test_a_key_that_changes_during_the_inspection_accuses_nobody(self, sim: Simulation) -> None:
+        await ask_income(sim)
+        await sim.sleep(1)
+        left = [TAX, BROKER]
+
+        def change(sender: str, recipient: str, line: bytes, now_us: int) -> None:
+            """While its signed head is on its way."""
+            if sender in left and recipient in (BROKER, COMMISSION):
+                left.remove(sender)
+                sim.change_keys(sender)
+
+        sim.disturbance.rules.append(change)
+        assert await sim.node(COMMISSION, Commission).reconcile([ALLOWANCE, TAX]) == []
+        assert left == []
+
     async def test_a_row_changed_under_a_running_node(self, sim: Simulation) -> None:
         await ask_income(sim)
         await sim.sleep(1)

@@ -7,29 +7,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from msgspec import Struct, structs
+from msgspec import structs
 
 from mesh import (
     Caller,
-    EventType,
-    LegalBasis,
     MeshError,
-    Node,
-    NoticeType,
-    PersonalService,
     Refused,
-    receives,
-    serves,
 )
 from mesh.errors import Fault
 from mesh.exchange import digest_of
 from mesh.faults import Fates, drop
 from mesh.ledger import Row
-from mesh.message import Event, Receipt, Reply, Request
+from mesh.message import Receipt, Reply, Request
 from mesh.names import BROKER
+from mesh.party import Party
+from mesh.post import Post
 from mesh.sealing import key_of
-from mesh.service import Word
-from mesh.simulation import STARTS, Simulation
+from mesh.simulation import STARTS
 from mesh.testing import ledger, messages, simulation
 from mesh.trace.opener import opener_of
 from mesh.trace.people import PersonFilter
@@ -38,107 +32,16 @@ from mesh.trace.reader import Trace
 from mesh.trace.verify import verify
 from mesh.trace.writer import TraceWriter
 from nodes.agency.reconciliation import compare, gather
+from tests.helpers_keys import AMOUNT, DESK, LETTER, MOVED, OFFICE, Amount, Letter, Office, Query, Town
 from tests.helpers_scenario import one_key_for_two
+from tests.sweeps.key_changes import FATES, FLOWS, Case, cases, main, play, share_of
 
-DESK, OFFICE = "muni/01208/desk", "muni/28100/office"
+CASES = (
+    Case("question", 2, OFFICE, "signing", "revoked", "lost"),
+    Case("notice", 1, DESK, "signing", "revoked", "lost"),
+)
+"""What falls if nothing that is kept is signed anew, and no copy gets its receipt."""
 EACH = pytest.mark.parametrize("revoked", [False, True], ids=["ordinary", "revoked"])
-
-
-class Query(Struct, frozen=True, forbid_unknown_fields=True):
-    slow: bool = False
-
-
-class Amount(Struct, frozen=True):
-    amount: int
-
-
-class Letter(Struct, frozen=True):
-    word: Word
-
-
-AMOUNT = PersonalService("keys.amount.v1", Query, Amount, title="Amount", title_ja="金額")
-MOVED = EventType("keys.moved.v1", title="Moved", title_ja="転入")
-LETTER = NoticeType("keys.letter.v1", Letter, title="Letter", title_ja="手紙")
-
-
-class Office(Node):
-    schema = "CREATE TABLE done(what TEXT)"
-    fails = False
-
-    def _do(self, what: str) -> None:
-        with self.effect():
-            self.db.execute("INSERT INTO done VALUES (?)", (what,))
-
-    @serves(AMOUNT)
-    async def amount(self, query: Query, caller: Caller, person: str) -> Amount:
-        if query.slow:
-            await asyncio.sleep(3)
-        self._do("asked")
-        return Amount(3)
-
-    @receives(MOVED)
-    async def moved(self, event: Event, caller: Caller, person: str) -> None:
-        self._do(f"moved {person[:10]}")
-
-    @receives(LETTER)
-    async def letter(self, body: Letter, caller: Caller, person: str) -> None:
-        if self.fails:
-            raise MeshError("manual_review")
-        self._do(body.word)
-
-    def done(self) -> list[str]:
-        return [row[0] for row in self.db.execute("SELECT what FROM done")]
-
-
-class Town:
-    """A desk that asks, publishes and notifies, and an office that answers, hears and reads."""
-
-    def __init__(self, sim: Simulation) -> None:
-        self.sim = sim
-        sim.add(Node, DESK)
-        sim.add(Office, OFFICE)
-        sim.allow(LegalBasis(DESK, "relief", OFFICE, AMOUNT.name, ("amount",)))
-        sim.allow(LegalBasis(OFFICE, "relief", DESK, MOVED.name, ()))
-        sim.allow(LegalBasis(DESK, "relief", OFFICE, LETTER.name, ("word",)))
-        self.handle = sim.resident("12345678901")
-
-    def begin(self) -> None:
-        """Have everybody up, so that nobody is made in the middle."""
-        for address in (DESK, OFFICE, BROKER):
-            self.sim.node(address)
-
-    @property
-    def desk(self) -> Node:
-        return self.sim.node(DESK)
-
-    @property
-    def office(self) -> Office:
-        return self.sim.node(OFFICE, Office)
-
-    @property
-    def code(self) -> str:
-        return self.sim.code("muni/01208", self.handle)
-
-    def ask(
-        self, *, slow: bool = False, timeout_s: float = 30, attempts: int | None = None
-    ) -> Awaitable[Amount]:
-        return self.desk.ask(
-            OFFICE,
-            AMOUNT,
-            Query(slow),
-            subject=self.code,
-            procedure="relief",
-            timeout_s=timeout_s,
-            attempts=attempts,
-        )
-
-    def push(self) -> list[str]:
-        """An event and a notice; returns their ids."""
-        event = self.desk.publish(MOVED, self.code)
-        return [
-            event,
-            self.desk.notify(LETTER, OFFICE, Letter("hello"), subject=self.code, procedure="relief"),
-        ]
 
 
 @pytest.fixture
@@ -388,20 +291,7 @@ async def test_a_kept_receipt_whose_key_was_revoked_is_signed_anew(revoked: bool
     assert town.sim.node(BROKER).host.store.outbox() == []
     lines = [one.line for one in messages(town.sim, Receipt) if one.sender == OFFICE]
     assert (len(lines), len(set(lines))) == (4, 4 if revoked else 2)
-    found = await commission_of(town)
-    assert (found, len(ids)) == ([], 2)
-
-
-async def commission_of(town: Town) -> list[object]:
-    """What the commission finds in the ledgers."""
-    ledgers = {one: ledger(town.sim, one) for one in (DESK, OFFICE, BROKER)}
-    view = town.desk.party.view
-
-    def lapsed(party: str, at_us: int) -> int:
-        return view.lookup(party).lapsed(at_us)
-
-    records = gather(ledgers, town.sim.now_us() + 1)
-    return [one for record in records for one in compare(record, ledgers, lapsed)]
+    assert (town.found(), len(ids)) == ([], 2)
 
 
 async def test_an_answer_that_is_recorded_twice_without_a_lapsed_key_is_found(town: Town) -> None:
@@ -441,3 +331,55 @@ async def test_a_broker_s_kept_receipt_whose_key_was_revoked_is_signed_anew(town
     await asyncio.sleep(30)
     assert town.desk.host.store.outbox() == []
     assert sorted(town.office.done()) == ["hello", "moved muni/28100"]
+
+
+@pytest.mark.parametrize("kind", ["event", "notice"])
+async def test_a_push_that_was_taken_over_before_its_key_was_revoked_gets_its_receipt(
+    kind: str, town: Town
+) -> None:
+    """To refuse the copy would tell its publisher that it died, though it was delivered."""
+    town.begin()
+    town.sim.disturbance.rules.append(drop(BROKER, DESK, times=1))
+    if kind == "event":
+        town.desk.publish(MOVED, town.code)
+    else:
+        town.desk.notify(LETTER, OFFICE, Letter("hello"), subject=town.code, procedure="relief")
+    await asyncio.sleep(0.5)
+    [first] = {one.line for one in messages(town.sim) if one.sender == DESK}
+    town.sim.change_keys(DESK, "signing", revoked=True)
+    await asyncio.sleep(30)
+    assert (town.desk.dead_letters(), town.desk.host.store.outbox(), len(town.office.done())) == ([], [], 1)
+    # Nobody else gets it, and no other bytes do.
+    before = len(messages(town.sim))
+    town.sim.transmit(OFFICE, BROKER, first)
+    town.sim.transmit(DESK, BROKER, first[:-8] + b"AAAAAAAA")
+    await asyncio.sleep(1)
+    later = messages(town.sim)[before:]
+    assert [one.code for one in later][:2] == ["certificate_revoked", "certificate_revoked"]
+    assert {type(one.message).__name__ for one in later[2:]} == {"Refusal"}
+
+
+# The table.
+
+
+def test_a_key_that_changes_at_any_step_of_a_question_or_push_loses_nothing() -> None:
+    """A sample of `tests/sweeps/key_changes.py`."""
+    outcomes = [play(case) for case in share_of(cases(), 0.05)]
+    assert {one.case.flow for one in outcomes} == set(FLOWS)
+    assert {one.case.whose for one in outcomes} == {DESK, OFFICE, BROKER}
+    assert {one.case.fate for one in outcomes} == set(FATES)
+    assert [(str(one.case), one.wrong) for one in outcomes if one.wrong] == []
+
+
+def test_the_table_says_what_does_not_hold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--only", "notice", "--share", "0.02"]
+    assert main(words) == 0
+    assert "4 of 4 hold" in capsys.readouterr().out
+    monkeypatch.setattr(Party, "current", lambda self, line, now_us: line)
+    monkeypatch.setattr(Post, "on_copy", lambda *_: False)
+    wrong = [one for case in CASES if (one := play(case)).wrong]
+    assert len(wrong) == len(CASES)
+    monkeypatch.setattr("tests.sweeps.key_changes.cases", lambda: list(CASES))
+    assert main(["--json"]) == 1
