@@ -22,15 +22,18 @@ import copy
 import importlib
 import json
 import os
+import pickle
 import resource
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple, NoReturn
 
 import pytest
@@ -74,9 +77,15 @@ class Mutant(NamedTuple):
 # Which mutants there are.
 
 
+@cache
+def source_of(file: str) -> str:
+    """The text of a file as it was when it was first read: it may be edited while a long sample runs."""
+    return (ROOT / file).read_text()
+
+
 def mutants_of(file: str) -> Iterator[Mutant]:
     """Every mutant of one file."""
-    tree = ast.parse((ROOT / file).read_text())
+    tree = ast.parse(source_of(file))
     inside = functions_of(tree)
     at_top = dict.fromkeys(tree.body, True)
     for place, node in enumerate(ast.walk(tree)):
@@ -176,7 +185,7 @@ def break_code(mutant: Mutant) -> None:
         _rebind(mutant)
         return
     path = ROOT / mutant.file
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(source_of(mutant.file))
     target = list(ast.walk(tree))[mutant.place]
     if not put(_Replaced(target, mutant.part).visit(tree), path, mutant.function):
         raise RuntimeError(f"there is no running function for {mutant}")
@@ -222,12 +231,18 @@ class Verdict(NamedTuple):
     seconds: float
 
 
+Reach = dict[str, frozenset[tuple[str, str]]]
+"""(file, function) that each test calls, by its id; of one that is not in here that is not known."""
+
+
 class Sweep:
     """A plugin of pytest: instead of running what was collected, tries mutants on it."""
 
-    def __init__(self, mutants: Sequence[Mutant], seconds_max: float) -> None:
+    def __init__(self, mutants: Sequence[Mutant], seconds_max: float, reach: Path | None) -> None:
         self.mutants = mutants
         self.seconds_max = seconds_max
+        self.reach = reach
+        self._reached: Reach = {}
         self.verdicts: list[Verdict] = []
         self._sound: dict[str, bool] = {}
         self._failed = False
@@ -242,6 +257,8 @@ class Sweep:
         for item in session.items:
             for name in (item.nodeid, item.nodeid.partition("::")[0]):
                 named.setdefault(name, {})[item.nodeid] = item
+        if self.reach is not None:
+            self._reached = self._measured(self.reach, session.items)
         for number, mutant in enumerate(self.mutants, 1):
             verdict = self._try(mutant, named)
             self.verdicts.append(verdict)
@@ -253,7 +270,7 @@ class Sweep:
         start_s = time.monotonic()
         known: dict[str, pytest.Item] = {}
         for name in TESTS[mutant.file]:
-            known |= named[name]
+            known |= {one: item for one, item in named[name].items() if self._may_see(one, mutant)}
         # Who saw others of this file comes first.
         killers = {one.by: known[one.by] for one in self.verdicts if one.by in known}
         items = list((killers | known).values())
@@ -268,6 +285,18 @@ class Sweep:
             _say(f"      {by} fails without any mutant")
             items = [item for item in items if self._sound.get(item.nodeid, True)]
         return Verdict(mutant, "", time.monotonic() - start_s)
+
+    def _may_see(self, test: str, mutant: Mutant) -> bool:
+        reached = self._reached.get(test)
+        return reached is None or not mutant.function or (mutant.file, mutant.function) in reached
+
+    def _measured(self, kept: Path, items: Sequence[pytest.Item]) -> Reach:
+        """What is kept in the file, and of tests that are new there what they call."""
+        reached: Reach = pickle.loads(kept.read_bytes()) if kept.exists() else {}
+        new = [item for item in items if item.nodeid not in reached]
+        if new:
+            _in_child(lambda: kept.write_bytes(pickle.dumps(reached | _measure(new))))
+        return pickle.loads(kept.read_bytes())
 
     def _fork(self, mutant: Mutant | None, items: Sequence[pytest.Item]) -> str:
         """The first test that fails, goes round for ever or ends the process; empty if all hold or its time is over."""
@@ -325,14 +354,50 @@ class Sweep:
             os._exit(status)
 
 
+def _measure(items: Sequence[pytest.Item]) -> Reach:
+    """Run tests, and note which functions of `mesh` each calls; one inside another counts as that."""
+    found: Reach = {}
+    codes: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        codes.add(frame.f_code)
+
+    for number, item in enumerate(items):
+        codes.clear()
+        following = items[number + 1] if number + 1 < len(items) else None
+        sys.setprofile(note)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        sys.setprofile(None)
+        found[item.nodeid] = frozenset(
+            (str(Path(code.co_filename).relative_to(ROOT)), code.co_qualname.partition(".<locals>")[0])
+            for code in codes
+            if code.co_filename.startswith(f"{ROOT}/mesh/")
+        )
+    return found
+
+
+def _in_child(work: Callable[[], object]) -> None:
+    """Do something in silence in a forked process, so that nothing of it stays in this one."""
+    child = os.fork()
+    if child == 0:
+        try:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1):
+                os.dup2(nowhere, stream)
+            work()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def run(mutants: Sequence[Mutant], seconds_max: float) -> list[Verdict]:
+def run(mutants: Sequence[Mutant], seconds_max: float, reach: Path | None = None) -> list[Verdict]:
     """Try mutants on the tests that know their files."""
     files = dict.fromkeys(file for mutant in mutants for file in TESTS[mutant.file])
-    sweep = Sweep(mutants, seconds_max)
+    sweep = Sweep(mutants, seconds_max, reach)
     quiet = ["-s", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--no-summary"]
     ended = pytest.main([*quiet, *files], plugins=[sweep])
     if ended != pytest.ExitCode.OK:
@@ -346,7 +411,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--count", type=int, default=20, help="How many mutants.")
     parser.add_argument("--seed", type=int, default=1, help="Which of all.")
     parser.add_argument("--module", action="append", choices=sorted(TESTS), help="Only of this file.")
-    parser.add_argument("--seconds", type=float, default=60, help="The most of the processor for one mutant.")
+    parser.add_argument("--seconds", type=float, default=30, help="The most of the processor for one mutant.")
+    parser.add_argument(
+        "--reach",
+        type=lambda text: Path(text).resolve(),
+        help="Where it is kept which function each test calls, made if need be: only those that call the broken one run.",
+    )
     parser.add_argument("--list", action="store_true", help="Only say which mutants there are.")
     parser.add_argument("--json", action="store_true", help="Print JSON.")
     asked = parser.parse_args(arguments)
@@ -355,7 +425,7 @@ def main(arguments: Sequence[str]) -> int:
     if asked.list:
         print(*sample(files, asked.count, asked.seed), sep="\n")
         return 0
-    verdicts = run(sample(files, asked.count, asked.seed), asked.seconds)
+    verdicts = run(sample(files, asked.count, asked.seed), asked.seconds, asked.reach)
     unseen = [one.mutant for one in verdicts if not one.by]
     seen = len(verdicts) - len(unseen)
     if asked.json:

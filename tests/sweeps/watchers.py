@@ -16,6 +16,8 @@ _EXCHANGE: Final = (
     "tests/test_exchange_under_failure.py",
     "tests/test_codes.py",
     "tests/test_effects_under_failure.py",
+    "tests/test_who_asks_hears.py",
+    "tests/test_consents.py",
     "tests/test_sender_checks.py",
 )
 _PUSH: Final = (
@@ -25,11 +27,18 @@ _PUSH: Final = (
     "tests/test_resent_lines.py",
     "tests/test_notices.py",
     "tests/test_pushes_under_failure.py",
+    "tests/test_key_changes.py",
     "tests/test_dead_letters.py",
 )
 _BOTH: Final = tuple(dict.fromkeys((*_GATES, *_EXCHANGE, *_PUSH)))
-_TRUST: Final = ("tests/unit/test_authority.py", "tests/test_certificates.py", "tests/test_codes.py")
+_TRUST: Final = (
+    "tests/unit/test_authority.py",
+    "tests/test_certificates.py",
+    "tests/test_key_changes.py",
+    "tests/test_codes.py",
+)
 _VERIFY: Final = (
+    "tests/test_verify_checks.py",
     "tests/unit/test_trace_verify.py",
     "tests/test_core_corners.py",
     "tests/test_lies_about_law.py",
@@ -64,23 +73,23 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "mesh/outgoing.py": ("tests/test_sender_checks.py", *_GATES),
     "mesh/message.py": (_unit("message"), *_GATES, "tests/test_codes.py", "tests/test_bad_input.py"),
     "mesh/parsing.py": (_unit("parsing"), _unit("message"), "tests/test_codes.py"),
-    "mesh/padding.py": (_unit("padding"), _unit("sealing"), "tests/test_sealed_sizes.py"),
+    "mesh/padding.py": (_unit("padding"), _unit("sealing")),
     "mesh/policy.py": (_unit("policy"), "tests/test_permits.py", *_GATES, "tests/test_codes.py", "tests/test_rules.py"),
     "mesh/registry.py": (_unit("registry"), *_TRUST),
     "mesh/view.py": (_unit("registry"), *_GATES, *_TRUST, "tests/test_exchange_under_failure.py"),
     "mesh/keys.py": (_unit("keys"), _unit("sealing"), *_TRUST),
     "mesh/jws.py": (_unit("jws"), *_GATES, "tests/test_codes.py"),
     "mesh/sealing.py": (_unit("sealing"), "tests/test_codes.py"),
-    "mesh/channels.py": (_unit("sealing"), *_GATES, "tests/test_codes.py", "tests/test_exchange_under_failure.py"),
-    "mesh/consent.py": (*_GATES, "tests/test_codes.py", "tests/test_private_app.py"),
-    "mesh/consent_list.py": ("tests/test_codes.py", "tests/test_private_app.py"),
+    "mesh/channels.py": (_unit("sealing"), "tests/test_key_changes.py", *_GATES, "tests/test_codes.py", "tests/test_exchange_under_failure.py"),
+    "mesh/consent.py": ("tests/test_consents.py", *_GATES, "tests/test_codes.py", "tests/test_private_app.py"),
+    "mesh/consent_list.py": ("tests/test_consents.py", "tests/test_codes.py", "tests/test_private_app.py"),
     "mesh/linkage.py": (_unit("linkage"), "tests/test_codes.py"),
     "mesh/merkle.py": (_unit("merkle"), _unit("ledger"), _unit("registry")),
     "mesh/ledger.py": (_unit("ledger"), "tests/test_exchange_under_failure.py", *_VERIFY),
     "mesh/trace/recheck.py": _VERIFY,
     "mesh/trace/agreement.py": _VERIFY,
     "mesh/trace/claims.py": _VERIFY,
-    "mesh/trace/ledgers.py": (*_VERIFY, "tests/test_trace_interrupted.py"),
+    "mesh/trace/ledgers.py": (_unit("trace_verify"), "tests/test_trace_interrupted.py", *_VERIFY),
     "mesh/trace/verify.py": _VERIFY,
     "mesh/trace/clocks.py": _VERIFY,
     "mesh/trace/marks.py": _VERIFY,
