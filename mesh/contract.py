@@ -20,6 +20,8 @@ from mesh.services import CODE_GROUPS, Offer, basis_row
 
 MESH = "mesh"
 """Owner of the schemas that belong to no service."""
+REASONS = "codes.reason"
+"""The schema of the codes that stand under a refusal's seal."""
 
 
 _GROUPS = {
@@ -63,17 +65,29 @@ def code_schema(offer: Offer) -> dict[str, Any]:
 
 
 def code_schemas(offers: Iterable[Offer]) -> dict[str, Any]:
-    """The groups of codes that the offers need, as component schemas; each code with who can mend it."""
+    """The groups of codes that the offers need, as component schemas; each code with who can mend it.
+
+    What a refusal never says openly stands apart: it is what its reason may be.
+    """
     used = {group for offer in offers for group in offer.groups}
-    return {
-        f"{MESH}.codes.{group}": {
-            "description": _GROUPS[group],
-            "type": "string",
-            "enum": list(codes),
-            "x-codes": {name: _code(name) for name in codes},
-        }
+    groups = {
+        f"{MESH}.codes.{group}": _codes(_GROUPS[group], (name for name in codes if not CODES[name].sealed))
         for group, codes in CODE_GROUPS.items()
         if group in used
+    }
+    sealed = (name for name, code in CODES.items() if code.sealed)
+    return groups | {
+        f"{MESH}.{REASONS}": _codes("Why a provider gives no answer, told to its requester alone.", sealed)
+    }
+
+
+def _codes(description: str, names: Iterable[str]) -> dict[str, Any]:
+    known = list(names)
+    return {
+        "description": description,
+        "type": "string",
+        "enum": known,
+        "x-codes": {name: _code(name) for name in known},
     }
 
 

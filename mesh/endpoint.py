@@ -19,7 +19,7 @@ from mesh.builtin import CONSENTS
 from mesh.consent import ConsentUses, Signers
 from mesh.dead_letter import DeadLetter
 from mesh.deadlines import Deadlines
-from mesh.errors import MeshError, Refused, Step, Unsendable
+from mesh.errors import NOT_PROVIDED, MeshError, Refused, Step, Unsendable
 from mesh.exchange import State, Turn, digest_of
 from mesh.gates import AUTHORISATION, Gate, Walk
 from mesh.host import Host
@@ -356,7 +356,8 @@ class Endpoint:
         answer could not send is its own failure, whatever the code.
         """
         own = isinstance(error, Refused | Unsendable)
-        if isinstance(error, MeshError) and not own and error.step in _HANDLER_STEPS:
+        usual = isinstance(error, MeshError) and error.step in _HANDLER_STEPS and error.code != NOT_PROVIDED
+        if isinstance(error, MeshError) and usual and not own:
             return MeshError(error.code)
         self._fail(service, error)
         return MeshError("handler_failed")

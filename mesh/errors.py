@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import Final
 
 
 class Fault(StrEnum):
@@ -85,13 +86,33 @@ class Code:
     fix: str
     """Who can do what about it, as one sentence."""
     fix_ja: str
+    sealed: bool = False
+    """Whether it says something of whom was asked about: then a refusal brings it under a seal, for its requester alone."""
+
+    @property
+    def outer(self) -> str:
+        """The code that everybody learns who carries or records a refusal with this one."""
+        return NOT_PROVIDED if self.sealed else self.name
 
 
-def _table(*rows: tuple[str, Step, Fault, bool, Again, str, str, str, str]) -> dict[str, Code]:
+NOT_PROVIDED: Final = "not_provided"
+"""What stands outside a refusal whose code is sealed."""
+
+_Row = tuple[str, Step, Fault, bool, Again, str, str, str, str]
+
+
+def _table(*rows: _Row | tuple[*_Row, bool]) -> dict[str, Code]:
     return {row[0]: Code(*row) for row in rows}
 
 
+def outer_of(code: str | None) -> str | None:
+    """What the broker learns of the code that provider and requester have; None of an answer."""
+    known = CODES.get(code or "")
+    return code if known is None else known.outer
+
+
 _SAME, _LATER, _NEVER = Again.SAME_BYTES, Again.LATER, Again.NEVER
+_SEALED: Final = True
 _R, _P, _B, _N = Fault.REQUESTER, Fault.PROVIDER, Fault.BROKER, Fault.NETWORK
 
 CODES: dict[str, Code] = _table(
@@ -196,16 +217,20 @@ CODES: dict[str, Code] = _table(
      "送信者が取り除きます。個人番号は決して送受信しません。"),
     ("not_found", Step.PROVIDER, _P, True, _LATER, "the provider holds no such record", "該当する記録がありません",
      "The requester checks the question, or asks the resident for paper.",
-     "情報照会者が照会内容を確認するか、本人に書類の提出を求めます。"),
+     "情報照会者が照会内容を確認するか、本人に書類の提出を求めます。", _SEALED),
     ("withheld", Step.PROVIDER, _P, True, _LATER, "the provider lawfully withholds the record", "提供できない情報です（提供不可）",
      "The requester turns to the provider's office by letter.",
-     "情報照会者が、情報提供者の窓口に文書で照会します。"),
+     "情報照会者が、情報提供者の窓口に文書で照会します。", _SEALED),
     ("manual_review", Step.PROVIDER, _P, True, _LATER, "an official of the provider must decide", "自動応答できません（自動応答不可）",
      "The requester waits for the official, or asks the resident for paper.",
-     "情報照会者が担当者の判断を待つか、本人に書類の提出を求めます。"),
+     "情報照会者が担当者の判断を待つか、本人に書類の提出を求めます。", _SEALED),
     ("replica_missing", Step.PROVIDER, _P, True, _LATER, "the provider has not registered its copy yet", "副本が登録されていません",
      "The provider registers the copy (副本); until then the resident brings paper.",
-     "情報提供者が副本を登録します。それまでは本人が書類を提出します。"),
+     "情報提供者が副本を登録します。それまでは本人が書類を提出します。", _SEALED),
+    ("not_provided", Step.PROVIDER, _P, True, _LATER, "the provider gives no answer, and tells why to the requester alone",
+     "提供できません（理由は情報照会者だけに伝えられます）",
+     "The requester opens the refusal: the reason is under its seal.",
+     "情報照会者が、拒否に封緘された理由を確認します。"),
     ("handler_failed", Step.PROVIDER, _P, False, _LATER, "the provider's handler failed", "提供者の処理が失敗しました",
      "The provider's developer reads its log.",
      "情報提供者の開発担当がログを確認します。"),

@@ -86,7 +86,7 @@ STEPS: Final[Table] = {
     (Gate.PERMITTED, Kind.EVENT): (*_PERMIT, *FIRST, TIME, PERMIT_LAW, DUPLICATE),
     (Gate.PERMITTED, Kind.NOTICE): (*_PERMIT, *FIRST, TIME, PERMIT_LAW, DUPLICATE, CONTENT),
     (Gate.NODE, Kind.REPLY): (*FIRST, CONTENT, REPLY),
-    (Gate.NODE, Kind.REFUSAL): (*FIRST, REPLY),
+    (Gate.NODE, Kind.REFUSAL): (*FIRST, CONTENT, REPLY),
     (Gate.NODE, Kind.RECEIPT): (*FIRST, REPLY),
     # What asks for something needs a permit, and these lack one.
     (Gate.NODE, Kind.REQUEST): (*FIRST, AUTHORISATION),
@@ -94,8 +94,9 @@ STEPS: Final[Table] = {
     (Gate.NODE, Kind.NOTICE): (*FIRST, AUTHORISATION),
 }  # fmt: skip
 
-VERSION: Final = 1
-TABLES: Final[dict[int, Table]] = {VERSION: STEPS}
+VERSION: Final = 2
+_BEFORE_SEALED_REFUSALS: Final = STEPS | {(Gate.NODE, Kind.REFUSAL): (*FIRST, REPLY)}
+TABLES: Final[dict[int, Table]] = {1: _BEFORE_SEALED_REFUSALS, VERSION: STEPS}
 _UNIT: Final = 100
 """Steps that a row has at most: a record is version · 100 + steps passed."""
 

@@ -3,7 +3,8 @@
 Rules kept here:
 1. A kind has exactly the attributes of its struct: others, and missing ones, are `schema_invalid`.
 2. Attribute names are lowercase alphanumeric, as CloudEvents wants; extensions stand beside the rest.
-3. What the broker may not read is in `data` or `subject`, as a JWE; what it must read is an attribute.
+3. What the broker may not read is in `data`, `subject` or a refusal's `reason`, as a JWE; what it must read is an
+   attribute.
 4. A sealed body repeats id, source and recipient, so that it is of no use in any other message.
 """
 
@@ -126,6 +127,8 @@ class Refusal(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     requestdigest: Digest
     permitdigest: Digest | None = None
     code: Text
+    reason: str | None = None
+    """A JWE: why a provider gives no answer, where that is for the requester alone."""
     data: RefusalData
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mesh.contract import (
     MESH,
+    REASONS,
     address_pattern,
     code_schema,
     code_schemas,
@@ -193,15 +194,16 @@ def _header(
 
 def _refusal(offer: Offer) -> dict[str, Any]:
     """A refusal with the codes that this service can be refused with."""
-    return {"allOf": [reference(MESH, REFUSAL), {"properties": {"code": code_schema(offer)}}]}
+    said = {"code": code_schema(offer), "reason": reference(MESH, REASONS)}
+    return {"allOf": [reference(MESH, REFUSAL), {"properties": said}]}
 
 
 def _refusal_schema() -> dict[str, Any]:
-    """What a refusal says: its code, and what it carries beside it."""
+    """What a refusal says: its code, the reason that the gateway finds under its seal, and what it carries beside them."""
     _, made = schemas_of(MESH, (RefusalData,))
     data: dict[str, Any] = made[f"{MESH}.{RefusalData.__name__}"]
     return data | {
         "title": REFUSAL,
-        "properties": {"code": {"type": "string"}, **data["properties"]},
+        "properties": {"code": {"type": "string"}, "reason": {"type": "string"}, **data["properties"]},
         "required": ["code", *data["required"]],
     }

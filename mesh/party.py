@@ -52,6 +52,7 @@ from mesh.outgoing import sign_line
 from mesh.padding import LIMIT, SIZE_MAX
 from mesh.parsing import decode_bounded
 from mesh.personal_number import personal_numbers_in
+from mesh.reason import reason_content
 from mesh.view import KnownNode, View
 
 FUTURE_TOLERANCE_US = 300_000_000
@@ -227,7 +228,7 @@ class Party:
 
         return self.opener.open(token, sender=sender, check=check)
 
-    def unseal(self, token: str, message: Request | Reply | Notice | Event, now_us: int) -> bytes:
+    def unseal(self, token: str, message: Request | Reply | Refusal | Notice | Event, now_us: int) -> bytes:
         """The content of a seal, if it was made for this very message and party; else `seal_invalid`, or as `open`."""
         document = self.open(token, message.source, now_us)
         binding = _binding(message.id, message.source, self.address)
@@ -252,11 +253,16 @@ class Party:
     ) -> bytes:
         """A signed no. It quotes what the error says, which is registered names only.
 
-        `definite` is False for one copy of a message that came before, and may have had its effect then.
+        A code that says something of whom was asked about is sealed for `to`. `definite` is False for one copy of a
+        message that came before, and may have had its effect then.
         """
+        refusal_id, code, reason, text = self.new_id(now_us), CODES[error.code], None, error.signed_text
+        if code.sealed:
+            reason = self.seal(refusal_id, to, reason_content(code), to, self.view.lookup(to).seal_key)
+            text = CODES[code.outer].text
         refusal = Refusal(
             specversion="1.0",
-            id=self.new_id(now_us),
+            id=refusal_id,
             source=self.address,
             type=about,
             time=format_time(now_us),
@@ -264,8 +270,9 @@ class Party:
             datacontenttype="application/json",
             requestdigest=digest,
             permitdigest=permit_digest,
-            code=error.code,
-            data=RefusalData(definite and CODES[error.code].definite, error.signed_text),
+            code=code.outer,
+            reason=reason,
+            data=RefusalData(definite and code.definite, text),
         )
         return self.sign(refusal, Kind.REFUSAL)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from mesh.authoriser import Authoriser
-from mesh.errors import CODES, Again, MeshError
+from mesh.errors import Again, MeshError
 from mesh.exchange import Happening, Turn, digest_of
 from mesh.gates import AUTHORISATION, DUPLICATE, REPLY, TIME, ZONE, Walk
 from mesh.ledger import Row
@@ -20,6 +20,7 @@ from mesh.names import BROKER, matches, member_of
 from mesh.outbox import Delivery, Outbox
 from mesh.party import PERMIT_LIFE_US, PUSH_LIFE_US, Admitted, check_time, read_line
 from mesh.policy import LegalBasis
+from mesh.reason import open_code
 from mesh.routing import Ids
 from mesh.subscriber import KEEP_US
 
@@ -305,10 +306,9 @@ class Post:
         if delivery is None:
             return False
         admitted.walk.to(REPLY)
-        if refusal.code not in CODES:
-            raise MeshError("schema_invalid", "the refusal has no code of the table")
+        code = open_code(refusal)
         # One without a permit, or of another time, says nothing of what is under way.
-        if CODES[refusal.code].again is Again.NEVER and refusal.permitdigest in delivery.permits:
+        if code.again is Again.NEVER and refusal.permitdigest in delivery.permits:
             former = delivery.former()
             turn.writes.append(self.outbox.end(delivery, Happening.REFUSE))
             turn.undo.append(lambda _: self.outbox.restore(delivery, former))

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from mesh.consent import ConsentUses, costs_use
 from mesh.content import Content
-from mesh.errors import MeshError
+from mesh.errors import CODES, MeshError
 from mesh.exchange import PROVIDER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import AUTHORISATION, CONTENT, DUPLICATE, PERMIT_LAW, ROOM, TIME, Walk
 from mesh.ledger import Row
@@ -29,6 +29,7 @@ from mesh.party import (
 )
 from mesh.policy import Policy
 from mesh.renewal import Renewal
+from mesh.view import KnownNode
 
 KEEP_US = 600_000_000
 """An outcome is kept until the request's expiry and this much longer."""
@@ -217,9 +218,7 @@ class Provider:
         """
         party, request = self._party, asked.request
         reply_id = party.new_id(now_us)
-        requester = party.view.lookup(request.source)
-        if requester.is_revoked(now_us):  # Meanwhile: its question was judged when it came.
-            raise MeshError("certificate_revoked")
+        requester = self._requester_of(request, now_us)
         reply = Reply(
             specversion="1.0",
             id=reply_id,
@@ -236,7 +235,12 @@ class Provider:
         self._finish(asked, party.sign(reply, Kind.REPLY), None, Happening.ANSWER, now_us, turn)
 
     def refuse(self, asked: Asked, error: MeshError, now_us: int, turn: Turn) -> None:
-        """Sign the handler's refusal, record and keep it, then send it."""
+        """Sign the handler's refusal, record and keep it, then send it; one that is sealed for the requester's eyes."""
+        if CODES[error.code].sealed:
+            try:
+                self._requester_of(asked.request, now_us)
+            except MeshError as revoked:
+                error = revoked
         line = self._party.refusal(
             error,
             to=asked.request.source,
@@ -246,6 +250,13 @@ class Provider:
             about=asked.request.type,
         )
         self._finish(asked, line, error.code, Happening.REFUSE, now_us, turn)
+
+    def _requester_of(self, request: Request, now_us: int) -> KnownNode:
+        """For whom an answer is sealed; certificate_revoked meanwhile: its question was judged when it came."""
+        requester = self._party.view.lookup(request.source)
+        if requester.is_revoked(now_us):
+            raise MeshError("certificate_revoked")
+        return requester
 
     def abandon(self, asked: Asked) -> None:
         """Forget a question whose outcome could not be committed: a repeat is tried afresh."""

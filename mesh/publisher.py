@@ -13,15 +13,16 @@ from typing import Any, Protocol
 
 from mesh import jws
 from mesh.dead_letter import DeadLetter
-from mesh.errors import CODES, Again, MeshError
+from mesh.errors import Again, MeshError
 from mesh.exchange import Happening, Turn, digest_of
-from mesh.gates import REPLY
+from mesh.gates import CONTENT, REPLY
 from mesh.ledger import Row
 from mesh.message import Event, Kind, Notice, Receipt, Refusal, format_time, parse_time
 from mesh.names import BROKER, matches
 from mesh.outbox import Delivery, Outbox
 from mesh.party import PUSH_LIFE_US, Admitted, Party, read_line
 from mesh.policy import Policy
+from mesh.reason import open_code
 from mesh.sealing import key_of, split
 from mesh.subscriber import KEEP_US
 
@@ -253,12 +254,11 @@ class Publisher:
             return False
         if refusal.recipient != self._party.address:
             raise MeshError("audience_mismatch")
+        admitted.walk.to(CONTENT)
         admitted.walk.to(REPLY)
         if refusal.source != BROKER:
             raise MeshError("correlation_mismatch", "only the broker refuses pushes to their publisher")
-        code = CODES.get(refusal.code)
-        if code is None:
-            raise MeshError("schema_invalid", "the refusal has no code of the table")
+        code = open_code(refusal)
         if code.again is Again.NEVER:
             former = delivery.former()
             turn.writes.append(self.outbox.end(delivery, Happening.REFUSE))
@@ -303,6 +303,7 @@ class Publisher:
             return False
         if refusal.recipient != self._party.address:
             raise MeshError("audience_mismatch")
+        admitted.walk.to(CONTENT)
         admitted.walk.to(REPLY)
         self._check_said(refusal, opened, now_us)
         kept = self._store.kept(refusal.source, refusal.id)
@@ -339,9 +340,7 @@ class Publisher:
 
     def _check_said(self, refusal: Refusal, opened: Row, now_us: int) -> None:
         """The broker may give a push up; a recipient only by a refusal that says `never`."""
-        code = CODES.get(refusal.code)
-        if code is None:
-            raise MeshError("schema_invalid", "the refusal has no code of the table")
+        code = open_code(refusal)
         if refusal.source == BROKER:
             return
         hears = refusal.source == opened.provider or (

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mesh.errors import CODES
+from mesh.errors import CODES, outer_of
 from mesh.visible import one_line
 
 
@@ -21,6 +21,7 @@ class Refusal:
     service: str
     """The service or push that was refused."""
     code: str
+    """What it says to its recipient: the reason under its seal, if it has one."""
     text: str
     by: str
     to: str
@@ -42,13 +43,13 @@ class Refusal:
         return {
             "index": self.index,
             "service": self.service,
-            "code": self.code,
+            "code": outer_of(self.code),
             "text": self.text,
             "text_ja": self.text_ja,
             "by": self.by,
             "to": self.to,
             "times": self.times,
-        }
+        } | ({} if outer_of(self.code) == self.code else {"reason": self.code})
 
     def as_line(self) -> str:
         """The refusal as one line of text, English and Japanese."""

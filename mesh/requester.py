@@ -9,19 +9,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from mesh.content import Content
-from mesh.errors import CODES, Again, MeshError, Refused, Step
+from mesh.errors import Again, Code, MeshError, Refused, Step
 from mesh.exchange import REQUESTER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import CONTENT, REPLY
 from mesh.ledger import Row
 from mesh.message import Kind, Refusal, Reply, Request, format_time
 from mesh.names import BROKER
 from mesh.party import Admitted, Party, check_no_personal_number
+from mesh.reason import open_code, read_reason
 
 LATE_MAX = 1024
 """Closed and given up questions remembered, so that a repeated or late answer is known as one."""
+
+
+class Said(NamedTuple):
+    """What a refusal says, opened."""
+
+    by: str
+    message: str
+    code: Code
+    text: str
+    definite: bool
 
 
 class Question(LifeCycle):
@@ -64,7 +75,7 @@ class Question(LifeCycle):
         """When, by the monotonic clock, its caller waits no longer."""
         self.last_us = 0
         """When, by the monotonic clock, it is sent no more."""
-        self.refusal: Refusal | None = None
+        self.refusal: Said | None = None
         """The last refusal of an attempt after which it is sent again."""
         self.passing = False
         """Whether it was closed by a refusal of one attempt, of which another may still be answered."""
@@ -75,7 +86,7 @@ class Question(LifeCycle):
     def last_word(self) -> Refused:
         """What its caller hears when it is given up: the last refusal of an attempt, or that no answer came."""
         if self.refusal is not None:
-            return _read_refusal(self, self.refusal)
+            return _refused(self, self.refusal)
         return Refused("timeout", message=self.id, attempts=self.attempts)
 
 
@@ -160,21 +171,18 @@ class Requester:
         """Close the question that a reply or refusal answers.
 
         Raises `MeshError`: correlation_mismatch for an answer to nothing asked, audience_mismatch,
-        seal_invalid. A repeated answer is dropped.
+        seal_invalid, schema_invalid. A repeated answer is dropped.
         """
         answer: Reply | Refusal = admitted.message
         party = self._party
         if answer.recipient != party.address:
             raise MeshError("audience_mismatch")
-        data = b""
-        if isinstance(answer, Reply):
-            admitted.walk.to(CONTENT)
-            try:
-                data = party.unseal(answer.data, answer, now_us)
-            except MeshError as error:
-                self._give_up_unread(answer, error, turn)
-                raise
-            check_no_personal_number(data)
+        admitted.walk.to(CONTENT)
+        try:
+            content = self._open(answer, now_us)
+        except MeshError as error:
+            self._give_up_unread(answer, error, turn)
+            raise
         admitted.walk.to(REPLY)
         question = self._questions.get(answer.requestdigest)
         if question is None:
@@ -182,10 +190,10 @@ class Requester:
         if question.answer_digest == admitted.digest:
             question.fire(Happening.REPEAT)
             return
-        outcome = self._read(question, answer, data)
-        passing = isinstance(outcome, Refused) and outcome.again is Again.SAME_BYTES
-        if passing and isinstance(answer, Refusal) and (question.again or question.state == State.CLOSED):
-            question.refusal = answer
+        came = _read(question, answer, content)
+        passing = isinstance(came, Said) and came.code.again is Again.SAME_BYTES
+        if passing and isinstance(came, Said) and (question.again or question.state == State.CLOSED):
+            question.refusal = came
             return  # Of one attempt; the next goes out when its time comes, or another was answered.
         former = question.former()
         question.fire(Happening.ANSWER if not question.passing else Happening.SUPERSEDE)
@@ -201,13 +209,14 @@ class Requester:
             requestdigest=question.digest,
             permitdigest=answer.permitdigest,
             replydigest=admitted.digest,
-            code=outcome.code if isinstance(outcome, Refused) else None,
+            code=came.code.name if isinstance(came, Said) else None,
         )
         turn.rows.append(row)
         if question.settle is not None:
+            outcome = _refused(question, came) if isinstance(came, Said) else came
             turn.calls.append((question.settle, (outcome,)))
 
-    def _give_up_unread(self, answer: Reply, error: MeshError, turn: Turn) -> None:
+    def _give_up_unread(self, answer: Reply | Refusal, error: MeshError, turn: Turn) -> None:
         """The one answer that its provider keeps is sealed for a key of this party that was revoked: no repeat helps."""
         question = self._questions.get(answer.requestdigest)
         if (
@@ -232,14 +241,15 @@ class Requester:
             and self._keys_for(question.to) != question.keys
         )
 
-    def _read(self, question: Question, answer: Reply | Refusal, data: bytes) -> bytes | Refused:
-        if answer.type != question.service and not isinstance(answer, Refusal):
-            raise MeshError("correlation_mismatch")
-        if isinstance(answer, Refusal):
-            return _read_refusal(question, answer)
-        if answer.source != question.to:
-            raise MeshError("correlation_mismatch", "somebody answered who was not asked")
-        return data
+    def _open(self, answer: Reply | Refusal, now_us: int) -> bytes | Code | None:
+        """What stands under a seal: a reply's content, or why there is none; None of a refusal that says so openly."""
+        if isinstance(answer, Reply):
+            content = self._party.unseal(answer.data, answer, now_us)
+            check_no_personal_number(content)
+            return content
+        if answer.reason is None:
+            return None
+        return read_reason(self._party.unseal(answer.reason, answer, now_us))
 
     def expire(self, question: Question) -> None:
         """The requester waits no longer; an answer that still comes is recorded."""
@@ -260,27 +270,43 @@ class Requester:
             self._questions.pop(self._settled.popleft().digest, None)
 
 
-def _read_refusal(question: Question, refusal: Refusal) -> Refused:
-    """The refusal as the caller meets it; a provider's code counts only when the provider signed it."""
-    code = CODES.get(refusal.code)
-    if code is None:
-        raise MeshError("schema_invalid", "the refusal has no code of the table")
+def _read(question: Question, answer: Reply | Refusal, content: bytes | Code | None) -> bytes | Said:
+    if isinstance(answer, Refusal):
+        return _said(question, answer, content if isinstance(content, Code) else None)
+    if answer.type != question.service:
+        raise MeshError("correlation_mismatch")
+    if answer.source != question.to:
+        raise MeshError("correlation_mismatch", "somebody answered who was not asked")
+    assert isinstance(content, bytes)  # noqa: S101
+    return content
+
+
+def _said(question: Question, refusal: Refusal, reason: Code | None) -> Said:
+    """The refusal, opened; a provider's code counts only when the provider signed it."""
+    code = open_code(refusal)
     if refusal.source not in (question.to, BROKER):
         raise MeshError("correlation_mismatch", "somebody refused who was not asked")
     if code.step is Step.PROVIDER and refusal.source != question.to:
         raise MeshError("correlation_mismatch", "only the provider can say so")
+    if reason is not None:
+        return Said(refusal.source, refusal.id, reason, reason.text, reason.definite)
+    return Said(refusal.source, refusal.id, code, refusal.data.text, refusal.data.definite)
+
+
+def _refused(question: Question, said: Said) -> Refused:
+    """The refusal as the caller meets it."""
     return Refused(
-        code.name,
-        refusal.data.text,
-        by=refusal.source,
-        message=refusal.id,
+        said.code.name,
+        said.text,
+        by=said.by,
+        message=said.message,
         # What its handler said is the one outcome that the provider keeps: every attempt has it. Nor does it come to look at
         # the seal of what it has answered.
-        attempts=1 if code.step is Step.PROVIDER or _is_unread(question, refusal) else question.attempts,
-        definite=refusal.data.definite,
+        attempts=1 if said.code.step is Step.PROVIDER or _is_unread(question, said) else question.attempts,
+        definite=said.definite,
     )
 
 
-def _is_unread(question: Question, refusal: Refusal) -> bool:
+def _is_unread(question: Question, said: Said) -> bool:
     """Whether who was asked has never opened the question, in no attempt."""
-    return refusal.code == "seal_key_revoked" and refusal.source == question.to
+    return said.code.name == "seal_key_revoked" and said.by == question.to

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, TypeGuard
+from typing import Any, ClassVar, Protocol
 
 from mesh import jws
 from mesh.authoriser import Authoriser
-from mesh.errors import CODES, Again, MeshError, Step
+from mesh.errors import Again, Code, MeshError, Step
 from mesh.exchange import BROKER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import AUTHORISATION, DUPLICATE, REPLY, TIME, ZONE
 from mesh.ledger import Row
@@ -22,6 +22,7 @@ from mesh.names import member_of
 from mesh.party import REQUEST_LIFE_US, Admitted, check_time, read_line
 from mesh.policy import LegalBasis
 from mesh.provider import KEEP_US
+from mesh.reason import open_code
 
 UNKNOWN = ""
 """Some consent: which one is in no ledger, and no consent has this id."""
@@ -254,11 +255,12 @@ class Router:
         routed = self._known(answer.requestdigest, now_us)
         if routed is None or answer.source != routed.provider:
             raise MeshError("correlation_mismatch")
-        if self._is_of_permit(answer, routed):
+        code = open_code(answer) if isinstance(answer, Refusal) else None
+        if code is not None and self._is_of_permit(answer, code, routed):
             own = self._party.view.lookup(self._party.address)
-            if answer.code == "certificate_revoked" and not own.is_revoked(now_us):
+            if code.name == "certificate_revoked" and not own.is_revoked(now_us):
                 return  # It was signed with a key of before: the next attempt gets a permit with the present one.
-            self._close_refused(routed, Happening.ANSWER, MeshError(answer.code), now_us, turn)
+            self._close_refused(routed, Happening.ANSWER, MeshError(code.name), now_us, turn)
             return
         if answer.recipient != routed.requester or not (
             answer.permitdigest is None
@@ -268,9 +270,6 @@ class Router:
             )
         ):
             raise MeshError("correlation_mismatch")
-        code = answer.code if isinstance(answer, Refusal) else None
-        if code is not None and code not in CODES:
-            raise MeshError("schema_invalid", "the refusal has no code of the table")
         if routed.consent == UNKNOWN:
             raise MeshError("correlation_mismatch", "its requester asks again first, under its consent")
         withdrawn = routed.consent is not None and self._authoriser.consents.is_withdrawn(routed.consent)
@@ -286,16 +285,15 @@ class Router:
             routed.answers = (admitted.digest, *routed.answers)
             return
         self._fire(routed, Happening.ANSWER, turn)
-        self._close(routed, line, answer.permitdigest, admitted.digest, code, now_us, turn)
+        said = None if code is None else code.name
+        self._close(routed, line, answer.permitdigest, admitted.digest, said, now_us, turn)
 
-    def _is_of_permit(self, answer: Reply | Refusal, routed: Routed) -> TypeGuard[Refusal]:
+    def _is_of_permit(self, answer: Reply | Refusal, code: Code, routed: Routed) -> bool:
         """Whether a provider refuses the broker's own permit: its requester cannot know what that was."""
         return (
-            isinstance(answer, Refusal)
-            and answer.recipient == self._party.address != routed.requester
+            answer.recipient == self._party.address != routed.requester
             and bool(routed.permits)
-            and answer.code in CODES
-            and CODES[answer.code].step in (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)
+            and code.step in (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)
         )
 
     def on_unreachable(self, line: bytes, now_us: int, turn: Turn) -> None:

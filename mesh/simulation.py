@@ -684,7 +684,7 @@ class Simulation:
         for address in (*self._nodes, *stopped):
             changed = self._changed.get(address)
             kept = (self.keys_of(address).sealing,) if changed is None else changed.sealing
-            self.trace.sealing_keys(address, kept)
+            self.trace.keep_sealing_keys(address, kept)
         self.abandon()
 
     def abandon(self) -> None:

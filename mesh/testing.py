@@ -29,8 +29,9 @@ from mesh.ledger import Row, read_row
 from mesh.message import Body, Kind, Permit, Refusal, Request, encode, format_time, items_of, parse_time
 from mesh.names import BROKER
 from mesh.node import REQUEST_LIFE_US
-from mesh.party import PERMIT_LIFE_US, read_line
+from mesh.party import PERMIT_LIFE_US, decode_body, read_line
 from mesh.policy import NO_BASIS_ID
+from mesh.reason import read_reason
 from mesh.simulation import Simulation
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "loop_factory",
     "messages",
     "personal_numbers",
+    "reason",
     "simulation",
 ]
 
@@ -267,6 +269,15 @@ def answers_to(sim: Simulation, line: bytes) -> list[Transmission]:
         for one in messages(sim)
         if not isinstance(one.message, Permit) and getattr(one.message, "requestdigest", None) == digest
     ]
+
+
+def reason(sim: Simulation, sent: Transmission) -> str | None:
+    """The code under the seal of a refusal, opened with its recipient's key; None where there is none."""
+    refusal = sent.message
+    if not isinstance(refusal, Refusal) or refusal.reason is None:
+        return None
+    body = decode_body(sealing.open_sealed(refusal.reason, sim.keys_of(refusal.recipient).sealing))
+    return read_reason(bytes(body.data)).name
 
 
 def ledger(sim: Simulation, address: str | None = None) -> list[Row]:

@@ -379,6 +379,6 @@ async def look_back(world: World) -> None:
     sim.expect(
         "The head reads in the history that Kobe and the prefecture asked the ledger, and that Sapporo was refused",
         {kobe, prefecture} <= {who for who, _ in asked}
-        and (world.sapporo.address("victim-support"), "withheld") in asked,
+        and (world.sapporo.address("victim-support"), "not_provided") in asked,
         text_ja="世帯主は、神戸市と道が台帳を照会したこと、札幌市には提供されなかったことをやりとり履歴で確認できる",
     )

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 from mesh import Simulation, UsageError, scenario
 from mesh.message import Refusal
-from mesh.testing import ledger, messages
+from mesh.testing import ledger, messages, reason
 from nodes.agency.certificates import CERTIFICATES, CertificateAuthority
 from nodes.data.papers import paper
 from nodes.data.people import Household, Population
@@ -92,7 +92,7 @@ async def notify_the_move(world: World) -> Household:
     await world.file(family.head, card, PLANNED)
     refusals = [one for one in messages(sim, Refusal) if one.sender == kobe.address("resident")]
     # A repeat of the question is answered with the same bytes.
-    refused = list({one.line: one.refusal for one in refusals}.values())
+    refused = list({one.line: reason(sim, one) for one in refusals}.values())
     for row in world.management.unresolved():
         await world.management.give_back(row["receipt"], "more than 30 days before the move")
     sim.expect(

@@ -185,7 +185,7 @@ def lies(path: Path, place: Place) -> Iterator[tuple[str, list[tuple[Row, ...]]]
         elif name == "subject":
             values = [None, *others[name], "muni/01208:another"]
         elif name == "code":
-            values = [None, "not_found", "withheld"]
+            values = [None, "not_found", "withheld", "not_provided", "handler_failed"]
         elif name.endswith("digest"):
             values = [None, "0" * 64, *mine[name][:6]]
         else:
@@ -352,7 +352,7 @@ def _others(ledgers: dict[str, list[Row]], column: str, was: Any) -> list[Any]:
     if column == "undisclosed":
         return [True]
     if column == "code":
-        return [None, "withheld"]
+        return [None, "withheld", "not_provided"]
     if column == "subject":
         return ["another"]
     known = dict.fromkeys(getattr(row, column) for rows in ledgers.values() for row in rows)

@@ -19,7 +19,17 @@ from msgspec import UNSET, Struct, UnsetType
 from mesh import base64url, jws, provider, sealing
 from mesh.builtin import CONSENTS, HISTORY, ConsentsQuery, Empty
 from mesh.consent import Consent, Difference, sign_consent, sign_difference
-from mesh.errors import CODES, Again, ManualReview, MeshError, NotFound, Refused, ReplicaMissing, Withheld
+from mesh.errors import (
+    CODES,
+    NOT_PROVIDED,
+    Again,
+    ManualReview,
+    MeshError,
+    NotFound,
+    Refused,
+    ReplicaMissing,
+    Withheld,
+)
 from mesh.exchange import digest_of
 from mesh.faults import drop
 from mesh.keys import NodeKeys, SigningKey
@@ -30,7 +40,16 @@ from mesh.policy import LegalBasis, ZonePath
 from mesh.registry import Entry, key_record
 from mesh.service import Caller, Code, PersonalService, Service, Word, serves
 from mesh.simulation import Simulation
-from mesh.testing import Forger, Transmission, answers_to, ledger, messages, personal_numbers, simulation
+from mesh.testing import (
+    Forger,
+    Transmission,
+    answers_to,
+    ledger,
+    messages,
+    personal_numbers,
+    reason,
+    simulation,
+)
 
 CITY, RIVAL, TAX, FAR = "muni/01208/desk", "muni/01100/desk", "muni/28100/tax", "firm/acme/tax"
 PORTAL, HEALTH = "gov/portal/inbox", "muni/01100/health"
@@ -569,6 +588,11 @@ async def missing(world: World) -> bytes:
     return world.forger.send(world.request("missing"))
 
 
+@case("not_provided", TAX)
+async def why_is_for_the_requester_alone(world: World) -> bytes:
+    return world.forger.send(world.request("withheld"))
+
+
 @case("withheld", TAX)
 async def withheld(world: World) -> bytes:
     return world.forger.send(world.request("withheld"))
@@ -654,8 +678,12 @@ async def test_each_code_is_refused_from_outside(one: Case, world: World, monkey
     said = refusals_of(world, line, one.by)
     if one.answered:
         refusal = said[-1].message
-        assert (refusal.code, refusal.data.definite) == (declared.name, declared.definite)
-        error = Refused(refusal.code)
+        assert refusal.code == declared.outer
+        if refusal.code == NOT_PROVIDED:
+            assert reason(world.sim, said[-1]) == (one.code if declared.sealed else "withheld")
+        else:
+            assert refusal.data.definite == declared.definite
+        error = Refused(one.code)
         assert (error.fault, error.step) == (declared.fault, declared.step)
         key = world.sim.keys_of(one.by).signing.public
         assert jws.verify(said[-1].line, key, typ=Kind.REFUSAL) == encode(refusal)
@@ -869,7 +897,8 @@ async def test_each_fault_of_the_order_is_a_fault(fault: str, world: World) -> N
         await world.settle()
     line = world.forger.send(craft(world, (fault,)))
     await world.settle()
-    assert [one.refusal for one in answers_to(world.sim, line) if one.recipient == CITY] == [fault]
+    said = [one for one in answers_to(world.sim, line) if one.recipient == CITY]
+    assert [reason(world.sim, one) or one.refusal for one in said] == [fault]
 
 
 # Nobody learns from a refusal whether somebody exists.
@@ -926,7 +955,7 @@ async def test_a_refusal_is_the_same_for_who_exists_and_who_does_not(
         [refused] = [one for one in answers_to(world.sim, line) if one.recipient == CITY]
         fields = msgspec.to_builtins(refused.message)
         assert fields.pop("permitdigest", None) is None or changes.keys() == {"case"}
-        varying = ("id", "time", "requestdigest")
+        varying = ("id", "time", "requestdigest", *(("reason",) if refused.refusal == NOT_PROVIDED else ()))
         said.append((len(refused.line), {k: v for k, v in fields.items() if k not in varying}))
     assert said == [said[0]] * len(subjects)
 

@@ -44,7 +44,12 @@ TOWN, OTHER, CLINIC = "muni/01208/town", "muni/01100/town", "muni/28100/clinic"
 SECOND_CLINIC = "muni/27100/clinic"
 SECOND_US = 1_000_000
 EARLY = (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)
-REFUSABLE = [name for name, code in CODES.items() if name not in ("timeout", "ledger_broken")]
+REFUSABLE = [
+    name
+    for name, code in CODES.items()
+    if name not in ("timeout", "ledger_broken", "not_provided") and not code.sealed
+]
+"""With what a push can be refused: of a push nobody is asked about anybody."""
 
 
 class Letter(Struct, frozen=True):

@@ -553,7 +553,8 @@ async def test_a_handler_s_own_words_do_not_travel(trace_path: Path, failures: l
             said = await refused(sim.node(DESK).ask(OFFICE, ECHO, Query(case)))
             assert (said.code, said.text) == (code, CODES[code].text)
         payloads = [base64url.decode(one.line.split(b".")[1]) for one in messages(sim)]
-        assert sum(CODES["not_found"].text.encode() in payload for payload in payloads) == 2
+        assert sum(CODES["schema_invalid"].text.encode() in payload for payload in payloads) == 2
+        assert not any(CODES["not_found"].text.encode() in payload for payload in payloads)
         assert not any(NUMBER.encode() in payload for payload in payloads)
 
 

@@ -103,7 +103,7 @@ def test_a_permit_that_no_row_covers_is_found(
 
 
 @pytest.mark.parametrize(
-    "code", ["consent_withdrawn", "no_legal_basis", "recipient_unreachable", "not_found"]
+    "code", ["consent_withdrawn", "no_legal_basis", "recipient_unreachable", "handler_failed"]
 )
 def test_a_broker_that_refuses_what_it_had_permitted_is_found(tmp_path: Path, code: str) -> None:
     def lie(broker: Any) -> None:
@@ -118,6 +118,6 @@ def test_a_broker_that_refuses_what_it_had_permitted_is_found(tmp_path: Path, co
     finding = found(tmp_path / "t.trace", lie=lie)
     assert finding is not None
     # What the requester's own gate does not believe is found in the broker's ledger.
-    expected = ("ledger_broken", None) if code == "not_found" else ("correlation_mismatch", 3)
+    expected = ("ledger_broken", None) if code == "handler_failed" else ("correlation_mismatch", 3)
     assert (finding.code, finding.index) == expected, finding.text
     assert "refuses what it had permitted" in finding.text

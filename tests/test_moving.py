@@ -50,7 +50,8 @@ from tests.helpers_scenario import Sabotaging, hold, named, see_fail
 @pytest.mark.parametrize(("seed", "visit_day"), [(1, 5), (2, 4), (3, 14)])
 def test_it_holds(seed: int, visit_day: int) -> None:
     result = hold(run, seed=seed, visit_day=visit_day)
-    assert result.refusals == {"manual_review": 2, "not_found": 1}
+    assert result.refusals == {"not_provided": 3}
+    assert sorted(one.code for one in result.refused) == ["manual_review", "manual_review", "not_found"]
     assert (result.report.push.eligible, result.report.push.notified, result.report.push.accepted) == (
         5,
         5,

@@ -39,8 +39,9 @@ def test_everything_sealed_has_one_of_the_sizes(seals: list[Sealed]) -> None:
     assert {one.part for one in seals} == set(sealed_sizes.PARTS)
 
 
-def test_a_subject_has_one_size(seals: list[Sealed]) -> None:
-    assert {one.size for one in seals if one.part == "subject"} == {256}
+@pytest.mark.parametrize("part", ["subject", "reason"])
+def test_a_subject_has_one_size_and_so_has_a_reason(part: str, seals: list[Sealed]) -> None:
+    assert {one.size for one in seals if one.part == part} == {256}
 
 
 def test_the_table_names_every_service_with_its_sizes(seals: list[Sealed]) -> None:

@@ -130,7 +130,7 @@ def test_a_refusal_is_an_error_with_its_code(story: Path) -> None:
         (node, span.status.message) for node, span in spans_of(export(story, "otlp")) if span.status.code == 2
     ]
     assert (CITY, "no_legal_basis") in errors
-    assert (TAX, "not_found") in errors
+    assert (TAX, "not_provided") in errors
     assert {span.status.code for _, span in spans_of(export(story, "otlp"))} == {0, 2}
 
 

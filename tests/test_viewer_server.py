@@ -324,7 +324,7 @@ async def test_what_appears_is_what_somebodys_rows_show(page: Page) -> None:
 async def test_a_timeline_counts_what_the_filters_leave(page: Page) -> None:
     for query in (
         "as=muni/28100/tax",
-        "code=replica_missing",
+        "code=not_provided",
         "q=nenkin",
         "kind=refusal&as=gov/digital/broker",
     ):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from mesh.asyncapi.examples import Examples
-from mesh.contract import MESH, code_schema, fields_beside, law_of, reference, schemas_of
+from mesh.contract import MESH, REASONS, code_schema, fields_beside, law_of, reference, schemas_of
 from mesh.message import Body, Event, Notice, Permit, Receipt, Refusal, Reply, Request
 from mesh.service import Code
 from mesh.services import Offer
@@ -123,9 +123,17 @@ class Channel:
             fields |= self._subject()
         if kind == "refusal":
             fields["code"] = code_schema(self.offer)
+            fields |= self._reason()
         needed = ["subject", "procedure", "items"] if kind == "request" and self.offer.personal else []
         filled = {"properties": fields} | ({"required": needed} if needed else {})
         return {"allOf": [reference(MESH, KINDS[kind].__name__), filled]}
+
+    def _reason(self) -> dict[str, Any]:
+        """Why a provider gives no answer, for its requester alone; a push is refused openly."""
+        if self.offer.kind != "service":
+            return {}
+        body = {"properties": {"data": {"properties": {"code": reference(MESH, REASONS)}}}}
+        return {"reason": _SEALED | {"x-sealed": {"allOf": [reference(MESH, Body.__name__), body]}}}
 
     def _subject(self) -> dict[str, Any]:
         """The person that it is about, for the broker alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from mesh.cli.output import clean, ruled
+from mesh.errors import outer_of
 from mesh.reach import Reach
 from mesh.report import AS_WITHOUT_FAULTS, EXPECTS_NOTHING, FROM_COPIES, REFUSED_PUSHES, Result, UnderFaults
 from mesh.trace.rows import NOT_TRIED
@@ -87,7 +89,7 @@ def _pointed(text: Text, pointers: list[str]) -> Text:
 def _outcome(result: Result) -> Iterator[tuple[str, str, str]]:
     report = result.report
     yield "messages", "電文", f"{result.messages:,}"
-    yield "refusals", "照会拒否など", ", ".join(f"{code} × {n}" for code, n in result.refusals.items()) or "0"
+    yield "refusals", "照会拒否など", ", ".join(_refusals(result)) or "0"
     yield "papers not attached", "添付不要の書類", str(len(report.papers))
     yield "fees saved", "手数料の節約", f"{report.fees_saved_yen:,} yen"
     yield "visits saved", "来庁・郵送の削減", str(report.visits_saved)
@@ -115,6 +117,16 @@ def _outcome(result: Result) -> Iterator[tuple[str, str, str]]:
     for line in report.failure_lines():
         yield "failed before sending or while handling", "送信前・処理中の失敗", clean(line)
     yield "mesh time", "経過時間", f"{result.elapsed_us / 1_000_000:.6f} s"
+
+
+def _refusals(result: Result) -> Iterator[str]:
+    """How often each code was given, and of what was sealed, why."""
+    reasons = Counter(one.code for one in result.refused if outer_of(one.code) != one.code)
+    for code, times in result.refusals.items():
+        why = ", ".join(
+            f"{reason} × {n}" for reason, n in sorted(reasons.items()) if outer_of(reason) == code
+        )
+        yield f"{code} × {times}" + (f" ({why})" if why else "")
 
 
 def _papers(result: Result) -> Iterator[tuple[Text, Text, str, str]]:

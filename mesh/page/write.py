@@ -60,7 +60,7 @@ class Section:
     @property
     def codes(self) -> list[Code]:
         """The codes that occurred, in words."""
-        return charts.known_codes(self.result.refusals)
+        return charts.known_codes({*self.result.refusals, *(one.code for one in self.result.refused)})
 
     @property
     def steps(self) -> list[charts.Step]:

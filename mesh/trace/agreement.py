@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from mesh.errors import CODES, MeshError, Step
+from mesh.errors import CODES, MeshError, Step, outer_of
 from mesh.ledger import Row
 from mesh.message import Kind, items_of
 from mesh.names import BROKER
@@ -32,7 +32,6 @@ from mesh.trace.claims import OTHER_TIME, Claims, check, check_shape, task
 from mesh.trace.clocks import Clocks
 from mesh.trace.marks import Marks
 from mesh.trace.persons import Persons
-from mesh.trace.perspective import Keys
 from mesh.trace.reader import Trace
 from mesh.trace.recheck import Recheck, Seen
 
@@ -177,7 +176,7 @@ class Agreement:
         check(party in (row.requester, BROKER), "requester and broker close an exchange")
         exchange = self._of(row)
         answer = self._claims.closed(party, row)
-        provider = self._closed_under(exchange, row, answer)
+        provider = self._closed_under(exchange, party, row, answer)
         # What the broker says in its own name, and not as who was asked, it records when it says it.
         own = answer is None or (party == BROKER == answer.source != provider)
         if party == BROKER and row.requester != BROKER:
@@ -206,7 +205,7 @@ class Agreement:
             self._check_came(party, row, answer)
         exchange.closed_by[party, provider] = None
 
-    def _closed_under(self, exchange: _Exchange, row: Row, answer: Seen | None) -> str:
+    def _closed_under(self, exchange: _Exchange, party: str, row: Row, answer: Seen | None) -> str:
         """Compare an outcome with what the provider recorded under the permit; returns the provider."""
         if row.permitdigest is None:
             check(
@@ -224,6 +223,8 @@ class Agreement:
         answered = next((one for one in given if one.replydigest == row.replydigest), None)
         if answered is not None:
             check(answered.permitdigest == row.permitdigest, "its answer was given under another permit")
+            said = answered.code if row.requester == party else outer_of(answered.code)
+            check(row.code == said, "its answer says that something else came of it")
         elif row.code is None:
             raise MeshError("ledger_broken", "it was closed with an answer that its provider did not record")
         else:
@@ -304,12 +305,12 @@ class Agreement:
 
     def _not_permitted(self) -> Iterator[Late]:
         """What only a requester says of a question that was never permitted: whom it is about, and that it is hidden."""
-        keys, law = Keys(self._trace), self._trace.law()
+        law = self._trace.law()
         for key, exchange in self._exchanges.items():
             opened = exchange.opened
             if exchange.permits:
                 continue
-            if not self._claims.names(opened, keys):
+            if not self._claims.names(opened):
                 error = MeshError("ledger_broken", "its message is about another person")
                 yield Late(opened.requester, key, None, error)
             if opened.undisclosed and law is not None and not _hides(law, opened):

@@ -15,13 +15,13 @@ import msgspec
 
 from mesh import jws
 from mesh.consent import Consent
-from mesh.errors import MeshError
+from mesh.errors import CODES, NOT_PROVIDED, MeshError
 from mesh.ledger import Row, misfilled
 from mesh.message import Kind, Permit
 from mesh.names import BROKER
 from mesh.parsing import decode
 from mesh.party import read_line
-from mesh.trace.perspective import Keys
+from mesh.trace.keyring import Keys
 from mesh.trace.reader import Trace
 from mesh.trace.recheck import ANSWERS, ASKS, Seen
 
@@ -35,6 +35,7 @@ class Claims:
     def __init__(self, trace: Trace, seen: dict[str, Seen]) -> None:
         self._trace = trace
         self._seen = seen
+        self._keys = Keys(trace)
         # A line that was under way when the run was interrupted has at most a message and a permit.
         self._unsent_left = 0 if trace.complete else 2 * len(trace.under_way())
         self._unsent: dict[str, None] = {}
@@ -55,14 +56,14 @@ class Claims:
             _check_signed(asked, row.requester, row.time_us)
         return asked
 
-    def names(self, row: Row, keys: Keys) -> bool:
+    def names(self, row: Row) -> bool:
         """Whether the question names the person that was opened, as far as the seal for the broker can be opened."""
         asked = self._seen.get(row.requestdigest or "")
         if row.subject is None or asked is None or asked.code is not None:
             return True
         body = self._document(asked)
         try:
-            return bool(keys.open(body.subject or "", BROKER, body.source) == row.subject)
+            return bool(self._keys.open(body.subject or "", BROKER, body.source) == row.subject)
         except MeshError:
             return True
 
@@ -92,7 +93,7 @@ class Claims:
         check(permit.to_broker is not None or permit.to_others is not None, "its permit never came to it")
         said: Permit = self._document(permit)
         check(row.subject == said.subject, "its permit is about another person")
-        answer = self._outcome(row, self._own(row.replydigest, ANSWERS))
+        answer = self._outcome(row, self._own(row.replydigest, ANSWERS), opened=True)
         if answer is not None:
             _check_signed(answer, party, row.time_us)
         return answer
@@ -110,7 +111,7 @@ class Claims:
         answer = self._own(row.replydigest, ANSWERS)
         if answer is None:
             check(party == BROKER and row.code is not None, "it names a message that was never transmitted")
-        return self._outcome(row, answer)
+        return self._outcome(row, answer, opened=party == row.requester)
 
     def refused(self, party: str, row: Row) -> tuple[Seen, Seen | None]:
         """What was refused, and the refusal; None if that never left."""
@@ -149,12 +150,23 @@ class Claims:
             raise MeshError("ledger_broken", "it names a message that was never transmitted")
         return seen
 
-    def _outcome(self, row: Row, answer: Seen | None) -> Seen | None:
+    def _outcome(self, row: Row, answer: Seen | None, *, opened: bool) -> Seen | None:
+        """The answer of an outcome; `opened` says whether who recorded it has what stands under a refusal's seal."""
         if answer is not None:
             check(answer.about == row.requestdigest, "its answer is to another request")
-            check(answer.said == row.code, "its answer says that something else came of it")
+            said = (
+                self._says(answer, row) if opened and answer.said == NOT_PROVIDED else answer.said == row.code
+            )
+            check(said, "its answer says that something else came of it")
             check(answer.permit == row.permitdigest, "its answer was given under another permit")
         return answer
+
+    def _says(self, refusal: Seen, row: Row) -> bool:
+        """Whether a sealed refusal says what was recorded; where nobody's key opens it, whether it could."""
+        reason = self._keys.reason(self._document(refusal))
+        if reason is None:
+            return row.code in CODES and CODES[row.code].sealed
+        return reason.name == row.code
 
 
 def _check_signed(seen: Seen, party: str, time_us: int) -> None:

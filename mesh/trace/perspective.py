@@ -20,14 +20,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from mesh.channels import Opener
 from mesh.errors import MeshError, UsageError
-from mesh.message import Kind
+from mesh.message import Kind, Refusal
 from mesh.names import BROKER, COMMISSION, is_address, is_role, matches, member_of
-from mesh.parsing import parse_json
-from mesh.party import decode_body, read_line
+from mesh.party import read_line
 from mesh.trace.history import NoCode, shown
-from mesh.trace.opener import opener_of
+from mesh.trace.keyring import Keys
 from mesh.trace.reader import Trace
 from mesh.trace.rows import Transmission
 
@@ -73,28 +71,10 @@ class Seen:
     """The sender's own linkage code of the person, for those who can read it."""
     content: Any = None
     """What was under the seal, as a JSON value."""
+    reason: str | None = None
+    """The code under a refusal's seal."""
     sealed: tuple[str, ...] = ()
-    """Which parts are there and stay closed: `data`, `subject`."""
-
-
-class Keys:
-    """The sealing keys that a trace of a simulation keeps, each made ready at first use."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self._openers: dict[str, Opener | None] = {}
-
-    def open(self, token: str, reader: str, sender: str) -> Any:
-        """The JSON value under a seal for `reader`; `MeshError` seal_invalid if it cannot be opened."""
-        opener = self._opener(reader)
-        if opener is None:
-            raise MeshError("seal_invalid")
-        return parse_json(bytes(decode_body(opener.open(token, sender=sender)).data))
-
-    def _opener(self, reader: str) -> Opener | None:
-        if reader not in self._openers:
-            self._openers[reader] = opener_of(self._trace, reader)
-        return self._openers[reader]
+    """Which parts are there and stay closed: `data`, `subject`, `reason`."""
 
 
 class Perspective:
@@ -136,10 +116,23 @@ class Perspective:
                 opened[part] = self._keys.open(token, reader, message.source)
             except MeshError:
                 sealed.append(part)
-        subject = opened.get("subject")
+        subject, reason = opened.get("subject"), None
+        if isinstance(message, Refusal) and message.reason is not None:
+            reason = self._reason(message)
+            sealed += [] if reason is not None else ["reason"]
         return Seen(
-            sent, True, subject if isinstance(subject, str) else None, opened.get("data"), tuple(sealed)
+            sent,
+            subject=subject if isinstance(subject, str) else None,
+            content=opened.get("data"),
+            reason=reason,
+            sealed=tuple(sealed),
         )
+
+    def _reason(self, refusal: Refusal) -> str | None:
+        """The code under a refusal's seal, if it is open here."""
+        own = self.reads_seal_of(refusal.recipient, refusal.source)
+        code = self._keys.reason(refusal) if own else None
+        return None if code is None else code.name
 
 
 class Recorded(Perspective):

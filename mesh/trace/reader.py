@@ -29,7 +29,7 @@ from mesh.policy import LegalBasis, Policy
 from mesh.story import Sentence, Spans
 from mesh.trace.opening import UNREADABLE, Damage, Opened, Room, Steps, connect, damaged, one_line
 from mesh.trace.rows import Expectation, LedgerRow, Message, Transmission
-from mesh.trace.schema import FORMAT, NOT_TRIED, SEALING_KEY_SIZE
+from mesh.trace.schema import FORMAT, NOT_TRIED, sealing_keys_in
 
 
 class _Plain(NamedTuple):
@@ -435,9 +435,7 @@ class Trace:
         """Every private sealing key that a simulated node had, 32 bytes each; empty if the trace has none."""
         sql = "SELECT key FROM sealing_key WHERE address = ?"
         raw = next((key for (key,) in self._beside("sealing_key", sql, tuple[bytes], address)), b"")
-        # A file that somebody altered may have any bytes here: what is no key opens nothing.
-        whole = not len(raw) % SEALING_KEY_SIZE
-        return tuple(raw[at : at + SEALING_KEY_SIZE] for at in range(0, len(raw), SEALING_KEY_SIZE) if whole)
+        return sealing_keys_in(raw)
 
     def expectations(self) -> Iterator[Expectation]:
         """What the scenario expected, in order."""

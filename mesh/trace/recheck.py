@@ -26,6 +26,7 @@ from mesh.message import Event, Kind, Notice, Permit, Receipt, Refusal, Reply, R
 from mesh.names import BROKER, matches, member_of
 from mesh.parsing import decode
 from mesh.party import PERMIT_LIFE_US
+from mesh.reason import open_code
 from mesh.recorder import Fate
 from mesh.trace.columns import index_of
 from mesh.trace.finding import Finding, Report
@@ -386,6 +387,7 @@ class Recheck:
 
     def _check_answer(self, answer: Reply | Refusal | Receipt) -> None:
         if isinstance(answer, Refusal):
+            open_code(answer)
             self._check_refusal(answer)
         asked = self.seen.get(answer.requestdigest)
         # Bytes that nobody could read may be refused: such a refusal names them, whatever they were.

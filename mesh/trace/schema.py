@@ -59,3 +59,9 @@ at its gate."""
 
 SCHEMAS: Final = (SCHEMA, _FORMAT_1)
 """The tables of every format there was, the newest first: a file that has others is no trace."""
+
+
+def sealing_keys_in(raw: bytes) -> tuple[bytes, ...]:
+    """The keys of one node; of a file that somebody altered any bytes may stand there, and what is no key opens nothing."""
+    whole = not len(raw) % SEALING_KEY_SIZE
+    return tuple(raw[at : at + SEALING_KEY_SIZE] for at in range(0, len(raw), SEALING_KEY_SIZE) if whole)

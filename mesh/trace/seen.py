@@ -60,7 +60,7 @@ def see(
     """The rows that pass the filter, as somebody sees them; as they stand if nobody is named.
 
     A row is one of `show.rows`, with `procedure`, `items`, `source`, `digest`, `asked`, `readable`, `sealed`,
-    `subject`, `content` and `bytes` besides; docs/JSONL.md says what each is. With `full` it has what `show.full` has,
+    `subject`, `content`, `reason` and `bytes` besides; docs/JSONL.md says what each is. With `full` it has what `show.full` has,
     too. Raises `UsageError` for who is not in the trace, and as `show.rows` does.
     """
     view = Recorded(trace) if name is None else perspective(trace, name)
@@ -93,7 +93,7 @@ def row_seen(one: Seen, view: Perspective) -> dict[str, Any]:
     sent = one.sent
     row = row_of(sent) | {
         "readable": one.readable, "sealed": list(one.sealed), "subject": one.subject, "content": one.content,
-        "bytes": _length(sent),
+        "reason": one.reason, "bytes": _length(sent),
     }  # fmt: skip
     if not one.readable:
         return row | _UNREAD | {"refused": False}
@@ -107,7 +107,9 @@ def row_seen(one: Seen, view: Perspective) -> dict[str, Any]:
         "asked": digest if kind in ASKS else _text(attributes, "requestdigest") if kind in ANSWERS else None,
     }
     if isinstance(view, Recorded):
-        row["sealed"] = [part for part in ("data", "subject") if _text(attributes, part) is not None]
+        row["sealed"] = [
+            part for part in ("data", "subject", "reason") if _text(attributes, part) is not None
+        ]
     if isinstance(view, OfResident):
         return row | _of_history(one, row["source"], view)
     if not view.shows(Text.ARRIVAL, sent):

@@ -38,9 +38,14 @@ def _fate_of(row: dict[str, Any]) -> str:
         return f"{clean(row['fate'])}: {clean(row['code'])}" if row["code"] else clean(row["fate"])
     if row["refused"]:
         # A refusal that a gate turns away brings a code of its own.
-        says = f"says {clean(row['says'])}, " if row.get("says") else ""
+        says = f"says {_said(row, 'says')}, " if row.get("says") else ""
         return f"{says}refused: {clean(row['code'])}"
-    return f"says {clean(row['code'])}" if row["code"] is not None else "ok"
+    return f"says {_said(row, 'code')}" if row["code"] is not None else "ok"
+
+
+def _said(row: dict[str, Any], name: str) -> str:
+    """The code that a message brings, and for who can open it the reason under its seal."""
+    return clean(row[name]) + (f" ({row['reason']})" if row.get("reason") else "")
 
 
 def format_line(row: dict[str, Any]) -> str:
@@ -69,8 +74,7 @@ def format_full(row: dict[str, Any]) -> str:
     if row["checks"]:
         lines.append("  checks of the recipient's gate")
     lines += [f"    {_MARKS[one['result']]}  {_step(one)}" for one in row["checks"]]
-    code = CODES.get(row["code"] or "")
-    if code is not None:
+    for code in (CODES[one] for one in (row["code"], row.get("reason")) if one in CODES):
         lines += [f"  {code.name}: {code.text} ({code.text_ja})", f"    {code.fix}", f"    {code.fix_ja}"]
         lines.append(f"    try again: {code.again.title}: {code.again.text} ({code.again.text_ja})")
     for one in row["expectations"]:

@@ -33,8 +33,17 @@ from mesh.story import Sentence
 from mesh.trace.claim import Claim
 from mesh.trace.columns import index_of
 from mesh.trace.former import Former
+from mesh.trace.keyring import Keys
 from mesh.trace.rows import Expectation
-from mesh.trace.schema import APPLICATION_ID, COMMIT_EVERY, FORMAT, NOT_TRIED, PAGE_SIZE, SCHEMA
+from mesh.trace.schema import (
+    APPLICATION_ID,
+    COMMIT_EVERY,
+    FORMAT,
+    NOT_TRIED,
+    PAGE_SIZE,
+    SCHEMA,
+    sealing_keys_in,
+)
 from mesh.trace.tied import tied
 
 # sqlite3 looks for an adapter for None, as it does for bytes; empty values become NULL in SQLite instead.
@@ -264,10 +273,15 @@ class TraceWriter:
             (sentence.text, sentence.text_ja, json.dumps(sentence.messages)),
         )
 
-    def sealing_keys(self, address: str, keys: Sequence[SealingKey]) -> None:
+    def keep_sealing_keys(self, address: str, keys: Sequence[SealingKey]) -> None:
         """Keep every sealing key that a simulated node had, so that its perspective can be opened."""
         raw = b"".join(key.key.private_bytes_raw() for key in keys)
         self.db.execute("INSERT OR REPLACE INTO sealing_key VALUES (?, ?)", (address, raw))
+
+    def sealing_keys(self, address: str) -> tuple[bytes, ...]:
+        """Every private sealing key that a simulated node had, 32 bytes each; none before the run's end."""
+        found = self.db.execute("SELECT key FROM sealing_key WHERE address = ?", (address,)).fetchone()
+        return () if found is None else sealing_keys_in(found[0])
 
     def registry(self, registry: RegistryRows, root_der: bytes) -> None:
         """Keep every entry, the head over them and the root certificate."""
@@ -333,8 +347,9 @@ class TraceWriter:
         ).fetchall()
 
     def refused(self) -> Iterator[Refusal]:
-        """Every distinct refusal, by the transmission that carried it first."""
+        """Every distinct refusal, by the transmission that carried it first; opened, where its seal has a key here."""
         self.commit()
+        keys = Keys(self)
         sql = (
             "SELECT min(t.number), m.line FROM message m JOIN transmission t ON t.message = m.number"
             " WHERE m.kind = 'refusal' GROUP BY m.number ORDER BY 1"
@@ -347,11 +362,12 @@ class TraceWriter:
         for index, line in found:
             refusal = _read_refusal(line)
             if refusal is not None:
+                reason = keys.reason(refusal)
                 yield Refusal(
                     index,
                     refusal.type,
-                    refusal.code,
-                    refusal.data.text,
+                    refusal.code if reason is None else reason.name,
+                    refusal.data.text if reason is None else reason.text,
                     by=refusal.source,
                     to=refusal.recipient,
                     push=refusal.requestdigest in pushes,

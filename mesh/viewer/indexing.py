@@ -30,8 +30,8 @@ from mesh.errors import UsageError
 from mesh.message import Kind
 from mesh.names import BROKER
 from mesh.recorder import Fate
+from mesh.trace.keyring import Keys
 from mesh.trace.opening import Damage
-from mesh.trace.perspective import Keys
 from mesh.trace.reader import Trace
 from mesh.trace.tied import UNREADABLE, tied
 from mesh.viewer import child

@@ -43,6 +43,7 @@ def message(opened: Opened, number: int, name: str) -> dict[str, Any]:
     listed = row(opened, seen, view)
     made: dict[str, Any] = {
         "row": listed, "sealed": listed["sealed"], "code": _code(listed["code"]), "says": _code(listed["says"]),
+        "reason": _code(listed["reason"]),
     }  # fmt: skip
     made |= _readable(opened, seen, view) if seen.readable else _UNREADABLE
     if not opened.index.done:

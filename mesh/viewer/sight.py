@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
+from mesh.message import Kind
 from mesh.names import BROKER
 from mesh.trace.perspective import EVERYTHING, WIRE, OfParties, OfResident, Perspective, Seen
 from mesh.trace.recheck import ANSWERS, ASKS
@@ -173,13 +174,19 @@ def _part(part: str, seen: list[Seen], whole: list[Seen]) -> str:
     if not whole:
         return NONE
     own = [one for one in seen if _has_data(one.sent, kinds)]
-    if any(one.readable and "data" not in one.sealed for one in own):
+    if any(one.readable and _sealed_part(one.sent) not in one.sealed for one in own):
         return READ
     return SEALED if own else ABSENT
 
 
 def _has_data(sent: Transmission, kinds: Iterable[str]) -> bool:
-    return sent.message.kind in kinds and isinstance(attributes_of(sent.message).get("data"), str)
+    stated = attributes_of(sent.message)
+    return sent.message.kind in kinds and isinstance(stated.get(_sealed_part(sent)), str)
+
+
+def _sealed_part(sent: Transmission) -> str:
+    """Which part of a message holds its content: of a refusal that says no more to others, why."""
+    return "reason" if sent.message.kind == Kind.REFUSAL else "data"
 
 
 def _code(code: Code, name: str, seen: list[Seen], exchange: Exchange) -> str:

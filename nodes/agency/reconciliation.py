@@ -26,7 +26,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mesh.builtin import LEDGER_MARK
-from mesh.errors import CODES, Step
+from mesh.errors import CODES, NOT_PROVIDED, Step, outer_of
 from mesh.ledger import TIMES_WITHIN_US, Row, misfilled
 from mesh.names import BROKER, member_of
 
@@ -124,6 +124,7 @@ def compare(
     if requester in at_hand:
         yield from _compare_permits(records)
         yield from _compare_closing(records)
+        yield from _compare_reasons(records)
     for provider in at_hand:
         yield from _compare_answers(records, provider, requester in at_hand)
 
@@ -259,6 +260,11 @@ def _within(before_us: int, after_us: int, most_us: int) -> bool:
     return -CLOCKS_US <= after_us - before_us <= most_us + CLOCKS_US
 
 
+def _is_pair(opened: str | None, passed_on: str | None) -> bool:
+    """Whether a party's code of an answer and the broker's are of one answer: the broker has no reasons."""
+    return outer_of(opened) == passed_on and opened != NOT_PROVIDED
+
+
 def _compare_closing(records: Records) -> Iterator[Finding]:
     """The broker must have recorded whatever answer the requester recorded, and with the same outcome."""
     requester, message = records.key
@@ -268,7 +274,7 @@ def _compare_closing(records: Records) -> Iterator[Finding]:
     for row in closed:
         same = by_broker.get(row.replydigest)
         if same is not None and requester != BROKER:
-            if same.code != row.code:
+            if not _is_pair(row.code, same.code):
                 yield differing(requester, message, "code")
             if same.permitdigest != row.permitdigest:
                 yield differing(requester, message, "permitdigest")
@@ -286,6 +292,21 @@ def _may_be_unsent(records: Records) -> bool:
     opened = records.of(records.key[0], "opened")
     is_event = bool(opened) and opened[0].provider == BROKER
     return records.is_push and (is_event or not records.of(BROKER, "permitted"))
+
+
+def _compare_reasons(records: Records) -> Iterator[Finding]:
+    """Requester and provider alone have the reason of a refusal: which of them is wrong, the broker cannot say."""
+    requester, message = records.key
+    closed = {row.replydigest: row.code for row in records.of(requester, "closed")}
+    for provider in records.rows:
+        for row in records.of(provider, "answered"):
+            if (
+                outer_of(row.code) == NOT_PROVIDED
+                and row.replydigest in closed
+                and closed[row.replydigest] != row.code
+            ):
+                yield differing(requester, message, "code")
+                yield differing(provider, message, "code")
 
 
 def _is_early(code: str | None) -> bool:
@@ -353,7 +374,7 @@ def _compare_replies(records: Records, provider: str, was_permitted: bool) -> It
             if row.code not in _BROKER_ALONE and not _is_early(row.code) and not _is_given_up(records, row):
                 yield missing(provider, message, "answered", "提供")
             continue
-        if same.code != row.code:
+        if not _is_pair(same.code, row.code):
             yield differing(provider, message, "code")
         if same.entry == "answered" and same.permitdigest != row.permitdigest:
             yield differing(BROKER, message, "permitdigest")

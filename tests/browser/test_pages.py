@@ -99,9 +99,9 @@ def test_the_outcome_counts_papers_and_draws_latencies(tab: Tab) -> None:
 
 def test_the_outcome_leads_to_the_messages_it_rests_on(tab: Tab) -> None:
     page = tab.open(f"{TRACE}/outcome")
-    page.locator(".refusing th a", has_text="replica_missing").click()
+    page.locator(".refusing th a", has_text="not_provided").click()
     expect(page.locator(".count")).to_contain_text("found")
-    assert "code=replica_missing" in page.url
+    assert "code=not_provided" in page.url
     page = tab.open(f"{TRACE}/outcome")
     page.locator(".expectations a").nth(2).click()
     expect(page.locator(".row:visible").first).to_be_visible()

@@ -51,7 +51,7 @@ def test_the_strip_shows_where_one_is_and_leads_elsewhere(tab: Tab) -> None:
 
 
 def test_the_strip_shows_what_the_filters_leave(tab: Tab) -> None:
-    page = tab.open(f"{TRACE}/sequence?code=replica_missing")
+    page = tab.open(f"{TRACE}/sequence?code=not_provided")
     expect(page.locator(".strip .refused").first).to_be_attached()
     assert page.locator(".strip .all").count() <= 3
 

@@ -29,11 +29,12 @@ from mesh.message import Kind, encode
 from mesh.party import read_line
 from mesh.runner import run_scenario
 from mesh.sealing import split
-from mesh.trace.perspective import Keys
+from mesh.trace.keyring import Keys
 from mesh.trace.reader import Trace
 
-PARTS = ("subject", Kind.REQUEST, Kind.REPLY, Kind.NOTICE)
-"""The columns: who it is about, in questions and pushes; what a question, an answer and a notice hold."""
+PARTS = ("subject", Kind.REQUEST, Kind.REPLY, "reason", Kind.NOTICE)
+"""The columns: who it is about, in questions and pushes; what a question and an answer hold, and why there is none; what a
+notice holds."""
 
 
 class Sealed(NamedTuple):
@@ -59,15 +60,15 @@ def seals_in(trace: Trace) -> Iterator[Sealed]:
     """Every seal of a trace, once for each message."""
     keys = Keys(trace)
     for kind, line in trace.rows("SELECT kind, line FROM message ORDER BY number"):
-        if kind not in (Kind.REQUEST, Kind.REPLY, Kind.EVENT, Kind.NOTICE):
+        if kind not in (Kind.REQUEST, Kind.REPLY, Kind.REFUSAL, Kind.EVENT, Kind.NOTICE):
             continue
         try:
             message = read_line(line)
         except MeshError:  # What a forger sent need be nothing.
             continue
-        for part in ("subject", "data"):
+        for part in ("subject", "data", "reason"):
             token = getattr(message, part, None)
-            if token is None:
+            if not isinstance(token, str):
                 continue
             try:
                 size = size_of(token)
@@ -104,8 +105,8 @@ def table(seals: list[Sealed]) -> Iterator[str]:
     compared = Counter[str]()
     for (service, *_), some in alike(seals).items():
         compared[service] += len(some)
-    yield "| service or push | subject | question | answer | notice | answers alike but for values |"
-    yield "|---|---|---|---|---|---|"
+    yield "| service or push | subject | question | answer | refusal | notice | answers alike but for values |"
+    yield "|---|---|---|---|---|---|---|"
     for service, parts in sorted(sizes.items()):
         cells = [
             ", ".join(f"{size:,} × {count:,}" for size, count in sorted(parts[part].items()))

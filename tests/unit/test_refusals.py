@@ -29,6 +29,13 @@ def test_alike_ones_stand_together_with_the_number_of_the_first() -> None:
     assert first.as_line().endswith("(× 2)")
 
 
+def test_who_reads_the_report_learns_why_and_others_what_stood_outside() -> None:
+    sealed = replace(ONE, code="withheld")
+    assert " withheld, " in sealed.as_line()
+    assert (sealed.as_json()["code"], sealed.as_json()["reason"]) == ("not_provided", "withheld")
+    assert (ONE.as_json()["code"], "reason" in ONE.as_json()) == ("no_legal_basis", False)
+
+
 def test_no_text_of_a_refusal_breaks_its_line() -> None:
     assert "\n" not in replace(ONE, text="a\nb").as_line()
 

@@ -44,7 +44,7 @@ def test_a_row_says_what_went_where_and_how_it_ended(trace: Trace) -> None:
     }  # fmt: skip
     assert b'"type":"tax.income.v1"' in jws.verify(row["jws"], keys_of(CITY).signing.public, typ="request")
     assert b'"basis":"added-1"' in jws.verify(row["permit"], keys_of(BROKER).signing.public, typ="permit")
-    assert (listed[6]["code"], listed[6]["refused"]) == ("not_found", False)
+    assert (listed[6]["code"], listed[6]["refused"]) == ("not_provided", False)
     assert (listed[12]["code"], listed[12]["refused"]) == ("no_legal_basis", True)
     assert listed[37]["jws"] == "no message at all"
     json.dumps(listed)
@@ -185,7 +185,7 @@ def test_a_person_sees_what_was_asked_and_not_what_is_hidden(trace: Trace) -> No
     assert [row["procedure"] for row in inspector if row["hidden"]] == ["secret"]
     assert len(inspector) == 5
     assert [row["outcome"] for row in history(trace, "r-000002")["rows"]] == [
-        "not_found",
+        "not_provided",
         "unfinished",
         "answered",
     ]

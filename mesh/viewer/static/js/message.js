@@ -37,7 +37,8 @@ export function show({ route, meta, index, found: { message: found } }) {
         row.bytes === null ? null : ` · ${number(row.bytes)} ${t("unit.bytes")}`, row.fate === "delivered" ? null : ` · ${term("fate", row.fate)}`),
       // What a refusal says, and what the gate at its other end made of it, are two things.
       found.says && found.says.name !== found.code?.name ? verdict(found.says, t("verdict.says")) : null,
-      found.code ? verdict(found.code, found.says && found.says.name !== found.code.name ? t("verdict.gate") : null) : null),
+      found.code ? verdict(found.code, found.says && found.says.name !== found.code.name ? t("verdict.gate") : null) : null,
+      found.reason ? verdict(found.reason, t("verdict.reason")) : null),
     index.done ? null : reading(index),
     row.readable ? readable(found, meta, route, go, index.done) : sealedLine());
   return {
