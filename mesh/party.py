@@ -177,10 +177,14 @@ class Party:
         """The line of one message, signed by this party; `Unsendable` if the first gate would refuse its form or size."""
         return sign_line(message, _DECODERS[kind], self.keys.signing, kind)
 
+    def is_believed(self, line: bytes, now_us: int) -> bool:
+        """Whether the key that signed a verified line still counts, so that others go by it."""
+        return self.view.key(jws.parse(line).kid).counts(now_us)
+
     def current(self, line: bytes, now_us: int) -> bytes:
         """A line that this party kept: as it is, or signed anew as of now, if its key expired or was revoked meanwhile."""
         token = jws.parse(line)
-        if token.kid == self.keys.signing.kid or self.view.key(token.kid).counts(now_us):
+        if token.kid == self.keys.signing.kid or self.is_believed(line, now_us):
             return line
         message = decode_bounded(token.payload, _DECODERS[token.typ])
         return self.sign(msgspec.structs.replace(message, time=format_time(now_us)), token.typ)

@@ -228,10 +228,25 @@ class Post:
         )
         turn.undo.append(lambda _: self.outbox.forget(publisher, digest))
 
+    def _take_back(self, word: Delivery, said: Refusal, now_us: int, turn: Turn) -> None:
+        """The key that signed a refusal was revoked before its publisher heard: nobody would believe that the push died.
+
+        So it did not: it goes out again, and ends again if the reason still stands.
+        """
+        former = word.former()
+        turn.writes.append(self.outbox.end(word, Happening.REFUSE))
+        turn.undo.append(lambda _: self.outbox.restore(word, former))
+        for delivery in [one for one in self.outbox.dead.values() if one.digest == said.requestdigest]:
+            if said.source in (delivery.to, self._party.address):
+                self._send_again(delivery, delivery.expiry_us, turn)
+
     def _deliver(self, delivery: Delivery, now_us: int, turn: Turn) -> None:
         message: Any = read_line(delivery.line)
         if isinstance(message, Refusal):
-            turn.sends.append((delivery.to, delivery.line))
+            if self._party.is_believed(delivery.line, now_us):
+                turn.sends.append((delivery.to, delivery.line))
+            else:
+                self._take_back(delivery, message, now_us, turn)
             return
         authoriser = self._authoriser
         self._authoriser.recipient(delivery.to, now_us)

@@ -736,6 +736,22 @@ async def test_what_can_be_sent_again_is_forgotten_in_time(world: World) -> None
         town.send_again(message_id)
 
 
+@pytest.mark.parametrize(("by", "code"), [(CLINIC, "schema_invalid"), (BROKER, "message_expired")])
+async def test_word_that_a_revoked_key_signed_is_given_anew(by: str, code: str, world: World) -> None:
+    """Its publisher would not believe it. What its recipient refused goes to it once more, and is refused by its new key."""
+    world.refusing["brief"] = "schema_invalid"
+    with world.sim.offline(CLINIC if by == BROKER else OTHER):
+        message_id = world.brief(600)
+        await asyncio.sleep(0.012)
+        world.sim.crash(TOWN)
+        await asyncio.sleep(610 if by == BROKER else 60)
+        assert [one.to for one in world.broker.given_up()] == [CLINIC]
+        world.sim.change_keys(by, "signing", revoked=True)
+        world.sim.restart(TOWN)
+        await asyncio.sleep(60)
+    assert world.back() == [(message_id, code, by)]
+
+
 async def test_a_broker_has_no_dead_letters_of_its_own(world: World) -> None:
     for call in (world.broker.dead_letters, lambda: world.broker.send_again("x")):
         with pytest.raises(UsageError, match="is not for a broker"):

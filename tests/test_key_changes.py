@@ -18,9 +18,9 @@ from mesh.errors import Fault
 from mesh.exchange import digest_of
 from mesh.faults import Fates, drop
 from mesh.ledger import Row
-from mesh.message import Receipt, Reply, Request
+from mesh.message import Kind, Receipt, Reply, Request, format_time
 from mesh.names import BROKER
-from mesh.party import Party
+from mesh.party import Party, read_line
 from mesh.post import Post
 from mesh.sealing import key_of
 from mesh.simulation import STARTS
@@ -383,3 +383,30 @@ def test_the_table_says_what_does_not_hold(
     assert len(wrong) == len(CASES)
     monkeypatch.setattr("tests.sweeps.key_changes.cases", lambda: list(CASES))
     assert main(["--json"]) == 1
+
+
+@pytest.mark.parametrize("lie", ["no key lapsed", "another answer"])
+async def test_an_answer_that_is_given_twice_without_reason_or_differs_is_found(
+    lie: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def current(self: Party, line: bytes, now_us: int) -> bytes:
+        changes = {"time": format_time(now_us)}
+        if lie == "another answer":
+            changes["traceparent"] = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
+        return self.sign(structs.replace(read_line(line), **changes), Kind.REPLY)
+
+    monkeypatch.setattr(Party, "current", current)
+    path = tmp_path / "twice.trace"
+    with simulation(trace=TraceWriter(path, scenario="keys", seed=1, settings={}, starts=STARTS)) as sim:
+        town = Town(sim)
+        town.begin()
+        sim.disturbance.rules.append(drop(BROKER, DESK, times=1))
+        asked = asyncio.ensure_future(town.ask())
+        await asyncio.sleep(0.5)
+        if lie == "another answer":
+            sim.change_keys(OFFICE, revoked=True)
+        assert (await asked).amount == 3
+    with Trace.open(path) as trace:
+        finding = verify(trace).finding
+    assert finding is not None
+    assert "it was answered twice" in finding.text
