@@ -557,3 +557,89 @@ async def test_a_refusal_that_is_recorded_and_was_never_sent_is_found(
     assert said.code == "timeout"
     assert [row.entry for row in ledger(world.sim, BROKER)] == ["refused"]
     world.lie = "it names a message that was never transmitted"
+
+
+# What a handler may say, and what is made of it.
+
+HANDLERS_OWN = ["message_malformed", "key_unknown", "signature_invalid", "schema_invalid", "consent_required"]
+HANDLERS_OWN += ["over_broad", "manual_review", "ledger_broken"]
+"""One code of each step whose codes a handler may raise."""
+NOT_A_HANDLERS = ["audience_mismatch", "message_expired", "id_conflict", "zone_forbidden", "overloaded"]
+NOT_A_HANDLERS += ["correlation_mismatch"]
+
+
+@pytest.mark.parametrize("code", HANDLERS_OWN + NOT_A_HANDLERS)
+async def test_what_a_handler_may_say_in_its_own_name(
+    code: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def raises(*_: Any) -> Answer:
+        raise MeshError(code)
+
+    monkeypatch.setitem(world.office._methods, LISTED.name, raises)
+    monkeypatch.setattr(world.office, "log", lambda error: None)
+    await asyncio.gather(world.ask(timeout_s=2, attempts=1), return_exceptions=True)
+    said = [row.code for row in ledger(world.sim, OFFICE) if row.entry == "answered"]
+    assert said == [code if code in HANDLERS_OWN else "handler_failed"]
+    world.lie = ""
+
+
+async def test_who_was_revoked_while_its_question_was_handled_gets_no_answer(world: World) -> None:
+    asking = world.ask("slow", attempts=1, timeout_s=8)
+    await world.sim.sleep(2)
+    world.sim.registry.revoke(DESK, world.sim.now_us())
+    await asyncio.gather(asking, return_exceptions=True)
+    assert [row.code for row in ledger(world.sim, OFFICE) if row.entry == "answered"] == [
+        "certificate_revoked"
+    ]
+    assert world.sent(Reply, OFFICE, BROKER) == []
+    world.lie = ""
+
+
+# Whether it failed for certain.
+
+
+async def test_what_the_provider_decided_is_certain_however_often_it_was_asked(world: World) -> None:
+    world.sim.disturbance.rules.append(drop(DESK, BROKER, times=2))
+    with pytest.raises(Refused) as caught:
+        await world.ask("missing")
+    assert (caught.value.code, caught.value.by, caught.value.definite) == ("not_found", OFFICE, True)
+    assert len(world.sent(Request, DESK, BROKER)) == 3
+
+
+async def test_what_the_broker_says_of_the_third_attempt_says_nothing_of_the_first(world: World) -> None:
+    world.sim.disturbance.rules.append(drop(DESK, BROKER, times=2))
+    with pytest.raises(Refused) as caught:
+        await world.desk.ask(OFFICE, LISTED, Query(), subject=world.code, procedure="other")
+    assert (caught.value.code, caught.value.by, caught.value.definite) == ("no_legal_basis", BROKER, False)
+
+
+# What is held in memory, and for how long.
+
+
+async def test_when_all_is_answered_and_signed_for_nothing_is_held(world: World) -> None:
+    await world.ask()
+    with pytest.raises(Refused):
+        await world.ask("missing")
+    world.desk.publish(MOVED, world.code)
+    await world.sim.sleep(5)
+    assert world.office._provider._answering == {}
+    assert world.office._subscriber._entering == {}
+    assert world.broker.post._ids._taken.keys() == {
+        (DESK, one.message.id) for one in world.sent(Request, DESK, BROKER)
+    }
+    await world.sim.sleep(700 + 601)
+    forger = Forger(world.sim, OTHER)
+    forger.send(forger.request(OFFICE, LISTED.name, subject=world.code, procedure="task", items="number"))
+    await world.sim.sleep(1)
+    assert len(world.broker.router._by_digest) == len(world.broker.post._ids._taken) == 1, "the newest alone"
+
+
+async def test_of_questions_that_nobody_waits_for_1024_are_remembered(world: World) -> None:
+    requester, now_us = world.desk._requester, world.sim.now_us()
+    asked = []
+    for _ in range(1025):
+        question, _ = requester.ask(OFFICE, LISTED.name, b"{}", now_us, life_us=1, procedure="task")
+        requester.expire(question)
+        asked.append(question.digest)
+    assert not requester.knows(asked[0])
+    assert all(requester.knows(digest) for digest in asked[1:])

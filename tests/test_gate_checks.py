@@ -973,6 +973,11 @@ def accepted_long_ago(world: World, draft: Draft) -> None:
     world.certify(DESK, now_us - 20 * DAY_US, now_us - 10 * DAY_US)
 
 
+@holds(Gate.PERMITTED, PUSHES)
+def accepted_when_the_permit_was_given(world: World, draft: Draft) -> None:
+    permit(draft).change(accepted=None)
+
+
 @holds(Gate.PERMITTED, Kind.REQUEST)
 def in_the_last_room(world: World, draft: Draft) -> None:
     for number in range(1999):
