@@ -254,8 +254,8 @@ def public_words(trace: Trace) -> str:
     """What everybody knows of a run: who there is, what they are called, the law, the services; as one text."""
     said = [trace.meta.get(name) for name in ("names", "services", "procedures", "law")]
     addresses = [address for _, address, _ in trace.registry_entries()] + list(trace.parties.values())
-    members = {member_of(one) for one in addresses if "/" in one}
-    return "\n".join((public(), *leaves(said), *_names(said), *addresses, *sorted(members)))
+    parts = {part for one in addresses if "/" in one for part in (member_of(one), *one.split("/"))}
+    return "\n".join((public(), *leaves(said), *_names(said), *addresses, *sorted(parts)))
 
 
 def _names(value: Any) -> Iterator[str]:

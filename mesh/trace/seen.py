@@ -153,13 +153,23 @@ def full_seen(trace: Trace, which: str, name: str) -> list[dict[str, Any]]:
     Raises `UsageError` if the trace has no such message, or that somebody does not have it.
     """
     view = perspective(trace, name)
-    found = _numbered(trace, which, view) if isinstance(view, OfResident) else named(trace, which)
+    found = _numbered(trace, which, view) if isinstance(view, OfResident) else _named(trace, which, view)
     seen = [one for one in map(view.see, found) if one is not None]
     if not seen:
         raise UsageError(
             f"{name} does not have message {which}; see what they have with `trace show --as {name}`"
         )
     return [row_seen(one, view) | details_seen(trace, one, view) for one in seen]
+
+
+def _named(trace: Trace, which: str, view: Perspective) -> list[Transmission]:
+    """The transmissions of a name; which there are in all, and how many, is for who sees the run."""
+    try:
+        return named(trace, which)
+    except UsageError:
+        if view.shows(Text.RUN):
+            raise
+        return []
 
 
 def _numbered(trace: Trace, which: str, view: OfResident) -> list[Transmission]:

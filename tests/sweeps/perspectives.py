@@ -183,10 +183,13 @@ class Lookers(dict[Looker, Unknown]):
         self.counts: Counter[str] = Counter()
         """How many texts were compared, by who looked."""
 
-    def compare(self, outputs: Iterable[str] = tuple(OUTPUTS), *, server: bool = True) -> Iterator[Told]:
-        """Every text of these outputs that tells somebody what they cannot know."""
-        said = asyncio.run(_served(self.path, list(self))) if server else [[] for _ in self]
-        for looker, texts in zip(self, said, strict=True):
+    def compare(
+        self, outputs: Iterable[str] = tuple(OUTPUTS), *, server: bool = True, only: str | None = None
+    ) -> Iterator[Told]:
+        """Every text of these outputs that tells somebody what they cannot know; everybody, or the one who is named."""
+        asked = [one for one in self if only in (None, one.name)]
+        said = asyncio.run(_served(self.path, asked)) if server else [[] for _ in asked]
+        for looker, texts in zip(asked, said, strict=True):
             written = (text for name in outputs for text in OUTPUTS[name](self.path, looker))
             for text in chain(written, texts):
                 self.counts[looker.name] += 1

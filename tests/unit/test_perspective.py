@@ -13,7 +13,7 @@ from mesh.names import BROKER
 from mesh.trace.history import history
 from mesh.trace.perspective import Seen, perspective
 from mesh.trace.reader import Trace
-from mesh.trace.seen import see
+from mesh.trace.seen import full_seen, see
 from mesh.trace.show import Filter
 from tests.conftest import Shipped
 
@@ -106,6 +106,15 @@ def test_a_code_finds_the_rows_that_show_it(trace: Trace, name: str) -> None:
     for code in CODES:
         shown = [row["index"] for row in rows if code in (row["code"], row["says"])]
         assert [row["index"] for row in see(trace, Filter(code=code), name)] == shown
+
+
+@pytest.mark.parametrize("name", [TAX, "wire", "r-000001"])
+def test_how_many_messages_there_are_is_not_told_to_a_party(trace: Trace, name: str) -> None:
+    with pytest.raises(UsageError, match="does not have message 99999") as raised:
+        full_seen(trace, "99999", name)
+    assert str(trace.count("transmission") - 1) not in str(raised.value).replace(name, "")
+    with pytest.raises(UsageError, match=f"from 0 to {trace.count('transmission') - 1}"):
+        full_seen(trace, "99999", "everything")
 
 
 def test_colluding_parties_see_what_each_of_them_sees(trace: Trace) -> None:

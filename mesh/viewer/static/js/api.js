@@ -36,16 +36,25 @@ async function read(answer) {
   return body;
 }
 
+/** Of who is not in the trace each page says so itself. */
+function nobody(error) {
+  if (error instanceof Trouble) return {};
+  throw error;
+}
+
 const METAS_MAX = 4;
 const metas = new Map();
 
-/** What a trace says about itself, the same object as before as long as there is nothing else to see of it. */
-export async function metaOf(name, signal = undefined) {
+/** What a trace says about itself, the same object as before as long as there is nothing else to see of it. Its `seen`
+ *  is what of that is for who looks: what a page shows; the rest is for choosing through whose eyes to look. */
+export async function metaOf(name, as = "", signal = undefined) {
   const { stamp, listed, index } = await get(ofTrace(name, "/progress"), {}, signal);
-  const known = metas.get(name);
+  const key = `${name}?${as}`, known = metas.get(key);
   if (known?.stamp === stamp && known.listed === listed && known.done === index.done) return known.meta;
   const meta = await get(ofTrace(name), {}, signal);
-  metas.set(name, { stamp, listed, done: index.done, meta });
+  const { notes, notes_ja, faults, seed, broke_off } = as ? await get(ofTrace(name), { as }, signal).catch(nobody) : meta;
+  meta.seen = { notes, notes_ja, faults, seed, broke_off };
+  metas.set(key, { stamp, listed, done: index.done, meta });
   if (metas.size > METAS_MAX) metas.delete(metas.keys().next().value);
   return meta;
 }

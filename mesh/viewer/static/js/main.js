@@ -35,14 +35,14 @@ async function visit() {
   latest = null;
   try {
     const loaded = import(MODULES[route.page]);
-    if (route.trace !== null) latest = await metaOf(route.trace, aborter.signal);
+    if (route.trace !== null) latest = await metaOf(route.trace, asQuery(route).as, aborter.signal);
     if (mine !== turn) return;
     useNames(latest);
     bar(route, latest);
     const module = await loaded;
     const draw = drawer(route, module, aborter, (shown) => { if (mine > 1) keepFocus(main, held, shown); });
     if (route.trace === null) await draw({ meta: null, found: {}, index: { done: true } });
-    else await new Following({ trace: route.trace, meta: latest, asks: (meta) => module.asks(route, meta), signal: aborter.signal, draw }).begin();
+    else await new Following({ trace: route.trace, as: asQuery(route).as, meta: latest, asks: (meta) => module.asks(route, meta), signal: aborter.signal, draw }).begin();
     if (mine === turn) say(document.title);
   } catch (error) {
     if (mine !== turn || error.name === "AbortError") return;
@@ -121,9 +121,9 @@ function trouble(error, route) {
 
 /** What is wrong with a trace stands above every page of it. */
 function notes(meta) {
-  const all = (meta?.notes ?? []).map((one, at) => data(either(one, meta.notes_ja?.[at])));
+  const seen = meta?.seen, all = (seen?.notes ?? []).map((one, at) => data(either(one, seen.notes_ja?.[at])));
   if (meta && !meta.complete && all.length === 0) all.push(t("trace.incomplete"));
-  if (meta?.faults) all.unshift(faults(meta.faults));
+  if (seen?.faults) all.unshift(faults(seen.faults));
   return all.length ? h("ul", { class: "notes", "aria-label": t("trace.notes") }, all.map((one) => h("li", {}, one))) : null;
 }
 
@@ -155,7 +155,7 @@ function bar(route, meta) {
     h("div", { class: "brand" },
       h("a", { href: "#/", class: "home", "aria-label": t("nav.runs") }, mark()),
       meta ? h("div", { class: "what" }, h("strong", { title: title }, data(title)),
-        h("span", { class: "quiet mono" }, data(meta.name), meta.seed === null ? "" : ` · ${t("trace.seed")} ${meta.seed}`))
+        h("span", { class: "quiet mono" }, data(meta.name), (meta.seen.seed ?? null) === null ? "" : ` · ${t("trace.seed")} ${meta.seen.seed}`))
         : h("div", { class: "what" }, h("strong", {}, t("app.title")), h("span", { class: "quiet" }, t("app.about")))),
     pages.length ? h("nav", { "aria-label": t("nav.pages") }, pages) : h("span", {}),
     h("div", { class: "tools" },

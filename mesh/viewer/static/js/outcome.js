@@ -20,7 +20,7 @@ export function show({ route, meta, found: { outcome: found } }) {
     element: h("section", { class: "page outcome" },
       h("header", {}, h("h1", {}, either(meta.title, meta.title_ja) || t("nav.outcome"))),
       found.missing?.length ? h("p", { class: "notes" }, t("outcome.missing", { parts: found.missing.map((one) => t(`outcome.part.${one}`)).join(t("list.comma")) })) : null,
-      meta.faults && (meta.broke_off || held < tried.length) ? h("p", { class: "notes" }, t("outcome.faults")) : null,
+      meta.seen.faults && (meta.seen.broke_off || held < tried.length) ? h("p", { class: "notes" }, t("outcome.faults")) : null,
       found.unknown.length ? h("p", { class: "notes absent" }, t("outcome.unknown")) : null,
       found.unknown.length ? null : h("dl", { class: "bigs" },
         big("outcome.papers", found.papers?.length), big("outcome.visits", found.visits_saved), big("outcome.fees", found.fees_saved_yen, (one) => `¥${number(one)}`),

@@ -29,8 +29,8 @@ export function advance(element, index) {
 /** The answers that a page is drawn from, asked for until there is nothing more to come. */
 export class Following {
   /** `asks(meta)` gives what is asked: name → `[path, query]`, and for what may go wrong on the page itself, `true`. */
-  constructor({ trace, meta, asks, signal, draw }) {
-    Object.assign(this, { trace, meta, asks, signal, draw, found: {} });
+  constructor({ trace, as, meta, asks, signal, draw }) {
+    Object.assign(this, { trace, as, meta, asks, signal, draw, found: {} });
   }
 
   /** Draw what is known now; the rest comes by itself. */
@@ -64,7 +64,7 @@ export class Following {
     let drawn = false;
     try {
       const before = this.meta;
-      this.meta = await metaOf(this.trace, this.signal);
+      this.meta = await metaOf(this.trace, this.as, this.signal);
       if (this.meta !== before || this.outdated) this.found = {};
       await this.ask();
       drawn = await this.tell();
