@@ -25,7 +25,7 @@ from mesh.names import BROKER, member_of
 from mesh.parsing import parse_json
 from mesh.party import read_line
 from mesh.trace.history import NoCode, history, shown
-from mesh.trace.perspective import Keys
+from mesh.trace.keyring import Keys
 from mesh.trace.reader import Trace
 from mesh.trace.rows import Message, Transmission
 from mesh.trace.show import text
@@ -122,7 +122,7 @@ class Run:
         found = Words()
         for one in self.sent:
             self._line(found, one)
-            for part in ("subject", "data"):
+            for part in ("subject", "data", "reason"):
                 self._under(found, one.message, part)
             if one.code is not None:
                 found.codes.add(one.code)
@@ -165,8 +165,8 @@ class Run:
             self._line(found, one)
             body = _body(one.message)
             wrote, reads = body.get("source") in parties, body.get("recipient") in parties
-            if wrote or reads:
-                self._under(found, one.message, "data")
+            for part in ("data", "reason") if wrote or reads else ():
+                self._under(found, one.message, part)
             if wrote or BROKER in parties:
                 self._under(found, one.message, "subject")
             if receives and one.code is not None:

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from mesh.cli.app import make_root
+from mesh.message import Refusal
 from mesh.names import BROKER
 from mesh.runner import run_scenario
 from mesh.scenario import Scenario
@@ -148,6 +149,18 @@ def test_the_comparison_finds_what_one_rule_tells_too_much(
     # Whose lines were lost: the broker has most.
     who = BROKER if what == Text.ARRIVAL else None
     assert finds(looking("child_allowance"), output, view, who)
+
+
+@pytest.mark.parametrize("output", ["list", "sequence", "mermaid", "jsonl", "html", "server"])
+def test_the_comparison_finds_a_reason_that_is_for_the_requester_alone(
+    looking: Callable[[str], Lookers], output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reason(self: Perspective, refusal: Refusal) -> str | None:
+        code = self._keys.reason(refusal)
+        return None if code is None else code.name
+
+    monkeypatch.setattr(Perspective, "_reason", reason)
+    assert finds(looking("child_allowance"), output, OfParties, BROKER)
 
 
 @pytest.mark.parametrize("output", ["list", "html", "server", "pages"])

@@ -277,6 +277,8 @@ def _label(row: dict[str, Any]) -> str:
         parts.append(row["fate"])
     elif row["code"] is not None:
         parts.append(clean(row["code"]))
+        if row.get("reason"):
+            parts.append(f"({row['reason']})")
     if row.get("sealed"):
         parts.append(f"[sealed: {' '.join(row['sealed'])}]")
     return " ".join(parts)

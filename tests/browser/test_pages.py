@@ -222,7 +222,7 @@ def test_a_run_with_faults_is_started_and_what_failed_is_drawn(tab: Tab, folder:
     # Faults and seed are the run's own; who looks as a party has neither on any page.
     tab.open(f"/t/{name}/outcome?as=muni/28100/tax")
     expect(page.locator(".seenby")).to_contain_text("muni/28100/tax")
-    expect(page.locator("ul.notes")).to_have_count(0)
+    expect(page.locator("ul.notes .faults")).to_have_count(0)
     expect(page.locator("p.notes", has_text="障害")).to_have_count(0)
     expect(page.locator("#bar .what")).not_to_contain_text("シード")
     for made in folder.glob("*.trace"):

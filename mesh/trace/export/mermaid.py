@@ -102,7 +102,14 @@ def _label(row: dict[str, Any]) -> str:
     if not row["readable"]:
         return escape(f"{format_time(row['time_us'])} {row['bytes']} bytes")
     fate = row["fate"] if row["fate"] in (Fate.DROPPED, Fate.UNREACHABLE, Fate.IN_FLIGHT) else ""
-    words = [format_time(row["time_us"]), row["kind"] or "line", row["service"], fate, row["code"]]
+    words = [
+        format_time(row["time_us"]),
+        row["kind"] or "line",
+        row["service"],
+        fate,
+        row["code"],
+        row["reason"],
+    ]
     if row["permit"] is not None:
         words.insert(2, "with permit")
     return escape(" ".join(word for word in words if word))
