@@ -215,6 +215,19 @@ async def test_a_consent_is_over_after_its_term(sim: Simulation) -> None:
         await ask(sim, consent)
 
 
+async def test_a_broker_says_for_a_month_why_a_consent_holds_no_more_and_then_forgets_it(
+    sim: Simulation,
+) -> None:
+    consent, withdrawn = await grant(sim, days=1), await grant(sim, days=1)
+    await portal(sim).withdraw(me(sim), withdrawn)
+    for days, codes in ((29, ("consent_expired", "consent_expired")), (31, ("consent_required",) * 2)):
+        await sim.sleep(days * 86_400)
+        await grant(sim, days=1)
+        for one, code in zip((consent, withdrawn), codes, strict=True):
+            with refuses(code):
+                await ask(sim, one)
+
+
 async def test_withdrawing_once_more_changes_nothing(sim: Simulation) -> None:
     consent = await grant(sim)
     assert await portal(sim).withdraw(me(sim), consent) is ConsentState.WITHDRAWN
@@ -397,8 +410,11 @@ async def test_an_answer_that_comes_after_the_withdrawal_goes_no_further(sim: Si
         "consent_withdrawn", BROKER, False,
     )  # fmt: skip
     assert [one for one in messages(sim, Reply) if (one.sender, one.recipient) == (BROKER, FIRM)] == []
+    (answer,) = [one.line for one in messages(sim) if one.sender == OFFICE]
+    sim.transmit(OFFICE, BROKER, answer)
+    await sim.sleep(1)
     rows = [(row.entry, row.code) for row in ledger(sim, BROKER) if row.requester == FIRM]
-    assert rows == [("permitted", None), ("closed", "consent_withdrawn")]
+    assert rows == [("permitted", None), ("closed", "consent_withdrawn")], "once, however often it comes"
 
 
 async def test_a_copy_of_an_answer_goes_no_further_either(sim: Simulation) -> None:
