@@ -8,6 +8,7 @@ opened, 1 closed, 2 opened, 3 closed (two events).
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from mesh.errors import MeshError
 from mesh.ledger import Row, read_row
+from mesh.message import Event, Kind, Permit, Reply, Request, format_time
+from mesh.names import Zone
+from mesh.trace import recheck
+from mesh.trace.finding import Finding
 from mesh.trace.reader import Trace
+from mesh.trace.recheck import Checked
+from mesh.trace.rows import Message, Transmission
 from mesh.trace.verify import verify
-from tests.helpers_trace import BROKER, CITY, RESIDENTS, TAX, edit, forge_ledger, make_trace, query
+from mesh.view import KnownKey
+from tests.helpers_trace import BROKER, CITY, RESIDENTS, TAX, edit, forge_ledger, keys_of, make_trace, query
 
 Change = Callable[[Path, list[Row]], list[Row]]
 SECOND_US = 1_000_000
@@ -161,3 +170,134 @@ LIES: list[tuple[str, Change, str]] = [
 def test_each_lie_is_found_as_what_it_is(party: str, change: Change, text: str, trace: Path) -> None:
     forge(trace, party, change)
     assert text in found(trace)
+
+
+# What `verify` compares of each transmission, one part at a time.
+
+NOW_US = 1_775_000_000_000_000
+NOW, LATER = format_time(NOW_US), format_time(NOW_US + 60 * SECOND_US)
+COMMON: dict[str, Any] = {"specversion": "1.0", "id": "1", "source": CITY, "time": NOW, "expiry": LATER}
+ASKED = Request(
+    **COMMON, type="s.v1", recipient=TAX, datacontenttype="application/jose", procedure="p", items="a b", data="x"
+)  # fmt: skip
+TOLD = Event(**COMMON, type="s.v1", recipient=BROKER, subject="x")
+PERMIT = Permit(
+    broker=BROKER, requestdigest="d", requester=CITY, recipient=TAX, service="s.v1", procedure="p", items="a b",
+    basis="row", registry=1, time=NOW, expiry=LATER,
+)  # fmt: skip
+OTHERS: dict[str, Any] = {
+    "requestdigest": "e", "requester": TAX, "recipient": CITY, "service": "t.v1", "procedure": "q", "items": "a",
+}  # fmt: skip
+
+
+def checked(
+    body: Any, kind: str, digest: str = "d", key: KnownKey | None = None, code: str | None = None
+) -> Checked:
+    return Checked(code, kind, body, digest, key)
+
+
+def test_a_permit_is_of_its_message_in_every_part() -> None:
+    asked, told = checked(ASKED, Kind.REQUEST), checked(TOLD, Kind.EVENT)
+    recheck._check_permit(PERMIT, asked, TAX)
+    recheck._check_permit(PERMIT, told, TAX)  # Its procedure and items are the row's, and not the event's.
+    for name, other in OTHERS.items():
+        with pytest.raises(MeshError, match="audience_mismatch"):
+            recheck._check_permit(replace(PERMIT, **{name: other}), asked, TAX)
+        if name not in ("procedure", "items"):
+            with pytest.raises(MeshError, match="audience_mismatch"):
+                recheck._check_permit(replace(PERMIT, **{name: other}), told, TAX)
+    with pytest.raises(MeshError, match="audience_mismatch"):
+        recheck._check_permit(PERMIT, checked(replace(ASKED, recipient=CITY), Kind.REQUEST), TAX)
+
+
+@pytest.mark.parametrize(
+    ("life_us", "holds"), [(-1, False), (0, True), (60 * SECOND_US, True), (60 * SECOND_US + 1, False)]
+)
+def test_a_permit_lives_up_to_a_minute(life_us: int, holds: bool) -> None:
+    permit = replace(PERMIT, expiry=format_time(NOW_US + life_us))
+    if holds:
+        recheck._check_permit(permit, checked(ASKED, Kind.REQUEST), TAX)
+    else:
+        with pytest.raises(MeshError, match="message_expired"):
+            recheck._check_permit(permit, checked(ASKED, Kind.REQUEST), TAX)
+
+
+def test_a_permit_beside_a_kept_answer_is_the_one_that_it_names() -> None:
+    reply = Reply(
+        specversion="1.0", id="1", source=TAX, type="s.v1", time=NOW, recipient=CITY,
+        datacontenttype="application/jose", requestdigest="d", permitdigest="p", data="x",
+    )  # fmt: skip
+    head, permit = checked(reply, Kind.REPLY), checked(PERMIT, Kind.PERMIT, "p")
+    recheck._check_beside(permit, head)
+    for wrong in ({"permitdigest": "q"}, {"requestdigest": "e"}, {"source": CITY}):
+        with pytest.raises(MeshError, match="correlation_mismatch"):
+            recheck._check_beside(permit, checked(replace(reply, **wrong), Kind.REPLY))
+
+
+def sent(
+    kind: str, recipient: str, gate: int | None, code: str | None = None, permit: bool = False
+) -> Transmission:
+    message = Message(0, b"", kind, "1", "s.v1", None, b"")
+    return Transmission(
+        0, 0, 0, CITY, recipient, "delivered", code, message, message if permit else None, gate
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "holds"),
+    [
+        # A request has nine steps at the broker, five of them before its kind is known.
+        (sent(Kind.REQUEST, BROKER, 109), True),
+        (sent(Kind.REQUEST, BROKER, 105), True),
+        (sent(Kind.REQUEST, BROKER, 104), False),
+        (sent(Kind.REQUEST, BROKER, 110), False),
+        (sent(Kind.REQUEST, BROKER, 108, "zone_forbidden"), True),
+        (sent(Kind.REQUEST, BROKER, 109, "zone_forbidden"), False),
+        (sent(Kind.REQUEST, BROKER, 104, "sender_mismatch"), True),
+        (sent(Kind.REQUEST, BROKER, 105, "sender_mismatch"), False),
+        (sent(Kind.REQUEST, BROKER, 105, "signature_invalid"), False),
+        (sent(Kind.REQUEST, BROKER, 105, "algorithm_unsupported"), False),
+        (sent(Kind.REQUEST, BROKER, 105, "message_too_large"), False),
+        (sent(Kind.REQUEST, BROKER, 105, "message_malformed"), True),
+        # Sixteen with a permit, ten before its kind is known.
+        (sent(Kind.REQUEST, TAX, 116, permit=True), True),
+        (sent(Kind.REQUEST, TAX, 117, permit=True), False),
+        (sent(Kind.REQUEST, TAX, 109, permit=True), False),
+        (sent(Kind.REPLY, CITY, 107), True),
+        (sent(Kind.REPLY, CITY, 108), False),
+        (sent(Kind.REQUEST, BROKER, None), True),
+        (sent(Kind.REQUEST, BROKER, 9901), True),
+    ],
+)
+def test_a_gate_comes_as_far_as_it_can(one: Transmission, holds: bool) -> None:
+    if holds:
+        recheck._check_gate(one)
+    else:
+        with pytest.raises(Finding, match="as far as it cannot have"):
+            recheck._check_gate(one)
+
+
+MOMENT = [
+    "key_unknown",
+    "certificate_expired",
+    "certificate_not_yet_valid",
+    "certificate_revoked",
+    "registry_stale",
+]
+
+
+def test_what_a_gate_alone_could_know_is_believed_if_it_came_that_far() -> None:
+    key = KnownKey(CITY, Zone.MYNUMBER, keys_of(CITY).signing.public, 0, 1, 1)
+    reached, not_reached = checked(ASKED, Kind.REQUEST, key=key), checked(ASKED, Kind.REQUEST)
+    failed = checked(None, Kind.PERMIT, code="signature_invalid")
+    for code in MOMENT:
+        assert recheck._is_believed(code, reached, None)
+        assert not recheck._is_believed(code, not_reached, None)
+        assert recheck._is_believed(code, not_reached, checked(PERMIT, Kind.PERMIT, key=key))
+        assert recheck._is_believed(code, reached, checked(PERMIT, Kind.PERMIT))
+        assert not recheck._is_believed(code, reached, failed), "the permit is looked at first"
+    never_revoked = checked(ASKED, Kind.REQUEST, key=dataclasses.replace(key, revoked_us=None))
+    assert not recheck._is_believed("certificate_revoked", never_revoked, None)
+    assert recheck._is_believed("certificate_expired", never_revoked, None)
+    for code in (None, "signature_invalid", "sender_mismatch", "no_legal_basis", "message_expired"):
+        assert not recheck._is_believed(code, reached, None)
