@@ -44,11 +44,11 @@ class RateLimit:
         self.per_second_max = per_second_max
         self._windows: dict[str, tuple[int, int]] = {}
 
-    def count(self, peer: str, now_us: int) -> None:
+    def count(self, peer: str, monotonic_us: int) -> None:
         """Count one request; `rate_limited` above the limit."""
         if self.per_second_max is None:
             return
-        second = now_us // 1_000_000
+        second = monotonic_us // 1_000_000
         start, used = self._windows.get(peer, (second, 0))
         used = used + 1 if start == second else 1
         self._windows[peer] = (second, used)

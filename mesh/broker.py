@@ -35,11 +35,10 @@ from mesh.message import Kind
 from mesh.names import Zone, matches
 from mesh.node import Node
 from mesh.outbox import Delivery, Outbox
-from mesh.party import REQUEST_LIFE_US, Admitted, Party, check_peer
+from mesh.party import Admitted, Party, check_peer
 from mesh.policy import Policy
 from mesh.post import Post
-from mesh.provider import KEEP_US
-from mesh.routing import Ids, Router
+from mesh.routing import REPEATED_WITHIN_US, Ids, Router
 from mesh.service import Caller, serves
 
 
@@ -133,11 +132,11 @@ class Broker(Node, engine=True):
         """Take up exchanges and deliveries from the database; consents are always read there."""
         host = self.host
         if host.ledger.size:
-            now_us, known = host.now_us(), host.store.grown()[0]
+            known = host.store.grown()[0]
             rows = enumerate(map(read_row, host.store.ledger_rows(known)), known)
             host.keys = [(key, position) for position, row in rows for key in keys_of(row)]
-            earlier = Earlier(host, now_us - REQUEST_LIFE_US - KEEP_US)
-            self.router.load(earlier, now_us)
+            past_us = min(host.now_us(), self._party.newest_signed_us)
+            self.router.load(Earlier(host, past_us - REPEATED_WITHIN_US))
         super().resume()
 
     def _route(self, line: bytes, peer: str, turn: Turn) -> None:

@@ -37,13 +37,13 @@ class Sealer:
     ) -> None:
         self._sender = sender
         self._ephemeral = ephemeral
-        self._monotonic_us = monotonic_us
+        self.monotonic_us = monotonic_us
         self._channels: dict[tuple[str, str], Channel] = {}
         self._made = 0
 
     def seal(self, document: bytes, recipient: str, key: SealPublicKey) -> str:
         """The compact JWE of a JSON object for the recipient's key; `message_too_large` above `mesh.padding.SIZE_MAX`."""
-        now_us = self._monotonic_us()
+        now_us = self.monotonic_us()
         at = (recipient, key.kid)
         channel = self._channels.get(at)
         if (

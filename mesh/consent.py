@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 from mesh import jws
 from mesh.errors import MeshError
 from mesh.keys import SigningKey, VerifyKey
-from mesh.message import Count, Kind, decode
+from mesh.message import CLOCK_TOLERANCE_US, Count, Kind, decode
 from mesh.outgoing import sign_line
 from mesh.view import KnownKey
 
@@ -277,7 +277,10 @@ def check_scope(
     items: frozenset[str],
     now_us: int,
 ) -> None:
-    """`consent_required` unless the consent covers the question, `consent_expired` outside its term."""
+    """`consent_required` unless the consent covers the question, `consent_expired` outside its term.
+
+    It is in force when it is given, by whatever clock; that it ends, nobody's clock puts off.
+    """
     covers = (
         consent.provider == provider
         and consent.firm == firm
@@ -287,5 +290,5 @@ def check_scope(
     )
     if not covers:
         raise MeshError("consent_required", _NOT_COVERED)
-    if not consent.from_us <= now_us < consent.until_us:
+    if not consent.from_us - CLOCK_TOLERANCE_US <= now_us < consent.until_us:
         raise MeshError("consent_expired")

@@ -113,4 +113,4 @@ class Deadlines:
         settle = question.settle
         self._requester.expire(question)
         if settle is not None:
-            settle(question.last_word())
+            settle(self._requester.last_word(question, self._host.now_us()))

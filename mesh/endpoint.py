@@ -27,7 +27,7 @@ from mesh.ledger import Row, read_row
 from mesh.message import Kind, Notice, Permit, items_of, parse_time
 from mesh.names import BROKER
 from mesh.outbox import Outbox, Posting
-from mesh.party import UNKNOWN_TYPE, Admitted, Party, Resent, check_peer
+from mesh.party import UNKNOWN_TYPE, Admitted, Party, Resent, Untimely, check_peer
 from mesh.policy import Policy
 from mesh.provider import Asked, Provider
 from mesh.publisher import Publisher
@@ -41,6 +41,8 @@ from mesh.subscriber import KEEP_US, Pushed, Subscriber
 
 PURGE_EVERY_US: Final = 3_600_000_000
 """At least so long after a commit, and after a purge, is looked for what need not be kept any more."""
+_SIGNED: Final = "signed_us"
+"""Under which the database keeps the newest time that others signed, from one purge to the next."""
 
 _HANDLER_STEPS = (
     Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.AUTHORISATION, Step.CONTENT, Step.PROVIDER, Step.LEDGER,
@@ -109,6 +111,7 @@ class Endpoint:
             party,
             frozenset(self.offers()),
             host.store.kept_answer,
+            host.store.has_purged,
             uses,
             self.always,
             policy,
@@ -118,6 +121,7 @@ class Endpoint:
             party,
             self.kinds,
             host.store.received,
+            host.store.has_purged_push,
             self._read_notice,
             policy,
             Renewal(party, "receipt_anew", self._rows_with),
@@ -132,6 +136,7 @@ class Endpoint:
         self._effect = 0
         """The number of that effect."""
         self._purge_planned = False
+        party.note_signed(host.store.number(_SIGNED))
         self._admitted: Admitted | None = None
         self._permit_digest: str | None = None
         self._walk = Walk(Gate.NODE)
@@ -150,7 +155,8 @@ class Endpoint:
 
     def sign_head(self) -> bytes:
         """Sign the head of this node's ledger and report it."""
-        token = self.host.ledger.sign_head(self._party.keys.signing, self.host.now_us())
+        host = self.host
+        token = host.ledger.sign_head(self._party.keys.signing, host.now_us(), host.monotonic_us())
         self.host.record_head(token)
         return token
 
@@ -289,7 +295,7 @@ class Endpoint:
         message = admitted.message
         line = self._party.refusal(
             error,
-            to=message.source,
+            to=BROKER if isinstance(error, Untimely) and admitted.kind == Kind.REQUEST else message.source,
             digest=admitted.digest,
             now_us=now_us,
             permit_digest=permit_digest,
@@ -482,7 +488,7 @@ class Endpoint:
 
     def resume(self) -> None:
         """Take up what the database holds: deliveries under way, pushes not handled yet."""
-        self._outbox.load(self.host.store.outbox())
+        self._outbox.load(self.host.store.outbox(), self.host.now_us())
         for line, permit_line, data in self.host.store.unhandled():
             self._spawn_push(self._subscriber.reopen(line, permit_line, data))
         self.start()
@@ -497,8 +503,7 @@ class Endpoint:
             self.sign_head()
 
     def _after_commit(self, rows: int) -> None:
-        now_us = self.host.now_us()
-        if self.host.ledger.head_due(now_us):
+        if self.host.ledger.head_due(self.host.monotonic_us()):
             self.sign_head()
         if not self._purge_planned:
             self._plan_purge(PURGE_EVERY_US)
@@ -508,18 +513,25 @@ class Endpoint:
         self.host.call_aside(delay_us, self._purge)
 
     def _purge(self) -> None:
-        """Forget what nobody can repeat or send again any more, by time; and look again when the next of it may go."""
+        """Forget what nobody can repeat or send again any more, by time; and look again when the next of it may go.
+
+        That a time has passed both the own clock says and what others signed: a clock that steps ahead forgets nothing.
+        """
         self._purge_planned = False
+        self.host.flush()
         now_us = self.host.now_us()
-        turn = Turn()
-        self._outbox.purge(now_us - KEEP_US, turn)
+        self._party.view.catch_up(now_us)
+        signed_us = self._party.newest_signed_us
+        past_us = min(now_us, signed_us)
+        turn = Turn(writes=[("rising", (_SIGNED, signed_us))])
+        self._outbox.purge(past_us - KEEP_US, turn)
         self.host.perform(turn)
-        kept_us, expiry_us = self.host.store.purge(now_us), self._outbox.next_expiry_us()
+        kept_us, expiry_us = self.host.store.purge(past_us), self._outbox.next_expiry_us()
         due = [kept_us] if kept_us is not None else []
         if expiry_us is not None:
             due.append(expiry_us + KEEP_US)
         if due:
-            self._plan_purge(max(min(due) - now_us, PURGE_EVERY_US))
+            self._plan_purge(max(min(due) - past_us, PURGE_EVERY_US))
 
 
 keep_names(Endpoint)

@@ -312,7 +312,8 @@ class Refused(MeshError):
     """The answer to `ask` was a refusal, or no answer came.
 
     `by` is the address that refused, or None for the requester's own time-out. `definite` is False as soon
-    as one of several attempts may have had its effect, or whoever refused says that another copy may.
+    as one of several attempts may have had its effect, or whoever refused says that another copy may. `fault` is the
+    code's own, unless the requester knows better whose clock or registry is wrong.
     """
 
     def __init__(
@@ -324,12 +325,19 @@ class Refused(MeshError):
         message: str = "",
         attempts: int = 1,
         definite: bool = True,
+        fault: Fault | None = None,
     ) -> None:
         super().__init__(code, text)
         self.by = by
+        self._fault = fault
         self._definite = definite and attempts == 1
         self.message = message
         """The id of the refusal, or of the request when none came."""
+
+    @property
+    def fault(self) -> Fault:
+        """Who can mend it."""
+        return CODES[self.code].fault if self._fault is None else self._fault
 
     @property
     def definite(self) -> bool:

@@ -116,7 +116,8 @@ class Ledger:
         self.size = self._tree.size
         """How many rows there are."""
         self.signed_size = -1
-        self.signed_us = 0
+        self._signed_us = -HEAD_EVERY_US
+        """When the last head was signed."""
 
     def extend(self, rows: Sequence[bytearray]) -> None:
         """Take up rows that the database holds now, behind those before."""
@@ -132,14 +133,14 @@ class Ledger:
             self._unhashed.clear()
             self.unkept = (self._tree.size, self._tree.peaks)
 
-    def head_due(self, now_us: int) -> bool:
+    def head_due(self, monotonic_us: int) -> bool:
         """Whether an hour has passed since the last head, and rows have come since."""
-        return now_us - self.signed_us >= HEAD_EVERY_US and self.size != self.signed_size
+        return monotonic_us - self._signed_us >= HEAD_EVERY_US and self.size != self.signed_size
 
-    def sign_head(self, key: SigningKey, now_us: int) -> bytes:
-        """A signed tree head as a JWS."""
+    def sign_head(self, key: SigningKey, now_us: int, monotonic_us: int | None = None) -> bytes:
+        """A signed tree head as a JWS; the next is due an hour later, by the monotonic clock if that is given."""
         self._hash()
-        self.signed_size, self.signed_us = self.size, now_us
+        self.signed_size, self._signed_us = self.size, now_us if monotonic_us is None else monotonic_us
         head = Head(self.party, self.size, self._tree.root().hex(), now_us)
         return jws.sign(encode(head), key, typ=Kind.TREE_HEAD)
 

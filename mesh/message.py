@@ -22,6 +22,7 @@ from mesh.errors import MeshError
 from mesh.parsing import decode, parse_json
 
 __all__ = [
+    "CLOCK_TOLERANCE_US",
     "KINDS",
     "Body",
     "Event",
@@ -44,6 +45,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+CLOCK_TOLERANCE_US: Final = 300_000_000
+"""How far two clocks may differ: no time that another party wrote is taken for past or to come by less than this."""
 TEXT_LENGTH_MAX: Final = 512
 ITEMS_LENGTH_MAX: Final = 4096
 Text = Annotated[str, Meta(max_length=TEXT_LENGTH_MAX)]

@@ -6,7 +6,8 @@ Rules kept here:
    refusal that says `never`, or the push expires: after the last two it is a dead letter, which a person can list and
    send again.
 3. How many of a sender's are out at a recipient is limited, and nobody can shut others out (`mesh.places`).
-4. Pauses are counted by the monotonic clock; that a push is past its expiry, the wall clock says.
+4. Pauses are counted by the monotonic clock. A push is past its expiry when the wall clock says so and, since it was
+   taken over or the party came up, that much time has gone by: a clock that steps ahead ends nothing.
 5. What is held in memory is what the database has: when a commit fails, `restore` puts back what was, and `put_back` what
    was given up, after a pause.
 
@@ -33,12 +34,12 @@ class Delivery(LifeCycle):
     """One message on its way to one recipient."""
 
     __slots__ = (
-        "added_us", "attempts", "digest", "due_us", "expiry_us", "line", "number", "permits", "sender",
+        "added_us", "attempts", "digest", "due_us", "ends_us", "expiry_us", "line", "number", "permits", "sender",
         "subject", "to",
     )  # fmt: skip
 
     table: ClassVar[Table] = RELAY
-    whole: ClassVar[tuple[str, ...]] = ("state", "attempts", "due_us", "expiry_us")
+    whole: ClassVar[tuple[str, ...]] = ("state", "attempts", "due_us", "expiry_us", "ends_us")
 
     def __init__(
         self,
@@ -66,6 +67,8 @@ class Delivery(LifeCycle):
         """Whom it is about, by this party's own code: the seal around the sender's may be closed by then."""
         self.due_us = due_us
         """By the monotonic clock."""
+        self.ends_us = due_us
+        """When its life is over, by the monotonic clock."""
         self.attempts = 0
         self.permits: tuple[str, ...] = ()
         """The digests of the last few permits that went with it."""
@@ -104,13 +107,13 @@ class Outbox:
         self.dead: dict[int, Delivery] = {}
         self._numbers = 0
 
-    def load(self, rows: Iterable[Stored]) -> None:
+    def load(self, rows: Iterable[Stored], now_us: int) -> None:
         """Take up what a restart finds, as stored."""
         mono_us = self._monotonic_us()
         for number, sender, to, digest, line, expiry_us, added_us, subject, state in rows:
             self._numbers = max(self._numbers, number)
             delivery = self._kind(number, sender, to, digest, line, expiry_us, added_us, subject, mono_us)
-            self.restore(delivery, (state, 0, mono_us, expiry_us))
+            self.restore(delivery, (state, 0, mono_us, expiry_us, mono_us + expiry_us - now_us))
 
     def add(
         self,
@@ -126,6 +129,7 @@ class Outbox:
         self._numbers += 1
         mono_us = self._monotonic_us()
         delivery = self._kind(self._numbers, sender, to, digest, line, expiry_us, now_us, subject, mono_us)
+        delivery.ends_us = mono_us + expiry_us - now_us
         delivery.fire(Happening.TAKE)
         self._place(delivery)
         return (
@@ -164,22 +168,24 @@ class Outbox:
             if _is_stale(timer):
                 continue
             delivery = timer[1]
-            if self._is_over(delivery, now_us, expired, turn):
+            if self._is_over(delivery, now_us, mono_us, expired, turn):
                 continue
             if delivery.state == State.WAITING and not self._places.has_room(delivery.sender, delivery.to):
                 self._places.hold(delivery.sender, delivery.to, delivery.number, delivery)
                 # Whoever waits for a place becomes a dead letter on time all the same.
-                self._wake(delivery, mono_us + delivery.expiry_us - now_us)
+                self._wake(delivery, _over_us(delivery, now_us, mono_us))
             else:
                 self._send(delivery, now_us, mono_us, ready)
         for delivery in self._places.take_held():
-            if not self._is_over(delivery, now_us, expired, turn):
+            if not self._is_over(delivery, now_us, mono_us, expired, turn):
                 self._send(delivery, now_us, mono_us, ready)
         return ready, expired
 
-    def _is_over(self, delivery: Delivery, now_us: int, expired: list[Delivery], turn: Turn) -> bool:
-        """Whether it is past its expiry, and so a dead letter."""
-        if delivery.expiry_us > now_us:
+    def _is_over(
+        self, delivery: Delivery, now_us: int, mono_us: int, expired: list[Delivery], turn: Turn
+    ) -> bool:
+        """Whether it is past its expiry by both clocks, and so a dead letter."""
+        if _over_us(delivery, now_us, mono_us) > mono_us:
             return False
         expired.append(delivery)
         turn.writes.append(self.end(delivery, Happening.EXPIRE))
@@ -203,7 +209,7 @@ class Outbox:
             self._places.repeat(delivery.to, delivery.number)
         delivery.attempts += 1
         pause_us = OF_PUSHES.pause_us(delivery.attempts, self._randrange)
-        self._wake(delivery, mono_us + min(pause_us, delivery.expiry_us - now_us))
+        self._wake(delivery, min(mono_us + pause_us, _over_us(delivery, now_us, mono_us)))
         ready.append(delivery)
 
     def _wake(self, delivery: Delivery, due_us: int) -> None:
@@ -229,13 +235,15 @@ class Outbox:
             State.DEAD: ("outbox_dead", (State.DEAD, delivery.number)),
         }[delivery.state]
 
-    def revive(self, number: int, expiry_us: int) -> Write | None:
+    def revive(self, number: int, expiry_us: int, now_us: int) -> Write | None:
         """Send a dead letter again until a later expiry, as a person decided; None if there is none."""
         delivery = self.dead.get(number)
         if delivery is None:
             return None
         delivery.fire(Happening.REVIVE)
-        delivery.attempts, delivery.expiry_us, delivery.due_us = 0, expiry_us, self._monotonic_us()
+        mono_us = self._monotonic_us()
+        delivery.attempts, delivery.due_us = 0, mono_us
+        delivery.expiry_us, delivery.ends_us = expiry_us, mono_us + expiry_us - now_us
         delivery.permits = ()  # What was said under these, was said of the attempts before.
         del self.dead[number]
         self._place(delivery)
@@ -269,6 +277,11 @@ class Outbox:
         elif before in _LIVE:
             del self._live[delivery.to, delivery.digest]
             self._places.leave(delivery.sender, delivery.to, delivery.number, sent=before == State.SENT)
+
+
+def _over_us(delivery: Delivery, now_us: int, mono_us: int) -> int:
+    """When it is past its expiry by both clocks, if the wall clock is not set again: a time of the monotonic one."""
+    return max(mono_us + delivery.expiry_us - now_us, delivery.ends_us)
 
 
 def _is_stale(timer: tuple[int, Delivery]) -> bool:

@@ -33,6 +33,7 @@ from mesh.gates import (
 )
 from mesh.keys import NodeKeys, SealPublicKey
 from mesh.message import (
+    CLOCK_TOLERANCE_US,
     Body,
     Event,
     Kind,
@@ -55,7 +56,6 @@ from mesh.personal_number import personal_numbers_in
 from mesh.reason import reason_content
 from mesh.view import KnownNode, View
 
-FUTURE_TOLERANCE_US = 300_000_000
 REQUEST_LIFE_US = 600_000_000
 PUSH_LIFE_US = 30 * 86_400_000_000
 PERMIT_LIFE_US = 60_000_000
@@ -95,6 +95,10 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     """How far it is through its gate."""
 
 
+class Untimely(MeshError):
+    """A permit is not of now, though the message under it is: that is between its broker and who got it."""
+
+
 class Resent(MeshError):
     """A line came from somebody who neither made it nor is a broker: its owner has no part in that."""
 
@@ -121,12 +125,26 @@ class Party:
         self.view = view
         self.sealer = sealer
         self.new_id = new_id
+        self.monotonic_us = sealer.monotonic_us
+        """By it the party counts how long, where no other clock is to say so."""
+        self._signed_us = 0
         self.take_keys(keys)
 
     def take_keys(self, keys: NodeKeys) -> None:
         """Sign and seal with these from here on; former sealing keys open what is still under way."""
         self.keys = keys
         self.opener = Opener(self.address, keys.sealing, keys.former)
+
+    def note_signed(self, time_us: int) -> None:
+        """Somebody competent signed that time, in a document that was verified here and is of now by the own clock."""
+        if time_us > self._signed_us:
+            self._signed_us = time_us
+
+    @property
+    def newest_signed_us(self) -> int:
+        """The newest time that the authority or a competent broker signed, as far as it was seen here; it only rises."""
+        self.note_signed(self.view.time_us)
+        return self._signed_us
 
     def admit(
         self, line: bytes, now_us: int, *, key_time_us: int | None = None, walk: Walk | None = None
@@ -143,7 +161,7 @@ class Party:
         walk.to(KEY)
         self.view.catch_up(now_us)
         sender = self.view.key(token.kid)
-        sender.check(now_us if key_time_us is None else key_time_us)
+        sender.check(self._not_before_head(now_us) if key_time_us is None else key_time_us)
         self.view.check_fresh(now_us)
         walk.to(SIGNATURE)
         sender.verify_key.verify(token.signature, token.signing_input)
@@ -163,7 +181,7 @@ class Party:
         walk.to(PERMIT_KEY)
         self.view.catch_up(now_us)
         sender = self.view.key(token.kid)
-        sender.check(now_us)
+        sender.check(self._not_before_head(now_us))
         walk.to(PERMIT_SIGNATURE)
         sender.verify_key.verify(token.signature, token.signing_input)
         walk.to(PERMIT_PAYLOAD)
@@ -172,6 +190,10 @@ class Party:
         if sender.address != BROKER or permit.broker != BROKER:
             raise MeshError("sender_mismatch", "only a broker gives permits")
         return permit, digest_of(line)
+
+    def _not_before_head(self, now_us: int) -> int:
+        """When a key is judged: now, but not before the authority signed which keys there are."""
+        return max(now_us, self.view.time_us)
 
     def sign(self, message: Any, kind: str) -> bytes:
         """The line of one message, signed by this party; `Unsendable` if the first gate would refuse its form or size."""
@@ -318,13 +340,32 @@ def check_peer(admitted: Admitted, peer: str) -> None:
         raise Resent
 
 
-def check_time(time: str, expiry: str, now_us: int, life_us_max: int) -> None:
-    """`message_expired` or `message_from_future` unless the message is of now."""
+def check_time(time: str, expiry: str, now_us: int, life_us_max: int, signed_us: int = 0) -> None:
+    """`message_expired` or `message_from_future` unless a message or permit is of now, as far as clocks agree.
+
+    What is past by the newest time that others signed (`signed_us`) is so too, however far back the own clock is set.
+    """
     sent_us, expiry_us = parse_time(time), parse_time(expiry)
-    if not 0 <= expiry_us - sent_us <= life_us_max or expiry_us < now_us:
+    past_us = max(now_us, signed_us) - CLOCK_TOLERANCE_US
+    if not 0 <= expiry_us - sent_us <= life_us_max or expiry_us < past_us:
         raise MeshError("message_expired")
-    if sent_us > now_us + FUTURE_TOLERANCE_US:
+    if sent_us > now_us + CLOCK_TOLERANCE_US:
         raise MeshError("message_from_future")
+
+
+def check_permit_time(permit: Permit, sent: str, now_us: int, signed_us: int) -> None:
+    """As `check_time`, for a permit; `sent` is when the message under it was signed.
+
+    Of three clocks the one that is alone is wrong: `Untimely` if that is the broker's. Else nobody but the reader, or
+    who brings both late, differs.
+    """
+    try:
+        check_time(permit.time, permit.expiry, now_us, PERMIT_LIFE_US, signed_us)
+    except MeshError as error:
+        given_us, sent_us = parse_time(permit.time), parse_time(sent)
+        if abs(given_us - sent_us) <= abs(now_us - sent_us):
+            raise
+        raise Untimely(error.code, "the permit is not of now, by the recipient's clock") from None
 
 
 def check_no_personal_number(data: bytes) -> None:

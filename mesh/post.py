@@ -58,19 +58,19 @@ class Post:
         message: Event | Notice = admitted.message
         self._check_address(message, now_us)
         admitted.walk.to(TIME)
-        check_time(message.time, message.expiry, now_us, PUSH_LIFE_US)
+        check_time(message.time, message.expiry, now_us, PUSH_LIFE_US, self._party.newest_signed_us)
         admitted.walk.to(DUPLICATE)
         if self._ids.check(message.source, message.id, admitted.digest):
             kept = self._ids.kept(message.source, message.id)
             if kept is not None:
-                self._revive(message, admitted.digest, turn)
+                self._revive(message, admitted.digest, now_us, turn)
                 turn.sends.append((message.source, self._party.current(kept[1], now_us)))
             # Else the first copy is about to be committed, and its receipt answers this one as well.
             return
         recipients = self._recipients(message, admitted.zone, now_us, admitted.walk)
         # Its own code is kept with the delivery: the subject is sealed for a key that may be gone before it leaves.
         subject = self._own_code(self._authoriser.person_of(message, now_us))
-        self._authoriser.rates.count(peer, now_us)
+        self._authoriser.rates.count(peer, self._party.monotonic_us())
         expiry_us = parse_time(message.expiry)
         self._ids.take(message.source, message.id, admitted.digest)
         for recipient in recipients:
@@ -113,10 +113,10 @@ class Post:
         turn.sends.append((message.source, self._party.current(kept[1], now_us)))
         return True
 
-    def _revive(self, message: Event | Notice, digest: str, turn: Turn) -> None:
+    def _revive(self, message: Event | Notice, digest: str, now_us: int, turn: Turn) -> None:
         """Its publisher sends a push again: the deliveries of it that were given up go out again."""
         for delivery in [one for one in self.outbox.dead.values() if one.digest == digest]:
-            self._send_again(delivery, parse_time(message.expiry), turn)
+            self._send_again(delivery, parse_time(message.expiry), now_us, turn)
 
     def _own_code(self, person: bytes) -> str:
         return self._authoriser.codes.code(self._party.member, person)
@@ -238,7 +238,7 @@ class Post:
         turn.undo.append(lambda _: self.outbox.restore(word, former))
         for delivery in [one for one in self.outbox.dead.values() if one.digest == said.requestdigest]:
             if said.source in (delivery.to, self._party.address):
-                self._send_again(delivery, delivery.expiry_us, turn)
+                self._send_again(delivery, delivery.expiry_us, now_us, turn)
 
     def _deliver(self, delivery: Delivery, now_us: int, turn: Turn) -> None:
         message: Any = read_line(delivery.line)
@@ -378,12 +378,12 @@ class Post:
         until_us = parse_time(read_line(delivery.line).expiry) + KEEP_US - PERMIT_LIFE_US
         if now_us >= until_us:
             return False
-        self._send_again(delivery, until_us, turn)
+        self._send_again(delivery, until_us, now_us, turn)
         return True
 
-    def _send_again(self, delivery: Delivery, until_us: int, turn: Turn) -> None:
+    def _send_again(self, delivery: Delivery, until_us: int, now_us: int, turn: Turn) -> None:
         former = delivery.former()
-        write = self.outbox.revive(delivery.number, until_us)
+        write = self.outbox.revive(delivery.number, until_us, now_us)
         if write is not None:
             turn.writes.append(write)
             turn.undo.append(lambda _: self.outbox.restore(delivery, former))

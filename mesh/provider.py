@@ -20,11 +20,11 @@ from mesh.ledger import Row
 from mesh.message import Kind, Permit, Reply, Request, format_time, items_of, parse_time
 from mesh.names import BROKER, member_of
 from mesh.party import (
-    FUTURE_TOLERANCE_US,
     REQUEST_LIFE_US,
     Admitted,
     Party,
     check_no_personal_number,
+    check_permit_time,
     check_time,
 )
 from mesh.policy import Policy
@@ -32,7 +32,7 @@ from mesh.renewal import Renewal
 from mesh.view import KnownNode
 
 KEEP_US = 600_000_000
-"""An outcome is kept until the request's expiry and this much longer."""
+"""An outcome is kept until the request's expiry and this much longer, more than clocks may differ."""
 HANDLING_MAX = 2000
 """Questions handled at the same time; one more is `overloaded`."""
 
@@ -72,7 +72,8 @@ class Asked(Struct, frozen=True):
 class Provider:
     """Questions put to one party.
 
-    `kept(source, id)` looks up digest, outcome and permit of a question that was answered before; `consents` knows
+    `kept(source, id)` looks up digest, outcome and permit of a question that was answered before, and
+    `has_purged(keep_us)` says whether one that was to be kept until then may be forgotten; `consents` knows
     how often each was used; `always` names the services about a person, and the items that every answer of
     them has; `law` is its own copy; `renewal` signs what was kept anew.
     """
@@ -82,6 +83,7 @@ class Provider:
         party: Party,
         offers: Container[str],
         kept: Callable[[str, str], tuple[str, bytes, bytes] | None],
+        has_purged: Callable[[int], bool],
         consents: ConsentUses,
         always: Mapping[str, frozenset[str]],
         law: Policy,
@@ -94,6 +96,7 @@ class Provider:
         self._always = always
         self._offers = offers
         self._kept = kept
+        self._has_purged = has_purged
         self._answering: dict[tuple[str, str], Answering] = {}
         """Until their outcome is committed: from then on the database knows them."""
 
@@ -114,11 +117,12 @@ class Provider:
         walk = admitted.walk
         self._check_address(request, permit, admitted.digest)
         walk.to(TIME)
-        check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US)
-        if now_us > parse_time(permit.expiry):
-            raise MeshError("message_expired", "the permit is past its expiry")
-        if parse_time(permit.time) > now_us + FUTURE_TOLERANCE_US:
-            raise MeshError("message_from_future", "the permit is dated ahead")
+        signed_us = self._party.newest_signed_us
+        check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US, signed_us)
+        check_permit_time(permit, request.time, now_us, signed_us)
+        self._check_remembered(request)
+        if self._party.address != BROKER:  # Which would note its own clock.
+            self._party.note_signed(parse_time(permit.time))
         # Before a repeat is looked up: who replays a question under a made-up row does not get the kept answer.
         walk.to(PERMIT_LAW)
         self._law.check_permit(permit)
@@ -135,6 +139,12 @@ class Provider:
         data = self._party.unseal(request.data, request, now_us)
         check_no_personal_number(data)
         return Asked(request, admitted.digest, life, permit, permit_line, permit_digest, data, consent)
+
+    def _check_remembered(self, request: Request) -> None:
+        """`message_expired` for what may have been answered and forgotten, whatever the clock says by now."""
+        keep_us = parse_time(request.expiry) + KEEP_US
+        if self._has_purged(keep_us) and self._kept(request.source, request.id) is None:
+            raise MeshError("message_expired", "what was asked at that time is no longer remembered here")
 
     def _check_person(self, permit: Permit) -> None:
         """What the broker cannot know: that the service is about a person, and what cannot be left out."""

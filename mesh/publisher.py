@@ -26,6 +26,9 @@ from mesh.reason import open_code
 from mesh.sealing import key_of, split
 from mesh.subscriber import KEEP_US
 
+WORD_KEPT_US = PUSH_LIFE_US + KEEP_US
+"""Word of a dead letter is remembered for as long as the broker may bring it, and this much longer."""
+
 
 class Kept(Protocol):
     """What a publisher finds in its party's database."""
@@ -332,7 +335,7 @@ class Publisher:
         line = self._party.sign(receipt, Kind.RECEIPT)
         turn.rows.append(row)
         turn.writes.append(
-            ("outcome", (refusal.source, refusal.id, admitted.digest, bytearray(line), now_us + PUSH_LIFE_US))
+            ("outcome", (refusal.source, refusal.id, admitted.digest, bytearray(line), now_us + WORD_KEPT_US))
         )
         turn.sends.append((BROKER, line))
         self._tell(opened.id, opened.service or "", refusal, now_us, turn)

@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
+from mesh.blame import fault_of
 from mesh.content import Content
-from mesh.errors import Again, Code, MeshError, Refused, Step
+from mesh.errors import Again, Code, Fault, MeshError, Refused, Step
 from mesh.exchange import REQUESTER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import CONTENT, REPLY
 from mesh.ledger import Row
-from mesh.message import Kind, Refusal, Reply, Request, format_time
+from mesh.message import Kind, Refusal, Reply, Request, format_time, parse_time
 from mesh.names import BROKER
 from mesh.party import Admitted, Party, check_no_personal_number
 from mesh.reason import open_code, read_reason
@@ -33,6 +34,8 @@ class Said(NamedTuple):
     code: Code
     text: str
     definite: bool
+    fault: Fault | None = None
+    """Who can mend it, if not whom the code names."""
 
 
 class Question(LifeCycle):
@@ -191,6 +194,8 @@ class Requester:
             question.fire(Happening.REPEAT)
             return
         came = _read(question, answer, content)
+        if isinstance(came, Said) and isinstance(answer, Refusal):
+            came = came._replace(fault=self._fault_of(answer, now_us))
         passing = isinstance(came, Said) and came.code.again is Again.SAME_BYTES
         if passing and isinstance(came, Said) and (question.again or question.state == State.CLOSED):
             question.refusal = came
@@ -251,6 +256,32 @@ class Requester:
             return None
         return read_reason(self._party.unseal(answer.reason, answer, now_us))
 
+    def _fault_of(self, refusal: Refusal, now_us: int) -> Fault | None:
+        """Whose clock or registry a refusal is about, if it is about one."""
+        return fault_of(
+            refusal.code,
+            Fault.BROKER if refusal.source == BROKER else Fault.PROVIDER,
+            said_us=parse_time(refusal.time),
+            own_us=now_us,
+            signed_us=self._party.newest_signed_us,
+        )
+
+    def last_word(self, question: Question, now_us: int) -> Refused:
+        """As the question has it; but who can believe no answer, because his own registry is past its time, hears that."""
+        if question.refusal is None:
+            try:
+                self._party.view.check_fresh(now_us)
+            except MeshError as error:
+                return Refused(
+                    error.code,
+                    by=self._party.address,
+                    message=question.id,
+                    attempts=question.attempts,
+                    definite=False,
+                    fault=Fault.REQUESTER,
+                )
+        return question.last_word()
+
     def expire(self, question: Question) -> None:
         """The requester waits no longer; an answer that still comes is recorded."""
         question.fire(Happening.TIMEOUT)
@@ -304,6 +335,7 @@ def _refused(question: Question, said: Said) -> Refused:
         # the seal of what it has answered.
         attempts=1 if said.code.step is Step.PROVIDER or _is_unread(question, said) else question.attempts,
         definite=said.definite,
+        fault=said.fault,
     )
 
 

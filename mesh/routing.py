@@ -17,7 +17,7 @@ from mesh.errors import Again, Code, MeshError, Step
 from mesh.exchange import BROKER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import AUTHORISATION, DUPLICATE, REPLY, TIME, ZONE
 from mesh.ledger import Row
-from mesh.message import Kind, Refusal, Reply, Request, items_of, parse_time
+from mesh.message import CLOCK_TOLERANCE_US, Kind, Refusal, Reply, Request, items_of, parse_time
 from mesh.names import member_of
 from mesh.party import REQUEST_LIFE_US, Admitted, check_time, read_line
 from mesh.policy import LegalBasis
@@ -26,6 +26,9 @@ from mesh.reason import open_code
 
 UNKNOWN = ""
 """Some consent: which one is in no ledger, and no consent has this id."""
+REPEATED_WITHIN_US = REQUEST_LIFE_US + CLOCK_TOLERANCE_US + KEEP_US
+"""So long after it came somebody may come back to an exchange, at most."""
+_STEPS_OF_PERMIT = (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS, Step.TIME)
 _KEPT_STEPS = (Step.ZONE, Step.AUTHORISATION)
 
 
@@ -121,10 +124,10 @@ class Router:
         self._earlier: Earlier | None = None
         self._earlier_until_us = 0
 
-    def load(self, earlier: Earlier, now_us: int) -> None:
+    def load(self, earlier: Earlier) -> None:
         """Know what was before a restart: it is looked up when somebody comes back to it, for as long as that may be."""
         self._earlier = self._ids.earlier = earlier
-        self._earlier_until_us = now_us + REQUEST_LIFE_US + KEEP_US
+        self._earlier_until_us = self._party.monotonic_us() + REPEATED_WITHIN_US
 
     def _known(self, digest: str, now_us: int) -> Routed | None:
         """The exchange of a request, if it is under way or may still be repeated."""
@@ -136,14 +139,15 @@ class Router:
     def _recall(self, earlier: Earlier, digest: str, now_us: int) -> Routed | None:
         """An exchange of before a restart, from the ledger's rows about it; rows of a push are not one."""
         routed = None
+        past_us = min(now_us, self._party.newest_signed_us)
         for row in earlier.about(digest):
-            until_us = row.time_us + REQUEST_LIFE_US + KEEP_US
-            if row.entry == "permitted" and row.provider and row.service and until_us >= now_us:
+            is_recent = row.time_us + REPEATED_WITHIN_US >= past_us
+            if row.entry == "permitted" and row.provider and row.service and is_recent:
                 if routed is None:
                     kept = self._ids.kept(row.requester, row.id)
                     if kept is not None and kept[0] == digest and jws.parse(kept[1]).typ == Kind.RECEIPT:
                         return None
-                    routed = self._enter(row.requester, row.id, digest, row.provider, row.service, until_us)
+                    routed = self._enter(row.requester, row.id, digest, row.provider, row.service)
                 routed.fire(Happening.REQUEST)
                 routed.permits = (row.permitdigest or "", *routed.permits)
                 routed.consent = UNKNOWN if self._authoriser.demands_consent(row) else None
@@ -159,8 +163,7 @@ class Router:
             return None
         if read_line(kept[1]).permitdigest is not None:
             return None
-        until_us = parse_time(request.expiry) + KEEP_US
-        routed = self._enter(request.source, request.id, digest, "", "", until_us)
+        routed = self._enter(request.source, request.id, digest, "", "")
         routed.fire(Happening.REFUSE)
         routed.refusal = kept[1]
         return routed
@@ -178,7 +181,7 @@ class Router:
         if request.type not in recipient.services:
             raise MeshError("service_unknown")
         walk.to(TIME)
-        check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US)
+        check_time(request.time, request.expiry, now_us, REQUEST_LIFE_US, party.newest_signed_us)
         walk.to(DUPLICATE)
         routed = self._find(request, admitted.digest, now_us)
         if routed is not None and routed.state == State.REFUSED:
@@ -194,7 +197,7 @@ class Router:
         basis = authoriser.basis_of(request, items, now_us)
         consent = self._consent(request, items, basis, now_us)
         person = authoriser.person_of(request, now_us) if request.subject is not None else None
-        authoriser.rates.count(peer, now_us)
+        authoriser.rates.count(peer, party.monotonic_us())
         codes = authoriser.codes
         permit, permit_digest = authoriser.permit(
             request,
@@ -206,10 +209,7 @@ class Router:
             consent=consent,
         )
         if routed is None:
-            until_us = parse_time(request.expiry) + KEEP_US
-            routed = self._enter(
-                request.source, request.id, admitted.digest, request.recipient, request.type, until_us
-            )
+            routed = self._enter(request.source, request.id, admitted.digest, request.recipient, request.type)
         self._fire(routed, Happening.REQUEST, turn)
         routed.permits = (permit_digest, *routed.permits)
         routed.consent = None if consent is None else request.consent
@@ -293,7 +293,7 @@ class Router:
         return (
             answer.recipient == self._party.address != routed.requester
             and bool(routed.permits)
-            and code.step in (Step.FORM, Step.KEY, Step.SIGNATURE, Step.PAYLOAD, Step.ADDRESS)
+            and code.step in _STEPS_OF_PERMIT
         )
 
     def on_unreachable(self, line: bytes, now_us: int, turn: Turn) -> None:
@@ -371,13 +371,11 @@ class Router:
             and error.again is not Again.SAME_BYTES
             and not self._ids.check(request.source, request.id, admitted.digest)
         ):
-            until_us = parse_time(request.expiry) + KEEP_US
-            routed = self._enter(
-                request.source, request.id, admitted.digest, request.recipient, request.type, until_us
-            )
+            routed = self._enter(request.source, request.id, admitted.digest, request.recipient, request.type)
             self._fire(routed, Happening.REFUSE, turn)
             routed.refusal = line
-            turn.writes.append(("outcome", (request.source, request.id, admitted.digest, line, until_us)))
+            keep_us = parse_time(request.expiry) + KEEP_US
+            turn.writes.append(("outcome", (request.source, request.id, admitted.digest, line, keep_us)))
 
     def _fire(self, routed: Routed, happening: str, turn: Turn) -> None:
         """Let something happen to an exchange; if the turn cannot be committed, it did not."""
@@ -391,21 +389,21 @@ class Router:
             self._forget(routed)
 
     def _find(self, request: Request, digest: str, now_us: int) -> Routed | None:
-        self._purge(now_us)
+        self._purge()
         self._ids.check(request.source, request.id, digest)
         return self._known(digest, now_us) or self._recall_refusal(request, digest)
 
-    def _enter(
-        self, requester: str, message_id: str, digest: str, provider: str, service: str, until_us: int
-    ) -> Routed:
+    def _enter(self, requester: str, message_id: str, digest: str, provider: str, service: str) -> Routed:
+        until_us = self._party.monotonic_us() + REPEATED_WITHIN_US
         routed = Routed(requester, message_id, digest, provider, service, until_us)
         self._ids.take(requester, message_id, digest)
         self._by_digest[digest] = routed
         self._leaving.append(routed)
         return routed
 
-    def _purge(self, now_us: int) -> None:
+    def _purge(self) -> None:
         """Forget what nobody may repeat any more; entries leave in the order in which they came."""
+        now_us = self._party.monotonic_us()
         while self._leaving and self._leaving[0].until_us < now_us:
             self._forget(self._leaving.popleft())
         if self._earlier is not None and now_us > self._earlier_until_us:

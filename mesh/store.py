@@ -77,10 +77,14 @@ _WRITES: Final = {
     "push_kept": "UPDATE mesh_push SET keep_us = max(keep_us, ?) WHERE id = ?",
     "letter": "INSERT OR REPLACE INTO mesh_letter(message, push, by_whom, code, text) VALUES (?, ?, ?, ?, ?)",
     "letters_gone": "DELETE FROM mesh_letter WHERE message = ?",
+    "rising": "INSERT INTO mesh_meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
     "key": "INSERT OR IGNORE INTO mesh_key VALUES (?, ?)",
     "tree": "INSERT OR REPLACE INTO mesh_tree VALUES (1, ?, ?)",
     "consent_use": "INSERT INTO mesh_meta VALUES ('consent ' || ?, 1) ON CONFLICT DO UPDATE SET value = value + 1",
 }
+
+_PURGED_OUTCOMES: Final = "purged_outcomes_us"
+_PURGED_PUSHES: Final = "purged_pushes_us"
 
 _GROUP_FROM: Final = 4
 
@@ -121,6 +125,8 @@ class Store:
         self._kept: dict[tuple[str, str], None] = {}
         """The keys of the outcomes kept since it was opened: nearly every question is new, and need not be looked up."""
         self._has_older = self._execute("SELECT 1 FROM mesh_outcome LIMIT 1").fetchone() is not None
+        self._purged_us = self.number(_PURGED_OUTCOMES)
+        self._purged_pushes_us = self.number(_PURGED_PUSHES)
 
     def commit(self, writes: Sequence[Write], rows: Sequence[bytearray] = (), position: int = 0) -> None:
         """Commit the writes, rows of the ledger from `position` on, and an effect that is open, all or nothing."""
@@ -269,18 +275,43 @@ class Store:
         row = self._execute("SELECT value FROM mesh_meta WHERE key = ?", (key,)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def purge(self, now_us: int) -> int | None:
-        """Forget outcomes and handled pushes that nobody may repeat any more; ledger rows stay for ever.
+    def has_purged(self, keep_us: int) -> bool:
+        """Whether an outcome that was to be kept until then may have been forgotten."""
+        return keep_us <= self._purged_us
 
-        Returns when the next of what is left may go, None if nothing is. It looks at all that is kept: an index on the
-        time would cost every commit a page more.
+    def has_purged_push(self, keep_us: int) -> bool:
+        """The same for a push of the inbox."""
+        return keep_us <= self._purged_pushes_us
+
+    def purge(self, past_us: int) -> int | None:
+        """Forget outcomes and handled pushes that are kept until before `past_us`; ledger rows stay for ever.
+
+        How far it went is kept with it, so that what was forgotten is known to be. Returns when the next of what is left
+        may go, None if nothing is. It looks at all that is kept: an index on the time would cost every commit a page more.
         """
-        gone = self._execute("DELETE FROM mesh_outcome WHERE keep_us < ? RETURNING source, id", (now_us,))
-        for row in gone.fetchall():
+        self._write("BEGIN")
+        try:
+            gone = self._execute(
+                "DELETE FROM mesh_outcome WHERE keep_us < ? RETURNING source, id, keep_us", (past_us,)
+            ).fetchall()
+            pushes = self._execute(
+                "DELETE FROM mesh_inbox WHERE keep_us < ? AND done = 1 RETURNING keep_us", (past_us,)
+            ).fetchall()
+            self._write("DELETE FROM mesh_push WHERE keep_us < ?", (past_us,))
+            self._write("DELETE FROM mesh_letter WHERE message NOT IN (SELECT id FROM mesh_push)")
+            purged_us = max((row[2] for row in gone), default=0)
+            purged_pushes_us = max((row[0] for row in pushes), default=0)
+            for key, value in ((_PURGED_OUTCOMES, purged_us), (_PURGED_PUSHES, purged_pushes_us)):
+                if value:
+                    self._write(_WRITES["rising"], (key, value))
+            self._write("COMMIT")
+        except BaseException:
+            self.db.rollback()
+            raise
+        for row in gone:
             self._kept.pop((row[0], row[1]), None)
-        self._write("DELETE FROM mesh_inbox WHERE keep_us < ? AND done = 1", (now_us,))
-        self._write("DELETE FROM mesh_push WHERE keep_us < ?", (now_us,))
-        self._write("DELETE FROM mesh_letter WHERE message NOT IN (SELECT id FROM mesh_push)")
+        self._purged_us = max(self._purged_us, purged_us)
+        self._purged_pushes_us = max(self._purged_pushes_us, purged_pushes_us)
         left = self._execute(
             "SELECT min(keep_us) FROM (SELECT keep_us FROM mesh_outcome UNION ALL SELECT keep_us FROM mesh_inbox"
             " UNION ALL SELECT keep_us FROM mesh_push)"

@@ -13,10 +13,18 @@ from mesh.errors import MeshError
 from mesh.exchange import SUBSCRIBER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import CONTENT, DUPLICATE, PERMIT_LAW, TIME
 from mesh.ledger import Row
-from mesh.message import Event, Kind, Notice, Permit, Receipt, format_time, parse_time
+from mesh.message import (
+    CLOCK_TOLERANCE_US,
+    Event,
+    Kind,
+    Notice,
+    Permit,
+    Receipt,
+    format_time,
+    parse_time,
+)
 from mesh.names import BROKER
 from mesh.party import (
-    FUTURE_TOLERANCE_US,
     PERMIT_LIFE_US,
     PUSH_LIFE_US,
     Admitted,
@@ -63,7 +71,7 @@ class Subscriber:
     """Pushes put to one party.
 
     `takes` names the pushes that it receives, and the kind of each; `kept(source, id)` looks up digest, receipt and
-    permit of one taken in before; `read(type, data)` reads a notice's body, and raises seal_invalid or schema_invalid before
+    permit of one taken in before, and `has_purged(keep_us)` says whether one that was to be kept until then may be forgotten; `read(type, data)` reads a notice's body, and raises seal_invalid or schema_invalid before
     anything of it is kept; `law` is its own copy.
     """
 
@@ -72,6 +80,7 @@ class Subscriber:
         party: Party,
         takes: Mapping[str, str],
         kept: Callable[[str, str], tuple[str, bytes, bytes] | None],
+        has_purged: Callable[[int], bool],
         read: Callable[[str, bytes], object],
         law: Policy,
         renewal: Renewal,
@@ -80,6 +89,7 @@ class Subscriber:
         self._renewal = renewal
         self._takes = takes
         self._kept = kept
+        self._has_purged = has_purged
         self._read = read
         self._law = law
         self._entering: dict[tuple[str, str], Receiving] = {}
@@ -103,11 +113,15 @@ class Subscriber:
         walk = admitted.walk
         self._check_address(message, admitted.kind, permit, admitted.digest)
         walk.to(TIME)
-        check_time(permit.time, permit.expiry, now_us, PERMIT_LIFE_US)
+        check_time(permit.time, permit.expiry, now_us, PERMIT_LIFE_US, self._party.newest_signed_us)
         accepted_us = parse_time(permit.accepted or permit.time)
-        if accepted_us > now_us + FUTURE_TOLERANCE_US:
+        if accepted_us > now_us + CLOCK_TOLERANCE_US:
             raise MeshError("message_from_future", "the push was accepted in the future")
         check_time(message.time, message.expiry, accepted_us, PUSH_LIFE_US)
+        keep_us = parse_time(message.expiry) + KEEP_US
+        if self._has_purged(keep_us) and self._kept(message.source, message.id) is None:
+            raise MeshError("message_expired", "what was pushed at that time is no longer remembered here")
+        self._party.note_signed(parse_time(permit.time))
         walk.to(PERMIT_LAW)
         self._law.check_permit(permit, is_event=isinstance(message, Event))
         walk.to(DUPLICATE)

@@ -209,6 +209,11 @@ class View:
         """The version of the head in use; 0 before the first."""
         return self._snapshot.head.version
 
+    @property
+    def time_us(self) -> int:
+        """When the authority signed the head in use, µs since 1970; 0 before the first."""
+        return self._snapshot.head.time_us
+
     def key(self, kid: str) -> KnownKey:
         """The signing key of this name; `MeshError` key_unknown, or what verifying its entry raised."""
         if self._registry.current is not self._snapshot.token:

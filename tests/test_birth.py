@@ -111,7 +111,7 @@ class Sabotage:
 
     @staticmethod
     def no_memory_of_pushes(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(ChildAllowanceOffice, "resume", lambda self: self._outbox.load([]))
+        patch.setattr(ChildAllowanceOffice, "resume", lambda self: self._outbox.load([], 0))
 
     @staticmethod
     def no_second_attempt(patch: pytest.MonkeyPatch, sim: Simulation) -> None:

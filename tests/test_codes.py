@@ -403,7 +403,7 @@ async def carried_elsewhere(world: World) -> bytes:
 @case("message_expired")
 async def replayed_late(world: World) -> bytes:
     line = world.forger.line(world.request())
-    await world.settle(301)
+    await world.settle(601)
     return world.forger.send(line)
 
 
@@ -418,7 +418,7 @@ async def old_permit(world: World) -> bytes:
         line = world.forger.send(world.request())
         await world.settle()
     permit = next(one.permit for one in messages(world.sim, Request) if one.permit)
-    await world.settle(61)
+    await world.settle(361)
     world.sim.transmit(CITY, TAX, line + b"\n" + permit)
     return line
 

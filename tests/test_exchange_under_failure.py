@@ -345,7 +345,7 @@ async def test_a_late_copy_of_what_is_handled_is_not_refused_definitely(
 ) -> None:
     with recorded(trace_path, failures) as sim:
         sim.node(OFFICE).host.now_us = lambda: (
-            sim.now_us() + (61_000_000 if sim.loop.now_us > 3_000_000 else 0)
+            sim.now_us() + (361_000_000 if sim.loop.now_us > 3_000_000 else 0)
         )
         asked = asyncio.create_task(sim.node(DESK).ask(OFFICE, ECHO, Query("slow"), attempts=1), name="asks")
         await asyncio.sleep(4)

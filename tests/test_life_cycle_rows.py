@@ -373,7 +373,7 @@ class TestRelay(_OfDeliveries):
         for number in range(1, UNRECEIPTED_MAX + 1):
             box.add(number)
         assert len(box.due()) == UNRECEIPTED_MAX
-        assert box.outbox.revive(1, 10**15) == ("outbox_revived", ("waiting", 10**15, 1))
+        assert box.outbox.revive(1, 10**15, 0) == ("outbox_revived", ("waiting", 10**15, 1))
         assert box.outbox.take_due(box.now_us, Turn())[0] == []
         box.end(5, Happening.RECEIPT)
         assert digests(box.outbox.take_due(box.now_us, Turn())[0]) == ["0"]

@@ -210,8 +210,8 @@ async def test_what_is_kept_goes_in_its_time_and_ledger_rows_stay(sim: Simulatio
         2,
         2,
     )
-    await sim.sleep(2 * 3600)
-    assert kept("mesh_outcome")[HALL] == 0, "nobody commits, and they go all the same"
+    await sim.sleep(13 * 3600)
+    assert kept("mesh_outcome")[HALL] == 0, "nobody commits, and they go when the authority has signed a time"
     assert (kept("mesh_inbox")[COUNTER], kept("mesh_outcome")[BROKER]) == (2, 2)
     await sim.sleep(38 * DAY_S)
     assert sum((kept("mesh_inbox") | kept("mesh_outcome")).values()) == 0

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from mesh.consent import Consent, Difference
 from mesh.errors import Unsendable
-from mesh.party import FUTURE_TOLERANCE_US
+from mesh.message import CLOCK_TOLERANCE_US
 from mesh.store import Database
 
 CONSENT_SCHEMA: Final = """
@@ -138,7 +138,7 @@ class ConsentFile:
     def next_difference(self, broker: str, now_us: int) -> Difference:
         """What a broker lacks, or the first part of it, under a version of its own."""
         known = self._known(broker)
-        over_us = now_us - FUTURE_TOLERANCE_US  # Until then it may stand by the broker's clock.
+        over_us = now_us - CLOCK_TOLERANCE_US  # Until then it may stand by the broker's clock.
         given: list[str] = []
         withdrawn: list[str] = []
         left, change = PART_BYTES_MAX, known.change or 0

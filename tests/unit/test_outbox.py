@@ -124,10 +124,13 @@ class OutboxMachine(RuleBasedStateMachine):
         turn = Turn()
         ready, expired = self.box.take_due(self.clock.now_us, turn)
         self.stored.apply(*turn.writes)
-        assert all(delivery.expiry_us <= self.clock.now_us for delivery in expired)
+        mono_us = self.clock.mono_us
+        assert all(
+            delivery.expiry_us <= self.clock.now_us and delivery.ends_us <= mono_us for delivery in expired
+        )
         for delivery in ready:
             assert delivery.state == State.SENT
-            assert delivery.expiry_us > self.clock.now_us
+            assert delivery.expiry_us > self.clock.now_us or delivery.ends_us > mono_us
             assert delivery.number in self.stored.numbers("waiting")
 
     @rule(one=digests, happening=st.sampled_from([Happening.RECEIPT, Happening.REFUSE]))
@@ -188,15 +191,15 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(life_s=st.sampled_from([2, 100]))
     def a_person_revives(self, life_s: int) -> None:
         for number in list(self.box.dead)[:2]:
-            write = self.box.revive(number, self.clock.now_us + life_s * SECOND_US)
+            write = self.box.revive(number, self.clock.now_us + life_s * SECOND_US, self.clock.now_us)
             assert write is not None
             self.stored.apply(write)
-            assert self.box.revive(number, FAR_US) is None
+            assert self.box.revive(number, FAR_US, 0) is None
 
     @rule()
     def crash(self) -> None:
         self.box = self.fresh()
-        self.box.load([tuple(row) for row in self.stored.rows.values()])  # type: ignore[misc]
+        self.box.load([tuple(row) for row in self.stored.rows.values()], self.clock.now_us)  # type: ignore[misc]
 
     def lanes(self) -> dict[tuple[str, str], list[Delivery]]:
         found: dict[tuple[str, str], list[Delivery]] = {}
@@ -363,7 +366,7 @@ def test_a_receipt_after_a_restart_frees_the_next() -> None:
         (number, "sender", "to", str(number), b"line", FAR_US, 0, None, "waiting") for number in range(1, 35)
     ]
     made = Box(0)
-    made.box.load(rows)
+    made.box.load(rows, 0)
     made.take()
     assert receipted(made.box, "33") == ("outbox_gone", (33,))
     receipted(made.box, "1")
@@ -389,12 +392,27 @@ def test_a_wall_clock_that_is_set_back_an_hour_does_not_lengthen_a_pause() -> No
     assert made.box.next_due_us() == 3 * SECOND_US
 
 
-def test_expiry_goes_by_the_wall_clock() -> None:
-    made = Box(2, lambda number: 60 * SECOND_US)
+def test_a_wall_clock_that_is_set_ahead_ends_no_delivery() -> None:
+    made = Box(34, lambda number: 60 * SECOND_US)
     made.take()
-    made.clock.set_by_us = 3600 * SECOND_US
+    made.clock.set_by_us = 31 * 86_400 * SECOND_US
     ready, expired, _ = made.take(SECOND_US)
-    assert (ready, digests(expired)) == ([], ["0", "1"])
+    assert (len(ready), expired) == (32, []), "nor one that is held back"
+    expired = made.take(59 * SECOND_US)[1]
+    assert expired == []
+    assert len(made.take(60 * SECOND_US)[1]) == 34
+
+
+def test_after_a_restart_a_delivery_has_the_life_that_is_left_of_it() -> None:
+    made = Box(0)
+    made.clock.mono_us = 5 * SECOND_US
+    made.box.load([(1, "sender", "to", "1", b"line", 60 * SECOND_US, 0, None, "waiting")], made.clock.now_us)
+    made.clock.set_by_us = 3600 * SECOND_US
+    assert made.take(59 * SECOND_US)[1] == []
+    assert digests(made.take(60 * SECOND_US)[1]) == ["1"]
+
+
+def test_a_delivery_does_not_end_before_the_wall_clock_says_so() -> None:
     made = Box(33, lambda number: 60 * SECOND_US)
     made.take()
     made.clock.set_by_us = -3600 * SECOND_US
@@ -428,11 +446,11 @@ def test_a_revived_letter_starts_from_the_first_pause_and_knows_no_permit() -> N
         made.take(due_us)
     made.clock.mono_us = 100 * SECOND_US
     made.box.dead[1].permits = ("old",)
-    assert made.box.revive(1, FAR_US) == ("outbox_revived", ("waiting", FAR_US, 1))
+    assert made.box.revive(1, FAR_US, 0) == ("outbox_revived", ("waiting", FAR_US, 1))
     [delivery] = made.take()[0]
     assert (delivery.attempts, delivery.permits) == (1, ())
     assert made.box.next_due_us() == 101 * SECOND_US
-    assert made.box.revive(7, FAR_US) is None
+    assert made.box.revive(7, FAR_US, 0) is None
 
 
 def test_a_receipt_that_was_not_committed_lets_it_go_again_at_its_time() -> None:
