@@ -53,6 +53,7 @@ class Words:
 
 
 def _tells(word: str) -> bool:
+    word = word.strip()  # The blanks that fill a reason up to one length tell nothing.
     return len(word) >= 4 or (len(word) >= 2 and not word.isascii())
 
 
