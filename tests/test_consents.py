@@ -290,6 +290,24 @@ async def test_every_broker_concerned_has_to_confirm() -> None:
         assert states(sim) == [ConsentState.WITHDRAWN]
 
 
+async def test_a_broker_that_never_goes_by_what_it_was_told_is_asked_again_with_pauses() -> None:
+    class Stuck(Ledgerless):
+        @serves(CONSENTS)
+        async def take(self, query: ConsentsQuery, caller: Caller) -> ConsentsReply:
+            return ConsentsReply(0)
+
+    with simulation() as sim:
+        sim.add(TwoBrokers, PORTAL)
+        sim.add(Stuck, SECOND)
+        sim.allow(LegalBasis(PORTAL, CONSENTS_PROCEDURE, BROKER, CONSENTS.name))
+        sim.allow(LegalBasis(PORTAL, CONSENTS_PROCEDURE, SECOND, CONSENTS.name))
+        await grant(sim)
+        await sim.sleep(60)
+        assert states(sim) == [ConsentState.GIVEN]
+        told = [row for row in ledger(sim, SECOND) if row.entry == "answered"]
+        assert 3 < len(told) < 30
+
+
 async def test_a_broker_that_takes_nothing_is_asked_again_with_pauses(
     sim: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

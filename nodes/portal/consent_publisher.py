@@ -59,7 +59,8 @@ class ConsentPublisher:
                     raise MeshError(
                         "registry_stale", "the broker takes nothing from the version that it named"
                     )
-                self._failures.pop(broker, None)
+                if not missed:
+                    self._failures.pop(broker, None)
         except MeshError:
             self._failures[broker] = failures = self._failures.get(broker, 0) + 1
             self._plan(broker, OF_PUSHES.pause_us(failures, self._node.host.random.randrange))
