@@ -645,6 +645,7 @@ async def test_what_expired_is_sent_again_as_a_new_message(world: World) -> None
         await asyncio.sleep(61)
         assert letters(world) == [(old, "message_expired", BROKER)]
     new = world.sim.node(TOWN).send_again(old)
+    assert world.sim.node(TOWN).send_again(old) == new, "in one turn there is one new message"
     await asyncio.sleep(1)
     assert new != old
     assert (world.seen(), letters(world)) == (["brief"], [])
