@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 from mesh import jws
 from mesh.authoriser import Authoriser
-from mesh.errors import Again, Code, MeshError, Step
+from mesh.errors import CODES, Again, Code, MeshError, Step
 from mesh.exchange import BROKER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import AUTHORISATION, DUPLICATE, REPLY, TIME, ZONE
 from mesh.ledger import Row
@@ -255,7 +255,7 @@ class Router:
         routed = self._known(answer.requestdigest, now_us)
         if routed is None or answer.source != routed.provider:
             raise MeshError("correlation_mismatch")
-        code = open_code(answer) if isinstance(answer, Refusal) else None
+        code = CODES.get(answer.code) if isinstance(answer, Refusal) else None
         if code is not None and self._is_of_permit(answer, code, routed):
             own = self._party.view.lookup(self._party.address)
             if code.name == "certificate_revoked" and not own.is_revoked(now_us):
@@ -270,6 +270,7 @@ class Router:
             )
         ):
             raise MeshError("correlation_mismatch")
+        said = open_code(answer).name if isinstance(answer, Refusal) else None
         if routed.consent == UNKNOWN:
             raise MeshError("correlation_mismatch", "its requester asks again first, under its consent")
         withdrawn = routed.consent is not None and self._authoriser.consents.is_withdrawn(routed.consent)
@@ -285,7 +286,6 @@ class Router:
             routed.answers = (admitted.digest, *routed.answers)
             return
         self._fire(routed, Happening.ANSWER, turn)
-        said = None if code is None else code.name
         self._close(routed, line, answer.permitdigest, admitted.digest, said, now_us, turn)
 
     def _is_of_permit(self, answer: Reply | Refusal, code: Code, routed: Routed) -> bool:

@@ -15,6 +15,7 @@ from mesh.broker import Broker
 from mesh.errors import CODES, MeshError, Refused
 from mesh.exchange import Turn, digest_of
 from mesh.faults import drop
+from mesh.gates import PERMIT_FORM, Walk
 from mesh.message import (
     Event,
     Refusal,
@@ -417,7 +418,8 @@ async def test_a_reply_to_the_broker_is_nobody_s(world: World) -> None:
 
 
 def refuse_permits(node: Node, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def admit_permit(*_: Any, **__: Any) -> Any:
+    def admit_permit(*_: Any, walk: Walk) -> Any:
+        walk.to(PERMIT_FORM)
         raise MeshError(code)
 
     monkeypatch.setattr(node._party, "admit_permit", admit_permit)
