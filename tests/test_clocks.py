@@ -26,7 +26,7 @@ from mesh.party import PERMIT_LIFE_US, Party, Untimely, check_permit_time, check
 from mesh.provider import KEEP_US
 from mesh.store import Store
 from mesh.testing import Forger, answers_to, ledger, messages, simulation
-from tests.sweeps.clocks import COUNT, OFFICE, TOWN, Case, Query, World, play, row_of
+from tests.sweeps.clocks import COUNT, MOVED, OFFICE, TOWN, Case, Query, World, play, row_of
 
 SECOND_US = 1_000_000
 HOUR_S, DAY_S = 3600, 86_400
@@ -325,6 +325,10 @@ async def test_the_broker_counts_rates_and_holds_exchanges_by_it(world: World) -
     world.sim.transmit(TOWN, BROKER, line)
     await asyncio.sleep(0.5)
     assert [one.refusal for one in answers_to(world.sim, line)][-1] == "rate_limited"
+    world.push()
+    await asyncio.sleep(0.3)
+    refused = [one.refusal for one in messages(world.sim, Refusal) if one.message.type == MOVED.name]
+    assert refused == ["rate_limited"], "pushes count as well"
     broker.host.now_us = lambda: world.sim.now_us() + 31 * DAY_S * SECOND_US
     broker.router._purge()
     assert digest_of(line) in broker.router._by_digest
