@@ -81,6 +81,12 @@ class Office(Node):
         self.handled += 1
 
 
+class Afar(Office):
+    """Stands in a zone to which no path leads."""
+
+    zone = "internet"
+
+
 class World:
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
@@ -170,6 +176,56 @@ async def test_an_event_whose_row_ended_while_its_subscriber_was_down_is_one_dea
     assert world.desk.heard == [("no_legal_basis", BROKER)]
     assert world.office.handled == 0
     assert [row.code for row in ledger(world.sim, BROKER) if row.entry == "closed"] == ["no_legal_basis"]
+    [word] = {one.line: one.message for one in world.sent(Refusal, BROKER, DESK)}.values()
+    assert not word.data.definite, "it went out, and may have come"
+
+
+async def test_an_event_goes_once_to_each_whom_a_row_names_and_whose_zone_it_reaches(world: World) -> None:
+    """One is named twice; one row is for the publisher's own member alone; one is across a zone."""
+    own, foreign, afar = "muni/01208/clerk", "muni/28100/clerk", "firm/acme/office"
+    for cls, address in ((Office, own), (Office, foreign), (Afar, afar)):
+        world.sim.add(cls, address)
+    world.sim.allow(LegalBasis("muni/*/office", "hear-too", "muni/*/desk", MOVED.name))
+    world.sim.allow(LegalBasis("muni/*/clerk", "hear", "muni/*/desk", MOVED.name, same_member=True))
+    world.sim.allow(LegalBasis("firm/*/office", "hear", "muni/*/desk", MOVED.name))
+    world.desk.publish(MOVED, world.code)
+    await world.sim.sleep(60)
+    handled = {one: world.sim.node(one, Office).handled for one in (OFFICE, own, foreign, afar)}
+    assert handled == {OFFICE: 1, own: 1, foreign: 0, afar: 0}
+    permitted = {row.provider: row.procedure for row in ledger(world.sim, BROKER) if row.entry == "permitted"}
+    assert permitted == {OFFICE: "hear", own: "hear"}
+    assert world.broker.host.store.outbox() == []
+
+
+async def test_a_push_to_whom_was_revoked_waits_and_does_not_go_out(world: World) -> None:
+    world.sim.registry.revoke(OFFICE, world.sim.now_us())
+    world.desk.publish(MOVED, world.code)
+    await world.sim.sleep(60)
+    assert world.broker.post.dead_letters() == []
+    assert len(world.broker.host.store.outbox()) == 1
+    assert [one for one in messages(world.sim) if one.recipient == OFFICE] == []
+
+
+@pytest.mark.parametrize(("back", "ends"), [(1, True), (8, True), (9, False)])
+async def test_a_refusal_under_one_of_the_last_eight_permits_ends_a_push(
+    back: int, ends: bool, world: World
+) -> None:
+    world.sim.allow(LegalBasis("muni/*/office", "hear-too", DESK, MOVED.name))
+    with world.sim.offline(OFFICE):
+        world.desk.publish(MOVED, world.code)
+        await world.sim.sleep(250)
+        permitted = [row for row in ledger(world.sim, BROKER) if row.entry == "permitted"]
+        assert len(permitted) > 9
+        line = said_dead(
+            world,
+            OFFICE,
+            "schema_invalid",
+            permitted[0].requestdigest or "",
+            permitdigest=permitted[-back].permitdigest,
+        )
+        assert world.broker.receive(line, OFFICE).code is None
+        assert len(world.broker.post.dead_letters()) == ends
+    world.lie = ""
 
 
 async def test_a_push_that_the_broker_refuses_because_its_registry_is_behind_goes_again(
