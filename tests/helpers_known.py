@@ -243,7 +243,9 @@ class Run:
     def _under(self, found: Words, message: Message, part: str) -> None:
         opened = self.opened(message, part)
         found.add(leaves(opened, _TIMES), f"{part} under the seal of message {message.number}")
-        found.codes.update(one for one in leaves(opened) if one in CODES)
+        found.codes.update(
+            one for said in leaves(opened) for one in re.findall(r"[a-z_]+", said) if one in CODES
+        )
 
     def _record(self, found: Words, party: str, row: Any) -> None:
         found.add((one for one in leaves(row) if not one.isdecimal()), f"the ledger of {party}")
