@@ -99,7 +99,7 @@ def test_the_outcome_counts_papers_and_draws_latencies(tab: Tab) -> None:
 
 def test_the_outcome_leads_to_the_messages_it_rests_on(tab: Tab) -> None:
     page = tab.open(f"{TRACE}/outcome")
-    page.locator(".refusing th a", has_text="not_provided").click()
+    page.locator(".refusing th a", has_text="not_provided").first.click()
     expect(page.locator(".count")).to_contain_text("found")
     assert "code=not_provided" in page.url
     page = tab.open(f"{TRACE}/outcome")

@@ -30,7 +30,7 @@ def test_time_that_passed_stands_between_rows(tab: Tab) -> None:
         page.locator(".row", has=page.locator(f".c-number:text-is('{one}')")).locator(".c-time").inner_text()
         for one in (after - 1, after)
     ]
-    assert [one[:8] for one in clocks] == ["09:00:00", "09:00:01"]
+    assert [one[:8] for one in clocks] == ["09:01:00", "09:01:01"]
 
 
 def test_the_strip_shows_where_one_is_and_leads_elsewhere(tab: Tab) -> None:
@@ -38,7 +38,7 @@ def test_the_strip_shows_where_one_is_and_leads_elsewhere(tab: Tab) -> None:
     slider = page.get_by_role("slider")
     expect(page.locator(".strip .all").first).to_be_attached()
     expect(page.locator(".strip .refused").first).to_be_attached()
-    expect(page.locator(".strip .now")).to_have_text("2024-10-15 09:00:00")
+    expect(page.locator(".strip .now")).to_have_text("2024-10-15 09:01:00")
     box = slider.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] - 2, box["y"] + 8)

@@ -153,8 +153,8 @@ def test_a_message_says_who_sees_what_of_it(tab: Tab) -> None:
 def test_times_name_their_zone_and_the_law_its_days(tab: Tab) -> None:
     page = tab.open(f"{TRACE}/message/ASKED")
     lead = page.locator(".letter > header").inner_text()
-    assert re.search(r"09:00:01\.\d{3} JST", lead)
-    assert re.search(r"2024-10-15 09:00:01\.\d{3} JST", page.locator(".pairs").first.inner_text())
+    assert re.search(r"09:01:01\.\d{3} JST", lead)
+    assert re.search(r"2024-10-15 09:01:01\.\d{3} JST", page.locator(".pairs").first.inner_text())
     page.locator(".law summary").click()
     law = page.locator(".law").inner_text()
     assert "until further notice" in law
