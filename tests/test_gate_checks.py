@@ -63,7 +63,7 @@ PORTAL = "gov/portal/inbox"
 DESK, OFFICE, OTHER, AFAR = "muni/01208/desk", "muni/28100/office", "muni/13101/desk", "firm/acme/office"
 SECOND_US = 1_000_000
 AHEAD_US = 300 * SECOND_US
-"""How far ahead a clock may be."""
+"""How far two clocks may lie apart."""
 LIFE_US = {
     Kind.REQUEST: 600 * SECOND_US,
     Kind.EVENT: 30 * 86_400 * SECOND_US,
@@ -528,7 +528,8 @@ def event_for_another(world: World, draft: Draft) -> None:
 @fault(gates.TIME, "message_expired", (Gate.BROKER, Gate.PERMITTED), Kind.REQUEST)
 @fault(gates.TIME, "message_expired", Gate.BROKER, PUSHES)
 def past_its_expiry(world: World, draft: Draft) -> None:
-    draft.head.change(time=format_time(world.now_us - SECOND_US), expiry=format_time(world.now_us - 1))
+    over_us = world.now_us - AHEAD_US - 1
+    draft.head.change(time=format_time(over_us - SECOND_US), expiry=format_time(over_us))
 
 
 @fault(gates.TIME, "message_expired", (Gate.BROKER, Gate.PERMITTED), ASKS)
@@ -691,7 +692,13 @@ def permit_dated_ahead(world: World, draft: Draft) -> None:
     permit(draft).change(time=format_time(ahead_us), expiry=format_time(ahead_us + SECOND_US))
 
 
-@fault(gates.TIME, "message_expired", Gate.PERMITTED, PUSHES)
+@fault(gates.TIME, "message_expired", Gate.PERMITTED, ASKS)
+def permit_past_its_expiry(world: World, draft: Draft) -> None:
+    over_us = world.now_us - AHEAD_US - 1
+    permit(draft).change(time=format_time(over_us - SECOND_US), expiry=format_time(over_us))
+
+
+@fault(gates.TIME, "message_expired", Gate.PERMITTED, ASKS)
 def permit_lives_too_long(world: World, draft: Draft) -> None:
     permit(draft).change(expiry=format_time(world.now_us + PERMIT_LIFE_US + 1))
 
@@ -705,7 +712,8 @@ def accepted_ahead(world: World, draft: Draft) -> None:
 
 @fault(gates.TIME, "message_expired", Gate.PERMITTED, PUSHES)
 def accepted_after_its_expiry(world: World, draft: Draft) -> None:
-    draft.head.change(time=format_time(world.now_us - SECOND_US), expiry=format_time(world.now_us - 1))
+    over_us = world.now_us - AHEAD_US - 1
+    draft.head.change(time=format_time(over_us - SECOND_US), expiry=format_time(over_us))
 
 
 @fault(gates.TIME, "message_from_future", Gate.PERMITTED, PUSHES)
@@ -948,13 +956,20 @@ def as_long_lived_as_may_be(world: World, draft: Draft) -> None:
 
 @holds((Gate.BROKER, Gate.PERMITTED), ASKS)
 def in_its_last_moment(world: World, draft: Draft) -> None:
-    draft.head.change(expiry=format_time(world.now_us))
+    over_us = world.now_us - AHEAD_US
+    draft.head.change(time=format_time(over_us - SECOND_US), expiry=format_time(over_us))
 
 
 @holds(Gate.PERMITTED, ASKS)
 def under_a_permit_as_far_ahead_as_may_be(world: World, draft: Draft) -> None:
     ahead_us = world.now_us + AHEAD_US
     permit(draft).change(time=format_time(ahead_us), expiry=format_time(ahead_us + SECOND_US))
+
+
+@holds(Gate.PERMITTED, ASKS)
+def under_a_permit_in_its_last_moment(world: World, draft: Draft) -> None:
+    over_us = world.now_us - AHEAD_US
+    permit(draft).change(time=format_time(over_us - PERMIT_LIFE_US), expiry=format_time(over_us))
 
 
 @holds(Gate.PERMITTED, PUSHES)

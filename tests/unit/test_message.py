@@ -146,10 +146,10 @@ def test_any_attribute_raises_only_a_mesh_error(kind: type[msgspec.Struct], data
         assert isinstance(parse_json(document), dict)
 
 
-def test_a_refusal_holds_no_more_than_code_and_text() -> None:
+def test_a_refusal_holds_no_more_than_code_text_and_a_sealed_reason() -> None:
     assert RefusalData.__struct_fields__ == ("definite", "text")
     assert set(typing.get_type_hints(Refusal)) - set(ENVELOPE) == {
-        "datacontenttype", "requestdigest", "permitdigest", "code", "data",
+        "datacontenttype", "requestdigest", "permitdigest", "code", "reason", "data",
     }  # fmt: skip
 
 
