@@ -273,8 +273,9 @@ def test_a_gate_comes_as_far_as_it_can(one: Transmission, holds: bool) -> None:
     if holds:
         recheck._check_gate(one)
     else:
-        with pytest.raises(Finding, match="as far as it cannot have"):
+        with pytest.raises(Finding, match="as far as it cannot have") as caught:
             recheck._check_gate(one)
+        assert caught.value.code == "correlation_mismatch"
 
 
 MOMENT = [
@@ -287,7 +288,7 @@ MOMENT = [
 
 
 def test_what_a_gate_alone_could_know_is_believed_if_it_came_that_far() -> None:
-    key = KnownKey(CITY, Zone.MYNUMBER, keys_of(CITY).signing.public, 0, 1, 1)
+    key = KnownKey(CITY, Zone.MYNUMBER, keys_of(CITY).signing.public, keys_of(CITY).sealing.public, 0, 1, 1)
     reached, not_reached = checked(ASKED, Kind.REQUEST, key=key), checked(ASKED, Kind.REQUEST)
     failed = checked(None, Kind.PERMIT, code="signature_invalid")
     for code in MOMENT:
