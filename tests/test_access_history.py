@@ -272,7 +272,7 @@ class Sabotage:
 
     @staticmethod
     def nothing_is_compared(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
-        patch.setattr(commission, "compare", lambda records, ledgers: [])
+        patch.setattr(commission, "compare", lambda records, ledgers, lapsed: [])
 
     @staticmethod
     def no_head_is_kept(patch: pytest.MonkeyPatch, sim: Simulation) -> None:
