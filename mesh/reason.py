@@ -8,6 +8,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Final
 
 import msgspec
@@ -28,8 +29,9 @@ _WIDTH: Final = max(len(code.name) for code in CODES.values() if code.sealed)
 _reason_decoder = msgspec.json.Decoder(Reason)
 
 
+@cache
 def reason_content(code: Code) -> bytes:
-    """The reason as it is sealed."""
+    """The reason as it is sealed; of each code the same bytes."""
     return encode(Reason(code.name, " " * (_WIDTH - len(code.name))))
 
 

@@ -248,7 +248,8 @@ class Router:
         """Record a provider's reply or refusal and pass it on untouched.
 
         One that was kept may have been given under another broker's permit, which then comes beside it. What was asked
-        under a consent that was withdrawn in the meantime goes no further: its requester hears so instead. Raises `MeshError`: correlation_mismatch for an answer to nothing permitted, or of another party.
+        under a consent that was withdrawn in the meantime goes no further: its requester hears so instead.
+        Raises `MeshError`: correlation_mismatch for an answer to nothing permitted, or of another party.
         """
         answer: Reply | Refusal = admitted.message
         admitted.walk.to(REPLY)
