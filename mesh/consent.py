@@ -20,7 +20,8 @@ from msgspec import Meta, Struct
 from mesh import jws
 from mesh.errors import MeshError
 from mesh.keys import SigningKey, VerifyKey
-from mesh.message import CLOCK_TOLERANCE_US, Count, Kind, decode
+from mesh.message import CLOCK_TOLERANCE_US, Count, Kind, Permit, Request, decode, items_of
+from mesh.names import member_of
 from mesh.outgoing import sign_line
 from mesh.view import KnownKey
 
@@ -58,6 +59,27 @@ class Difference(Struct, frozen=True, forbid_unknown_fields=True):
     given: tuple[str, ...]
     """Each a JWS by the portal."""
     withdrawn: tuple[Id, ...]
+
+
+class Use(NamedTuple):
+    """What is asked under a consent: of whom, by which member, and for what."""
+
+    provider: str
+    firm: str
+    procedure: str
+    service: str
+    items: frozenset[str]
+
+    @classmethod
+    def of(cls, message: Request | Permit) -> Use:
+        """The use that a question, or the permit for one, makes; `schema_invalid` for items that are none."""
+        asks, service = (
+            (message.source, message.type)
+            if isinstance(message, Request)
+            else (message.requester, message.service)
+        )
+        items = items_of(message.items or "")
+        return cls(message.recipient, member_of(asks), message.procedure or "", service, items)
 
 
 class Given(NamedTuple):
@@ -167,13 +189,8 @@ class ConsentBook:
     def check(
         self,
         consent_id: str | None,
-        *,
-        provider: str,
-        firm: str,
+        use: Use,
         subject: str,
-        procedure: str,
-        service: str,
-        items: frozenset[str],
         now_us: int,
     ) -> str:
         """The signed consent that covers the question; consent_required, _expired or _withdrawn."""
@@ -183,15 +200,7 @@ class ConsentBook:
             raise MeshError("consent_required")
         if consent.subject != subject:
             raise MeshError("consent_required", _NOT_COVERED)
-        check_scope(
-            consent,
-            provider=provider,
-            firm=firm,
-            procedure=procedure,
-            service=service,
-            items=items,
-            now_us=now_us,
-        )
+        check_scope(consent, use, now_us)
         if kept.withdrawn:
             raise MeshError("consent_withdrawn")
         return kept.token
@@ -216,12 +225,7 @@ class ConsentUses:
     def check(
         self,
         token: str,
-        *,
-        provider: str,
-        firm: str,
-        procedure: str,
-        service: str,
-        items: frozenset[str],
+        use: Use,
         now_us: int,
     ) -> str:
         """The id of a consent that covers the question and has a use left.
@@ -234,15 +238,7 @@ class ConsentUses:
             if error.code == "key_unknown" or error.code.startswith("certificate_"):
                 raise MeshError("consent_required", "the consent's signer does not count") from None
             raise
-        check_scope(
-            consent,
-            provider=provider,
-            firm=firm,
-            procedure=procedure,
-            service=service,
-            items=items,
-            now_us=now_us,
-        )
+        check_scope(consent, use, now_us)
         if self._used(consent.id) + self._under_way.get(consent.id, 0) >= consent.uses:
             raise MeshError("consent_expired", "the consent is used up")
         return consent.id
@@ -267,26 +263,17 @@ def costs_use(code: str | None) -> bool:
     return code is None or code == "not_found"
 
 
-def check_scope(
-    consent: Consent,
-    *,
-    provider: str,
-    firm: str,
-    procedure: str,
-    service: str,
-    items: frozenset[str],
-    now_us: int,
-) -> None:
+def check_scope(consent: Consent, use: Use, now_us: int) -> None:
     """`consent_required` unless the consent covers the question, `consent_expired` outside its term.
 
     It is in force when it is given, by whatever clock; that it ends, nobody's clock puts off.
     """
     covers = (
-        consent.provider == provider
-        and consent.firm == firm
-        and consent.procedure == procedure
-        and service in consent.services
-        and items <= frozenset(consent.items)
+        consent.provider == use.provider
+        and consent.firm == use.firm
+        and consent.procedure == use.procedure
+        and use.service in consent.services
+        and use.items <= frozenset(consent.items)
     )
     if not covers:
         raise MeshError("consent_required", _NOT_COVERED)

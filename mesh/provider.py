@@ -11,14 +11,14 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from mesh.consent import ConsentUses, costs_use
+from mesh.consent import ConsentUses, Use, costs_use
 from mesh.content import Content
 from mesh.errors import CODES, MeshError
 from mesh.exchange import PROVIDER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import AUTHORISATION, CONTENT, DUPLICATE, PERMIT_LAW, ROOM, TIME, Walk
 from mesh.ledger import Row
 from mesh.message import Kind, Permit, Reply, Request, format_time, items_of, parse_time
-from mesh.names import BROKER, member_of
+from mesh.names import BROKER
 from mesh.party import (
     REQUEST_LIFE_US,
     Admitted,
@@ -157,15 +157,7 @@ class Provider:
             )
 
     def _check_consent(self, token: str, request: Request, now_us: int) -> str:
-        return self._consents.check(
-            token,
-            provider=self._party.address,
-            firm=member_of(request.source),
-            procedure=request.procedure or "",
-            service=request.type,
-            items=items_of(request.items) if request.items else frozenset(),
-            now_us=now_us,
-        )
+        return self._consents.check(token, Use.of(request), now_us)
 
     def start(self, asked: Asked, walk: Walk) -> None:
         """The handler begins, if there is room for it (`overloaded`); repeats wait for it."""

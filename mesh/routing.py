@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Protocol
 
 from mesh import jws
 from mesh.authoriser import Authoriser
+from mesh.consent import Use
 from mesh.errors import CODES, Again, Code, MeshError, Step
 from mesh.exchange import BROKER, Happening, LifeCycle, State, Table, Turn, digest_of
 from mesh.gates import AUTHORISATION, DUPLICATE, REPLY, TIME, ZONE
 from mesh.ledger import Row
 from mesh.message import CLOCK_TOLERANCE_US, Kind, Refusal, Reply, Request, items_of, parse_time
-from mesh.names import member_of
 from mesh.party import REQUEST_LIFE_US, Admitted, check_time, read_line
 from mesh.policy import LegalBasis
 from mesh.provider import KEEP_US
@@ -195,7 +195,7 @@ class Router:
         authoriser.check_zone(admitted.zone, recipient.zone, request.source, request.recipient)
         walk.to(AUTHORISATION)
         basis = authoriser.basis_of(request, items, now_us)
-        consent = self._consent(request, items, basis, now_us)
+        consent = self._consent(request, basis, now_us)
         person = authoriser.person_of(request, now_us) if request.subject is not None else None
         authoriser.rates.count(peer, party.monotonic_us())
         codes = authoriser.codes
@@ -230,19 +230,11 @@ class Router:
         turn.rows.append(row)
         turn.sends.append((request.recipient, line + b"\n" + permit))
 
-    def _consent(self, request: Request, items: frozenset[str], basis: LegalBasis, now_us: int) -> str | None:
+    def _consent(self, request: Request, basis: LegalBasis, now_us: int) -> str | None:
         if not basis.consent:
             return None
-        return self._authoriser.consents.check(
-            request.consent,
-            provider=request.recipient,
-            firm=member_of(request.source),
-            subject=self._authoriser.subject_of(request, now_us),
-            procedure=request.procedure or "",
-            service=request.type,
-            items=items,
-            now_us=now_us,
-        )
+        subject = self._authoriser.subject_of(request, now_us)
+        return self._authoriser.consents.check(request.consent, Use.of(request), subject, now_us)
 
     def on_answer(self, admitted: Admitted, line: bytes, permit_line: bytes, now_us: int, turn: Turn) -> None:
         """Record a provider's reply or refusal and pass it on untouched.

@@ -16,7 +16,7 @@ import pytest
 from mesh.authoriser import RateLimit
 from mesh.blame import fault_of
 from mesh.clock import run
-from mesh.consent import Consent, check_scope
+from mesh.consent import Consent, Use, check_scope
 from mesh.errors import CODES, Fault, MeshError, Refused
 from mesh.exchange import digest_of
 from mesh.ledger import HEAD_EVERY_US
@@ -368,10 +368,7 @@ def test_a_consent_is_in_force_when_it_is_given_and_ends_when_it_ends(at_us: int
     )
     found = None
     try:
-        check_scope(
-            consent, provider=OFFICE, firm="firm/x", procedure="loan", service="a.b.v1", items=frozenset(),
-            now_us=start_us + at_us,
-        )  # fmt: skip
+        check_scope(consent, Use(OFFICE, "firm/x", "loan", "a.b.v1", frozenset()), start_us + at_us)
     except MeshError as error:
         found = error.code
     assert found == code

@@ -20,10 +20,10 @@ import msgspec
 
 from mesh import gates, jws
 from mesh.builtin import CONSENTS
-from mesh.consent import Signers, check_scope
+from mesh.consent import Signers, Use, check_scope
 from mesh.errors import CODES, MeshError
 from mesh.message import Event, Kind, Notice, Permit, Receipt, Refusal, Reply, Request, items_of, parse_time
-from mesh.names import BROKER, matches, member_of
+from mesh.names import BROKER, matches
 from mesh.parsing import decode
 from mesh.party import PERMIT_LIFE_US
 from mesh.reason import open_code
@@ -375,15 +375,7 @@ class Recheck:
 
     def _check_consent(self, permit: Permit) -> None:
         consent, _ = self._signers.read(permit.consent or "", parse_time(permit.time))
-        check_scope(
-            consent,
-            provider=permit.recipient,
-            firm=member_of(permit.requester),
-            procedure=permit.procedure or "",
-            service=permit.service,
-            items=items_of(permit.items or ""),
-            now_us=parse_time(permit.time),
-        )
+        check_scope(consent, Use.of(permit), parse_time(permit.time))
 
     def _check_answer(self, answer: Reply | Refusal | Receipt) -> None:
         if isinstance(answer, Refusal):
